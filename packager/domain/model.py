@@ -1,0 +1,149 @@
+"""Models: the source, its signature, the candidates that the optimizer tried, and the choice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from packager.digest import Digest
+from packager.domain.hardware import Precision
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output. `datatype` in Open Inference Protocol words (FP32, INT64, BYTES).
+
+    `shape` has one entry a dimension: a size, or -1 where it is free.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A file of a model: `name` is relative to the model's folder; size in bytes."""
+
+    name: str
+    path: Path
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """An ONNX model on disk with its signature; `files[0]` is the graph, others external data."""
+
+    files: tuple[ModelFile, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    opset: int
+    precision: Precision
+
+    @property
+    def digest(self) -> Digest:
+        """One digest for all files: SHA-256 over sorted `sha256sum` lines."""
+        lines = sorted(f"{file.digest.hex}  {file.name}\n" for file in self.files)
+        return Digest.of("".join(lines).encode())
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+
+class Metric(StrEnum):
+    """How an optimized model is compared with its source."""
+
+    TOP1_AGREEMENT = "top1_agreement"
+    COSINE = "cosine"
+    MAX_ABS = "max_abs"
+
+
+class Objective(StrEnum):
+    """What the optimizer looks for among the candidates within the quality budget."""
+
+    LATENCY = "latency"
+    THROUGHPUT = "throughput"
+    SIZE = "size"
+    COST = "cost"
+
+
+@dataclass(frozen=True, slots=True)
+class QualityBudget:
+    """What optimization may spend: agreement and cosine `at_least`, max_abs `at_most` `bound`."""
+
+    metric: Metric = Metric.TOP1_AGREEMENT
+    bound: float = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Figures of one candidate, rounded. Milliseconds, inferences per second, ratio to baseline."""
+
+    latency_p50_ms: float
+    latency_p99_ms: float
+    throughput_per_s: float
+    speedup: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Outcome of the gate: the metric's value on `samples` held-out samples, and its lower (or,
+    for max_abs, upper) confidence bound."""
+
+    metric: Metric
+    value: float
+    bound: float
+    samples: int
+
+
+class Verdict(StrEnum):
+    """What became of a candidate."""
+
+    CHOSEN = "chosen"
+    ELIGIBLE = "eligible"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    ILLEGAL = "illegal"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One row of the optimizer's table. `reason` says why it was or was not chosen."""
+
+    name: str
+    precision: Precision
+    verdict: Verdict
+    reason: str
+    passes: tuple[str, ...]
+    digest: Digest | None = None
+    size: int | None = None
+    measurement: Measurement | None = None
+    quality: Quality | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizedModel:
+    """The optimizer's answer for one hardware profile.
+
+    `where` tells the machine of the measurement (`measured on …` or `estimated for …`); `golden` is
+    an .npz with inputs and the outputs that the runtime must reproduce at start; `intra_op_threads`
+    is the measured choice.
+    """
+
+    source: Model
+    model: Model
+    candidates: tuple[Candidate, ...]
+    where: str
+    golden: Path | None
+    intra_op_threads: int
+    tools: tuple[tuple[str, str], ...]
+
+    @property
+    def chosen(self) -> Candidate:
+        return next(row for row in self.candidates if row.verdict is Verdict.CHOSEN)

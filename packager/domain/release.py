@@ -1,0 +1,103 @@
+"""A release: what the user asked for, what was planned, and what came out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from packager.canonical import SourceDateEpoch
+from packager.digest import Digest
+from packager.domain.artifact import Image
+from packager.domain.decision import Decision
+from packager.domain.hardware import HardwareProfile
+from packager.domain.jurisdiction import Jurisdiction
+from packager.domain.model import Objective, OptimizedModel, QualityBudget
+from packager.domain.target import DataClass, Region, TargetName
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRequest:
+    """One entry of `targets:` as the user wrote it. `where` is `file: key path` for messages."""
+
+    name: TargetName
+    regions: tuple[Region, ...]
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRequest:
+    """`release.yaml`, or a bare model with the options of the command line.
+
+    `registries` maps a jurisdiction to the registry prefix that it pulls from; `sites` maps the
+    name of a room of the user's own (`site/<name>`) to the ISO 3166 country that it stands in;
+    `registry_countries` declares the same for registry hosts. `model_license` is an SPDX id.
+    """
+
+    name: str
+    version: str
+    model_path: Path
+    model_license: str | None
+    samples: Path | None
+    quality: QualityBudget
+    objective: Objective
+    data_class: DataClass
+    targets: tuple[TargetRequest, ...]
+    registries: dict[str, str]
+    sites: dict[str, str]
+    registry_countries: dict[str, str]
+    signing_key: str | None
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTarget:
+    """A target with its profiles looked up; `reference` is the image's name without digest."""
+
+    name: TargetName
+    jurisdiction: Jurisdiction
+    hardware: HardwareProfile
+    regions: tuple[Region, ...]
+    registry: str | None
+    reference: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is decided before any work is done."""
+
+    request: ReleaseRequest
+    targets: tuple[PlannedTarget, ...]
+    epoch: SourceDateEpoch
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltTarget:
+    """A target with its optimized model, its image and its decisions."""
+
+    plan: PlannedTarget
+    model: OptimizedModel
+    image: Image
+    decisions: tuple[Decision, ...]
+
+    @property
+    def folder(self) -> str:
+        """Where its manifests stand in the release folder: `targets/de/x86-64-v3/kubernetes`."""
+        return f"targets/{self.plan.name}"
+
+    @property
+    def pinned_reference(self) -> str:
+        """`registry/name@sha256:…`, the only way in which manifests name the image."""
+        repository = self.plan.reference.rpartition(":")[0]
+        return f"{repository}@{self.image.manifest.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A published release folder."""
+
+    folder: Path
+    name: str
+    version: str
+    digest: Digest
+    targets: tuple[tuple[str, str], ...]
