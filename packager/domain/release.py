@@ -9,7 +9,7 @@ from packager.canonical import SourceDateEpoch
 from packager.digest import Digest
 from packager.domain.artifact import Image
 from packager.domain.decision import Decision
-from packager.domain.hardware import HardwareProfile
+from packager.domain.hardware import HardwareProfile, Precision
 from packager.domain.jurisdiction import Jurisdiction
 from packager.domain.model import Objective, OptimizedModel, QualityBudget
 from packager.domain.target import DataClass, Region, TargetName
@@ -30,7 +30,8 @@ class ReleaseRequest:
 
     `registries` maps a jurisdiction to the registry prefix that it pulls from; `sites` maps the
     name of a room of the user's own (`site/<name>`) to the ISO 3166 country that it stands in;
-    `registry_countries` declares the same for registry hosts. `model_license` is an SPDX id.
+    `registry_countries` declares the same for registry hosts. `model_license` is an SPDX id;
+    `precision` pins the number format of the weights, None leaves it to the optimizer.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ReleaseRequest:
     registry_countries: dict[str, str]
     signing_key: str | None
     where: str
+    precision: Precision | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,200 @@
+"""Reads `release.yaml`, or makes the same request from a bare model and command-line options.
+
+Parsed once, here: past this module there is no YAML and no string that means something else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from packager.document import Section, read_document
+from packager.domain.hardware import Precision
+from packager.domain.model import Metric, Objective, QualityBudget
+from packager.domain.release import ReleaseRequest, TargetRequest
+from packager.domain.target import DataClass, DeploymentPlatform, Region, TargetName
+from packager.errors import InputError
+
+API_VERSION = "packager/v1"
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,39}")
+_REGISTRY = re.compile(
+    r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-][a-z0-9]+)*)*"
+)
+_COUNTRY = re.compile(r"[A-Z]{2}")
+_SPDX = re.compile(r"[A-Za-z0-9.+-]+( (AND|OR|WITH) [A-Za-z0-9.+-]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """What the command line says about a bare model."""
+
+    jurisdiction: str
+    hardware: str
+    platform: DeploymentPlatform
+    regions: tuple[Region, ...]
+    name: str | None = None
+    version: str = "0.1.0"
+    registry: str | None = None
+    model_license: str | None = None
+    samples: Path | None = None
+    data_class: DataClass = DataClass.PERSONAL
+    objective: Objective = Objective.LATENCY
+    precision: Precision | None = None
+
+
+def read_release(file: Path) -> ReleaseRequest:
+    """Read and validate `release.yaml`. Raises InputError with all findings, each with its line.
+
+    Relative paths in the file are relative to the file.
+    """
+    root = read_document(file)
+    root.parsed("apiVersion", _exactly(API_VERSION), API_VERSION, API_VERSION)
+    root.parsed("kind", _exactly("Release"), "Release", "Release")
+    metadata = root.section("metadata", required=True)
+    model = root.section("model", required=True)
+    samples = model.optional_text("samples")
+    signing = root.section("signing")
+    request = ReleaseRequest(
+        name=metadata.parsed(
+            "name", _matching(_NAME), "lower-case letters, digits and dashes, at most 40", ""
+        ),
+        version=metadata.parsed(
+            "version", _matching(_VERSION), "letters, digits, '.', '_', '-', at most 40", ""
+        ),
+        model_path=file.parent / model.text("path"),
+        model_license=_license(model),
+        samples=file.parent / samples if samples else None,
+        quality=_quality(root),
+        objective=root.choice("objective", Objective, Objective.LATENCY),
+        data_class=root.section("data").choice("class", DataClass, DataClass.PERSONAL),
+        targets=_targets(root),
+        registries=_registries(root),
+        sites=_countries(root, "sites"),
+        registry_countries=_countries(root, "registry_countries"),
+        signing_key=signing.optional_text("key"),
+        precision=root.choice("precision", Precision) if "precision" in root else None,
+        where=str(file),
+    )
+    root.finish()
+    return request
+
+
+def request_for_model(model: Path, options: ModelOptions) -> ReleaseRequest:
+    """The request that `packager build MODEL -j … -w … -p …` stands for."""
+    name = options.name or re.sub(r"[^a-z0-9]+", "-", model.stem.lower()).strip("-") or "model"
+    wrong = [
+        (flag, value, expected)
+        for flag, value, expected, pattern in (
+            ("--name", name, "lower-case letters, digits and dashes, at most 40", _NAME),
+            ("--version", options.version, "letters, digits, '.', '_', '-'", _VERSION),
+            ("--registry", options.registry, "host[:port]/path in lower case", _REGISTRY),
+        )
+        if value is not None and not pattern.fullmatch(value)
+    ]
+    if wrong:
+        flag, value, expected = wrong[0]
+        raise InputError("cannot be read", where=flag, expected=expected, got=repr(value))
+    target = TargetName(options.jurisdiction, options.hardware, options.platform)
+    return ReleaseRequest(
+        name=name,
+        version=options.version,
+        model_path=model,
+        model_license=options.model_license,
+        samples=options.samples,
+        quality=QualityBudget(),
+        objective=options.objective,
+        data_class=options.data_class,
+        targets=(TargetRequest(target, options.regions, "command line"),),
+        registries={options.jurisdiction: options.registry} if options.registry else {},
+        sites={},
+        registry_countries={},
+        signing_key=None,
+        precision=options.precision,
+        where="command line",
+    )
+
+
+def _targets(root: Section) -> tuple[TargetRequest, ...]:
+    requests = []
+    entries = root.sections("targets", required=True)
+    if "targets" in root and not entries:
+        root.note("targets", "the list is empty", expected="at least one target")
+    for entry in entries:
+        name = TargetName(
+            entry.text("jurisdiction"),
+            entry.text("hardware"),
+            entry.choice("platform", DeploymentPlatform),
+        )
+        requests.append(TargetRequest(name, _regions(entry), entry.where()))
+        if name in [earlier.name for earlier in requests[:-1]]:
+            entry.note("jurisdiction", f"the target {name} is given twice")
+    return tuple(requests)
+
+
+def _regions(entry: Section) -> tuple[Region, ...]:
+    regions = []
+    for text in entry.texts("regions"):
+        try:
+            regions.append(Region.parse(text))
+        except ValueError:
+            entry.note(
+                "regions",
+                "a region is always provider/region",
+                expected="such as aws/eu-central-1, or site/<name> for a room of your own",
+                got=repr(text),
+                next_step="the same label lies in different countries with different providers",
+            )
+    return tuple(regions)
+
+
+def _quality(root: Section) -> QualityBudget:
+    section = root.section("quality")
+    metric = section.choice("metric", Metric, Metric.TOP1_AGREEMENT)
+    bound, other = ("at_most", "at_least") if metric is Metric.MAX_ABS else ("at_least", "at_most")
+    if other in section:
+        section.note(other, f"{metric.value} is bounded by {bound!r}", next_step=f"write {bound}:")
+        section.number(other)
+    default = 1e-3 if metric is Metric.MAX_ABS else QualityBudget().bound
+    value = section.number(bound, default)
+    if not (value >= 0 if metric is Metric.MAX_ABS else 0 < value <= 1):
+        section.note(bound, "out of range", expected="more than 0, at most 1", got=str(value))
+    return QualityBudget(metric, value)
+
+
+def _registries(root: Section) -> dict[str, str]:
+    section = root.section("registry")
+    return {
+        key: section.parsed(key, _matching(_REGISTRY), "host[:port]/path in lower case", "")
+        for key in section.keys()  # noqa: SIM118 - a Section is no dict
+    }
+
+
+def _countries(root: Section, name: str) -> dict[str, str]:
+    section = root.section(name)
+    return {
+        key: section.parsed(key, _matching(_COUNTRY), "an ISO 3166 code such as SA", "")
+        for key in section.keys()  # noqa: SIM118 - a Section is no dict
+    }
+
+
+def _license(model: Section) -> str | None:
+    if "license" not in model:
+        model.optional_text("license")
+        return None
+    return model.parsed("license", _matching(_SPDX), "an SPDX expression such as Apache-2.0", "")
+
+
+def _matching(pattern: re.Pattern[str]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(text)
+        return text
+
+    return parse
+
+
+def _exactly(word: str) -> Callable[[str], str]:
+    return _matching(re.compile(re.escape(word)))
