@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from packager.errors import OutputError
@@ -34,9 +35,17 @@ def cache_folder() -> Path:
     return folder
 
 
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """`release` becomes the output; `work` is for what is not published."""
+
+    release: Path
+    work: Path
+
+
 @contextmanager
-def publishing(output: Path) -> Iterator[Path]:
-    """A scratch folder that becomes `output` when the block ends without an exception.
+def publishing(output: Path) -> Iterator[Workspace]:
+    """A workspace whose `release` becomes `output` when the block ends without an exception.
 
     Raises OutputError when `output` exists already (before any work is done) or the disk says no.
     """
@@ -49,11 +58,14 @@ def publishing(output: Path) -> Iterator[Path]:
         )
     try:
         with telling_output_errors(output):
-            yield scratch
-            scratch.chmod(0o755)
-            _sync_folder(scratch)
+            workspace = Workspace(scratch / "release", scratch / "work")
+            workspace.release.mkdir()
+            workspace.work.mkdir()
+            yield workspace
+            workspace.release.chmod(0o755)
+            _sync_tree(workspace.release)
             refuse_existing(output)
-            scratch.rename(output)
+            workspace.release.rename(output)
             _sync_folder(output.parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -142,6 +154,18 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _sync_tree(root: Path) -> None:
+    """Before the rename that publishes it, a release is on the disk, not only in memory."""
+    for folder, _, names in os.walk(root):
+        for name in names:
+            handle = os.open(os.path.join(folder, name), os.O_RDONLY)  # noqa: PTH118 - walk's form
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        _sync_folder(Path(folder))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,0 +1,247 @@
+"""The commands that make a release, and the ones that run one of its steps alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from packager.cli.console import Console, human_size, table
+from packager.cli.options import (
+    FILE,
+    key_option,
+    lock_option,
+    mirror_option,
+    read_request,
+    release_options,
+    target_option,
+    targets_option,
+    with_console,
+)
+from packager.domain.target import TargetName
+from packager.errors import InputError
+
+
+@click.command()
+@release_options
+@click.option("-o", "--output", required=True, type=FILE, help="The release folder to make.")
+@click.option("--key", "key", help="Signing key: a file, or env://NAME.  [default: signing.key]")
+@lock_option
+@click.option(
+    "--measurements",
+    type=FILE,
+    help="Recorded measurements.  [default: packager.measurements.json beside the lock]",
+)
+@mirror_option
+@click.option("--templates", type=FILE, help="A folder of templates that override built-in ones.")
+@with_console
+def build(
+    console: Console,
+    source: Path,
+    output: Path,
+    key: str | None,
+    lock_file: Path | None,
+    measurements: Path | None,
+    mirror: str | None,
+    templates: Path | None,
+    targets_folder: Path | None,
+    **options: Any,
+) -> None:
+    """Build a signed release folder from RELEASE.yaml, or from a bare MODEL.
+
+    \b
+    Examples:
+      packager build release.yaml --key site.pem -o release
+      packager build model.onnx -j de -w x86-64-v3 -p kubernetes \\
+          --region aws/eu-central-1 --license Apache-2.0 --key env://SIGNING_KEY -o release
+    """
+    from packager import pipeline
+
+    request = read_request(source, options)
+    signing_key = key or request.signing_key
+    if not signing_key:
+        raise InputError(
+            "no signing key is given; a release is always signed",
+            expected="--key FILE, --key env://NAME, or signing.key in release.yaml",
+            next_step="make one: packager keys generate -o site.pem",
+        )
+    lock_path = lock_file or default_lock(source)
+    release = pipeline.build(
+        request,
+        pipeline.BuildOptions(
+            output=output,
+            key=signing_key,
+            lock_file=lock_path,
+            measurements=measurements or lock_path.with_name("packager.measurements.json"),
+            mirror=mirror,
+            targets=targets_folder,
+            templates=templates,
+        ),
+        console,
+    )
+    rows = [[name, reference] for name, reference in release.targets]
+    console.result(
+        f"{table(['target', 'image'], rows)}\n\n{release.folder}  {release.digest}",
+        {
+            "release": str(release.folder),
+            "digest": str(release.digest),
+            "name": release.name,
+            "version": release.version,
+            "targets": dict(release.targets),
+        },
+    )
+
+
+@click.command()
+@release_options
+@with_console
+def check(console: Console, source: Path, targets_folder: Path | None, **options: Any) -> int:
+    """Decide every rule for every target; build nothing. Exit 3 when one is violated.
+
+    \b
+    Examples:
+      packager check release.yaml
+      packager check model.onnx -j sa -w nvidia-l4 -p compose --region gcp/me-central2 --json
+    """
+    from packager import pipeline
+
+    decisions = pipeline.check_request(read_request(source, options), targets_folder)
+    rows = [
+        [str(name), decision.status.value, decision.control, decision.why]
+        for name, made in decisions.items()
+        for decision in made
+    ]
+    console.result(
+        table(["target", "status", "control", "why"], rows),
+        {str(name): [decision.as_dict() for decision in made] for name, made in decisions.items()},
+    )
+    pipeline.refuse_violations(decisions)
+    return 0
+
+
+@click.command()
+@release_options
+@click.option("-o", "--output", type=FILE, help="Write the chosen model and its record here.")
+@with_console
+def optimize(
+    console: Console,
+    source: Path,
+    output: Path | None,
+    targets_folder: Path | None,
+    **options: Any,
+) -> None:
+    """Try the optimizer's candidates for each hardware profile and show the table.
+
+    \b
+    Examples:
+      packager optimize release.yaml
+      packager optimize model.onnx -j de -w arm64-v8 -p compose --samples samples.npz -o optimized
+    """
+    from packager import pipeline
+
+    records = pipeline.optimize_request(
+        read_request(source, options), targets_folder, output, console
+    )
+    console.result(
+        "\n\n".join(_candidates(name, record) for name, record in records.items()), records
+    )
+
+
+def _candidates(hardware: str, record: Any) -> str:
+    rows = [
+        [
+            row["name"],
+            row["verdict"],
+            human_size(row["size"]) if row.get("size") else "",
+            f"{row['measurement']['speedup']:.2f}×" if row.get("measurement") else "",
+            f"{row['quality']['value']:.4f}" if row.get("quality") else "",
+            row["reason"],
+        ]
+        for row in record["candidates"]
+    ]
+    head = ["candidate", "verdict", "size", "speed", "quality", "why"]
+    return f"{hardware} ({record['where']})\n{table(head, rows)}"
+
+
+@click.command()
+@release_options
+@lock_option
+@mirror_option
+@click.option("--upgrade", is_flag=True, help="Resolve everything anew, even when still fresh.")
+@with_console
+def lock(
+    console: Console,
+    source: Path,
+    lock_file: Path | None,
+    mirror: str | None,
+    upgrade: bool,
+    targets_folder: Path | None,
+    **options: Any,
+) -> None:
+    """Pin every foreign byte by name, version and digest in packager.lock, and fetch it.
+
+    A lock that is fresh, and whose packages can still be had, is kept as it is.
+
+    \b
+    Examples:
+      packager lock release.yaml
+      packager lock release.yaml --upgrade
+    """
+    from packager import pipeline
+
+    path = lock_file or default_lock(source)
+    written = pipeline.lock_request(
+        read_request(source, options), targets_folder, path, mirror, upgrade, console
+    )
+    rows = [
+        [
+            environment.key,
+            str(len(environment.packages)),
+            str(len(environment.wheels)),
+            human_size(sum(item.size for item in (*environment.packages, *environment.wheels))),
+        ]
+        for environment in written.environments
+    ]
+    console.result(
+        f"{table(['environment', 'packages', 'wheels', 'download'], rows)}\n\n{path}",
+        {"lock": str(path), "environments": [row[0] for row in rows]},
+    )
+
+
+@click.command()
+@click.argument("release", metavar="RELEASE_DIR", type=FILE)
+@key_option
+@target_option
+@click.option("-o", "--output", required=True, type=FILE, help="The folder to write.")
+@click.option("--templates", type=FILE, help="A folder of templates that override built-in ones.")
+@targets_option
+@with_console
+def render(
+    console: Console,
+    release: Path,
+    key: Path,
+    target: TargetName | None,
+    output: Path,
+    templates: Path | None,
+    targets_folder: Path | None,
+) -> None:
+    """Render the manifests of a verified release again, with your own templates.
+
+    The images stay those of the release, by digest. What comes out is not signed: it is yours.
+
+    \b
+    Example:
+      packager render release --key site.pub --templates my-templates -o manifests
+    """
+    from packager import pipeline
+
+    written = pipeline.render_again(
+        release, key, target, output, templates, targets_folder, console
+    )
+    console.result("\n".join(str(output / name) for name in written), {"files": list(written)})
+
+
+def default_lock(source: Path) -> Path:
+    """`packager.lock` beside the release file or the model."""
+    return source.with_name("packager.lock")

@@ -1,0 +1,198 @@
+"""Options that several commands share, each a named decorator, and Click parameter types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from packager.cli.console import Console
+from packager.domain.hardware import Precision
+from packager.domain.model import Objective
+from packager.domain.release import ReleaseRequest
+from packager.domain.target import DataClass, DeploymentPlatform, Region, TargetName
+from packager.release import ModelOptions, read_release, request_for_model
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FILE = click.Path(path_type=Path)
+
+
+class RegionType(click.ParamType[Region, str]):
+    """`provider/region`."""
+
+    name = "provider/region"
+
+    def convert(
+        self, value: str | Region, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Region:
+        if isinstance(value, Region):
+            return value
+        try:
+            return Region.parse(value)
+        except ValueError:
+            self.fail(f"{value!r} is not provider/region, such as aws/eu-central-1", param, ctx)
+
+
+class TargetType(click.ParamType[TargetName, str]):
+    """`jurisdiction/hardware/platform`."""
+
+    name = "jurisdiction/hardware/platform"
+
+    def convert(
+        self, value: str | TargetName, param: click.Parameter | None, ctx: click.Context | None
+    ) -> TargetName:
+        if isinstance(value, TargetName):
+            return value
+        try:
+            return TargetName.parse(value)
+        except ValueError:
+            self.fail(f"{value!r} is not like de/x86-64-v3/kubernetes", param, ctx)
+
+
+def profile_ids(kind: str) -> Callable[..., list[CompletionItem]]:
+    """Shell completion over the built-in profiles; `kind` is jurisdictions or hardware."""
+
+    def complete(
+        ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from packager.resources import data_folder
+
+        names = sorted(path.stem for path in (data_folder("targets") / kind).glob("*.yaml"))
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
+def with_console(command: Command) -> Command:
+    """Adds `--json` and `--quiet`, and hands the command its console."""
+
+    @click.option("--json", "json_output", is_flag=True, help="Print the result as JSON.")
+    @click.option("-q", "--quiet", is_flag=True, help="Tell no story on stderr, only errors.")
+    @click.pass_obj
+    @wraps(command)
+    def wrapped(console: Console, *, json_output: bool, quiet: bool, **arguments: Any) -> Any:
+        console.json_output = json_output
+        console.quiet = quiet
+        return command(console, **arguments)
+
+    return wrapped  # type: ignore[return-value]
+
+
+targets_option = click.option(
+    "--targets",
+    "targets_folder",
+    type=FILE,
+    help="A folder of your own profiles; they may extend the built-in ones.",
+)
+lock_option = click.option(
+    "--lock",
+    "lock_file",
+    type=FILE,
+    help="The lock file.  [default: packager.lock beside the release file or model]",
+)
+mirror_option = click.option(
+    "--mirror",
+    help="Debian mirror to fetch from.  [default: $PACKAGER_DEBIAN_MIRROR, else apt's own]",
+)
+key_option = click.option(
+    "--key",
+    "key",
+    required=True,
+    type=FILE,
+    help="The public key that you trust. Nothing is believed without it.",
+)
+target_option = click.option(
+    "--target", type=TargetType(), help="One target, such as de/x86-64-v3/kubernetes."
+)
+
+
+def release_options(command: Command) -> Command:
+    """What to package: a release file, or a model with the options that stand for one."""
+    for option in reversed(
+        (
+            click.argument("source", metavar="RELEASE.yaml|MODEL", type=FILE),
+            click.option(
+                "-j",
+                "--jurisdiction",
+                shell_complete=profile_ids("jurisdictions"),
+                help="Jurisdiction profile, such as de.",
+            ),
+            click.option(
+                "-w",
+                "--hardware",
+                shell_complete=profile_ids("hardware"),
+                help="Hardware profile, such as x86-64-v3.",
+            ),
+            click.option(
+                "-p",
+                "--platform",
+                type=click.Choice([word.value for word in DeploymentPlatform]),
+                help="What starts the image.",
+            ),
+            click.option(
+                "--region", "regions", type=RegionType(), multiple=True, help="Where it may run."
+            ),
+            click.option("--registry", help="Where the jurisdiction pulls from, host/path."),
+            click.option("--license", "model_license", help="The model's licence, an SPDX id."),
+            click.option("--samples", type=FILE, help="Representative inputs, an .npz."),
+            click.option(
+                "--data-class",
+                type=click.Choice([word.value for word in DataClass]),
+                help="The kind of data in the requests.  [default: personal]",
+            ),
+            click.option(
+                "--objective",
+                type=click.Choice([word.value for word in Objective]),
+                help="What to optimize for.  [default: latency]",
+            ),
+            click.option(
+                "--precision",
+                type=click.Choice([word.value for word in Precision]),
+                help="Pin the number format of the weights.",
+            ),
+            click.option("--name", help="The release's name.  [default: from the model's file]"),
+            click.option("--version", "release_version", help="The release's version."),
+            targets_option,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def read_request(source: Path, options: dict[str, Any]) -> ReleaseRequest:
+    """The request of a command that uses `release_options`; usage errors where options clash."""
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    if source.suffix in (".yaml", ".yml"):
+        if given:
+            raise click.UsageError(
+                f"{source} says this itself; leave out: "
+                + ", ".join("--" + name.replace("_", "-") for name in sorted(given))
+            )
+        return read_release(source)
+    missing = [name for name in ("jurisdiction", "hardware", "platform") if name not in given]
+    if missing:
+        raise click.UsageError(
+            "a bare model needs " + ", ".join(f"--{name}" for name in missing),
+        )
+    return request_for_model(
+        source,
+        ModelOptions(
+            jurisdiction=given["jurisdiction"],
+            hardware=given["hardware"],
+            platform=DeploymentPlatform(given["platform"]),
+            regions=tuple(given.get("regions", ())),
+            name=given.get("name"),
+            version=given.get("release_version", "0.1.0"),
+            registry=given.get("registry"),
+            model_license=given.get("model_license"),
+            samples=given.get("samples"),
+            data_class=DataClass(given.get("data_class", "personal")),
+            objective=Objective(given.get("objective", "latency")),
+            precision=Precision(given["precision"]) if "precision" in given else None,
+        ),
+    )

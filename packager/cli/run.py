@@ -1,0 +1,112 @@
+"""The commands that bring a release somewhere: run it here, push it, load it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import click
+
+from packager.cli.console import Console, table
+from packager.cli.options import FILE, key_option, target_option, with_console
+from packager.domain.target import TargetName
+from packager.errors import PackagerError
+
+
+@click.command()
+@click.argument("release", metavar="RELEASE_DIR", type=FILE)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@key_option
+@target_option
+@click.option("--port", type=click.IntRange(1, 65535), help="On loopback.  [default: a free one]")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "docker", "process"]),
+    default="auto",
+    show_default=True,
+    help="Docker, or the same runtime as a local process.",
+)
+@with_console
+def run(
+    console: Console,
+    release: Path,
+    command: tuple[str, ...],
+    key: Path,
+    target: TargetName | None,
+    port: int | None,
+    engine: str,
+) -> int:
+    """Verify a release, start one of its targets here, and wait until it is ready.
+
+    With a COMMAND after `--`, run it with the server's address in $PACKAGER_URL, then stop; the
+    exit code is the command's. Without one, serve until Ctrl-C.
+
+    \b
+    Examples:
+      packager run release --key site.pub
+      packager run release --key site.pub --target de/x86-64-v3/kubernetes -- \\
+          sh -c 'curl -s $PACKAGER_URL/v2'
+    """
+    from packager import running
+
+    with running.running(
+        release, key, target=target, port=port, engine=engine, progress=console
+    ) as server:
+        console.note(server.how)
+        if not command:
+            console.result(
+                server.url, {"url": server.url, "target": server.target, "how": server.how}
+            )
+            console.note("serving; Ctrl-C stops it")
+            server.wait()
+            return 0
+        environment = os.environ | {"PACKAGER_URL": server.url, "PACKAGER_MODEL": server.model}
+        try:
+            return subprocess.run(command, env=environment, check=False).returncode
+        except OSError as error:
+            raise PackagerError(
+                "the command cannot be started", where=command[0], got=error.strerror
+            ) from error
+
+
+@click.command()
+@click.argument("release", metavar="RELEASE_DIR", type=FILE)
+@click.argument("registry", required=False)
+@key_option
+@click.option("--plain-http", is_flag=True, help="Without TLS, also beyond loopback.")
+@with_console
+def push(
+    console: Console, release: Path, registry: str | None, key: Path, plain_http: bool
+) -> None:
+    """Push a verified release's images, signatures and attestations.
+
+    Without REGISTRY each image goes to its jurisdiction's registry, as the release says.
+
+    \b
+    Examples:
+      packager push release --key site.pub
+      packager push release 127.0.0.1:5000/ml --key site.pub
+    """
+    from packager import pipeline
+
+    pushed = pipeline.push(release, key, registry, plain_http, console)
+    console.result(table(["target", "image"], [list(row) for row in pushed.items()]), pushed)
+
+
+@click.command()
+@click.argument("release", metavar="RELEASE_DIR", type=FILE)
+@key_option
+@target_option
+@with_console
+def load(console: Console, release: Path, key: Path, target: TargetName | None) -> None:
+    """Load a verified release's image into the local Docker engine.
+
+    \b
+    Example:
+      packager load release --key site.pub --target sa/x86-64-v3/compose
+    """
+    from packager import running
+
+    loaded = running.load(release, key, target, console)
+    console.result(table(["target", "image id"], [list(row) for row in loaded.items()]), loaded)

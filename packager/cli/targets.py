@@ -1,0 +1,134 @@
+"""The catalogue: jurisdictions and hardware."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from packager.cli.console import Console, table
+from packager.cli.options import FILE, targets_option, with_console
+from packager.errors import InputError
+from packager.workspace import write_atomically
+
+
+@click.group()
+def targets() -> None:
+    """Look at the profiles of jurisdictions and hardware, check them, or start your own."""
+
+
+@targets.command(name="list")
+@click.option("--hardware", "kind", flag_value="hardware", help="Only hardware profiles.")
+@click.option("--jurisdictions", "kind", flag_value="jurisdictions", help="Only jurisdictions.")
+@targets_option
+@with_console
+def list_(console: Console, kind: str | None, targets_folder: Path | None) -> None:
+    """List the profiles.
+
+    \b
+    Example:
+      packager targets list --hardware
+    """
+    from packager.catalogue import load_catalogue
+
+    catalogue = load_catalogue(targets_folder)
+    parts, document = [], {}
+    if kind != "hardware":
+        profiles = [catalogue.jurisdiction(name) for name in catalogue.jurisdiction_ids()]
+        rows = [
+            [
+                profile.id,
+                profile.name,
+                ", ".join(profile.parents),
+                str(len(profile.rules)),
+                profile.confidence.value,
+                profile.reviewed,
+            ]
+            for profile in profiles
+        ]
+        head = ["jurisdiction", "name", "inherits", "rules", "confidence", "reviewed"]
+        parts.append(table(head, rows))
+        document["jurisdictions"] = [dict(zip(head, row, strict=True)) for row in rows]
+    if kind != "jurisdictions":
+        hardware = [catalogue.hardware(name) for name in catalogue.hardware_ids()]
+        rows = [
+            [
+                profile.id,
+                profile.name,
+                str(profile.platform),
+                profile.execution_provider,
+                ", ".join(precision.value for precision in profile.precisions),
+                profile.proven.value,
+                profile.confidence.value,
+            ]
+            for profile in hardware
+        ]
+        head = ["hardware", "name", "platform", "provider", "precisions", "proven", "confidence"]
+        parts.append(table(head, rows))
+        document["hardware"] = [dict(zip(head, row, strict=True)) for row in rows]
+    console.result("\n\n".join(parts), document)
+
+
+@targets.command()
+@click.argument("profile", metavar="ID")
+@targets_option
+@with_console
+def show(console: Console, profile: str, targets_folder: Path | None) -> None:
+    """Show one profile with everything that it inherits, its laws and sources.
+
+    \b
+    Examples:
+      packager targets show sa
+      packager targets show nvidia-l4
+    """
+    from packager.catalogue import load_catalogue
+    from packager.catalogue.showing import describe, describe_as_text
+
+    catalogue = load_catalogue(targets_folder)
+    found = catalogue.find(profile)
+    console.result(describe_as_text(found), describe(found))
+
+
+@targets.command()
+@targets_option
+@click.option("--today", help="The date to judge stale reviews by.  [default: today]")
+@with_console
+def lint(console: Console, targets_folder: Path | None, today: str | None) -> None:
+    """Check all profiles: schema, inheritance, sources, region names, stale reviews.
+
+    \b
+    Example:
+      packager targets lint --targets my-targets
+    """
+    from packager.catalogue import load_catalogue
+    from packager.catalogue.linting import lint as lint_catalogue
+
+    catalogue = load_catalogue(targets_folder)
+    findings = lint_catalogue(catalogue, today or datetime.now(UTC).date().isoformat())
+    if findings:
+        raise InputError.of(findings)
+    count = len(catalogue.jurisdiction_ids()) + len(catalogue.hardware_ids())
+    console.result(f"{count} profiles, nothing to mend", {"profiles": count, "findings": []})
+
+
+@targets.command()
+@click.argument("kind", type=click.Choice(["jurisdiction", "hardware"]))
+@click.argument("name", metavar="ID")
+@click.option("--extends", "parent", help="A built-in profile to start from.")
+@click.option("--in", "folder", type=FILE, default=Path("targets"), show_default=True)
+@with_console
+def new(console: Console, kind: str, name: str, parent: str | None, folder: Path) -> None:
+    """Start a profile of your own, to be found with --targets.
+
+    \b
+    Example:
+      packager targets new jurisdiction my-state --extends de --in my-targets
+    """
+    from packager.catalogue.scaffolding import scaffold
+
+    file = folder / ("jurisdictions" if kind == "jurisdiction" else "hardware") / f"{name}.yaml"
+    if file.exists():
+        raise InputError("the profile exists already", where=str(file))
+    write_atomically(file, scaffold(kind, name, parent).encode())
+    console.result(str(file), {"file": str(file)})

@@ -1,0 +1,84 @@
+"""The commands that look at a release: verify, inspect, digest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from packager.cli.console import Console, human_size, table
+from packager.cli.options import FILE, key_option, with_console
+
+
+@click.command()
+@click.argument("release", metavar="RELEASE_DIR", type=FILE)
+@key_option
+@with_console
+def verify(console: Console, release: Path, key: Path) -> None:
+    """Check every byte of a release against a public key that you trust. Works offline.
+
+    Exit 4 when anything is not as signed: nothing is believed, nothing is skipped.
+
+    \b
+    Examples:
+      packager verify release --key site.pub
+      packager verify release --key site.pub --json > verification.json
+    """
+    from packager import pipeline
+
+    report = pipeline.verify(release, key, console)
+    rows = [[str(step.number), step.title, step.result] for step in report.steps]
+    console.result(
+        f"{table(['step', 'checked', 'result'], rows)}\n\nverified  {report.digest}",
+        report.as_dict(),
+    )
+
+
+@click.command()
+@click.argument("release", metavar="RELEASE_DIR", type=FILE)
+@click.option("--key", type=FILE, help="Verify with this public key first.")
+@with_console
+def inspect(console: Console, release: Path, key: Path | None) -> None:
+    """Show what is in a release: targets, images, layers and what they share.
+
+    \b
+    Example:
+      packager inspect release --key site.pub
+    """
+    from packager import pipeline
+
+    document = pipeline.inspect(release, key, console)
+    targets = [
+        [target["name"], target["platform"], human_size(target["size"]), target["image"]]
+        for target in document["targets"]
+    ]
+    layers = [
+        [layer["kind"], human_size(layer["size"]), str(len(layer["targets"])), layer["digest"]]
+        for layer in document["layers"]
+    ]
+    trust = "verified" if document["verified"] else "NOT VERIFIED: give --key to check it"
+    console.result(
+        f"{document['name']} {document['version']}  ({trust})\n\n"
+        f"{table(['target', 'platform', 'image size', 'image'], targets)}\n\n"
+        f"{table(['layer', 'size', 'targets', 'digest'], layers)}\n\n"
+        f"stored once: {human_size(document['stored'])}, "
+        f"as separate images: {human_size(document['unshared'])}",
+        document,
+    )
+
+
+@click.command()
+@click.argument("path", metavar="RELEASE_DIR|MODEL", type=FILE)
+@with_console
+def digest(console: Console, path: Path) -> None:
+    """Print the one digest that names a release, or a model.
+
+    \b
+    Examples:
+      packager digest release
+      packager digest model.onnx
+    """
+    from packager import pipeline
+
+    found = str(pipeline.digest(path))
+    console.result(found, {"path": str(path), "digest": found})

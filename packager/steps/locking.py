@@ -1,0 +1,37 @@
+"""The lock of a build: read when fresh, made when there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from packager.assemble.lock_file import lock_bytes, read_lock
+from packager.assemble.resolve import is_fresh, resolve
+from packager.domain.lock import Lock
+from packager.domain.release import Plan
+from packager.errors import LockError
+from packager.progress import Progress
+from packager.steps.optimizing import distinct_hardware
+from packager.workspace import write_atomically
+
+
+def lock(plan: Plan, file: Path, mirror: str | None, progress: Progress) -> Lock:
+    """The lock in `file`; made there when it does not exist. Raises LockError when it is stale.
+
+    A stale lock is never brought up to date in silence: what goes into an image changes only when
+    somebody says so.
+    """
+    hardware = distinct_hardware(plan)
+    if not file.exists():
+        progress.step(f"lock: pin every package and wheel in {file}")
+        made = resolve(hardware, mirror_option=mirror, progress=progress)
+        write_atomically(file, lock_bytes(made))
+        return made
+    known = read_lock(file)
+    if not is_fresh(known, hardware):
+        raise LockError(
+            "the lock was made for other hardware profiles or other rules",
+            where=str(file),
+            expected=", ".join(profile.id for profile in hardware),
+            next_step="bring it up to date: packager lock RELEASE.yaml",
+        )
+    return known
