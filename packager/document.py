@@ -42,14 +42,14 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|false"), list("tf"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"null|~|"), ["n", "~", ""])
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(true|false)$"), list("tf"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"(null|~|)$"), ["n", "~", ""])
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"[-+]?[0-9]+"), list("-+0123456789")
+    "tag:yaml.org,2002:int", re.compile(r"[-+]?[0-9]+$"), list("-+0123456789")
 )
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+\.[0-9]*([eE][-+]?[0-9]+)?"),
+    re.compile(r"[-+]?[0-9]+\.[0-9]*([eE][-+]?[0-9]+)?$"),
     list("-+0123456789"),
 )
 
@@ -206,12 +206,15 @@ class Section:
 
     def finish(self) -> None:
         """Raise InputError with everything that was noted in this document, by line."""
+        missed, self._notes.found = self._notes.found, []
         for section in self._all():
             for key in section._nodes:
                 if key not in section._asked:
                     section.note(
                         key, f"unknown key {key!r}", next_step=nearest(key, section._asked)
                     )
+        # Unknown keys come first on their line: a misspelled key explains the missing one.
+        self._notes.found.extend(missed)
         if self._notes.found:
             ordered = sorted(self._notes.found, key=lambda noted: noted[0])
             raise InputError.of([finding for _, finding in ordered])

@@ -1,0 +1,128 @@
+"""release.yaml: what is accepted, and how everything wrong is told at once."""
+
+from pathlib import Path
+
+import pytest
+
+from packager.domain.model import Metric, QualityBudget
+from packager.domain.target import DeploymentPlatform, Region, TargetName
+from packager.errors import InputError
+from packager.release import ModelOptions, read_release, request_for_model
+
+GOOD = """\
+apiVersion: packager/v1
+kind: Release
+metadata: {name: filetype, version: 1.4.0}
+model: {path: model.onnx, license: Apache-2.0, samples: samples.npz}
+quality: {metric: top1_agreement, at_least: 0.995}
+objective: latency
+data: {class: personal}
+targets:
+  - {jurisdiction: de, hardware: nvidia-l4, platform: kubernetes, regions: [aws/eu-central-1]}
+  - {jurisdiction: sa, hardware: x86-64-v3, platform: compose, regions: [site/riyadh-lab]}
+sites: {riyadh-lab: SA}
+registry: {de: registry.example.de/ml}
+signing: {key: env://KEY}
+"""
+
+
+def read(tmp_path: Path, text: str):
+    file = tmp_path / "release.yaml"
+    file.write_text(text)
+    return read_release(file)
+
+
+def refused(tmp_path: Path, text: str):
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, text)
+    return caught.value.findings
+
+
+def test_a_whole_release_is_read(tmp_path):
+    request = read(tmp_path, GOOD)
+    assert request.name == "filetype"
+    assert request.model_path == tmp_path / "model.onnx"
+    assert request.quality == QualityBudget(Metric.TOP1_AGREEMENT, 0.995)
+    assert request.targets[0].name == TargetName("de", "nvidia-l4", DeploymentPlatform.KUBERNETES)
+    assert request.targets[0].regions == (Region("aws", "eu-central-1"),)
+    assert request.sites == {"riyadh-lab": "SA"}
+    assert request.registries == {"de": "registry.example.de/ml"}
+    assert request.signing_key == "env://KEY"
+
+
+def test_only_model_and_targets_are_needed_beside_the_name(tmp_path):
+    text = """\
+apiVersion: packager/v1
+kind: Release
+metadata: {name: a, version: 1.0}
+model: {path: model.onnx}
+targets: [{jurisdiction: de, hardware: x86-64-v3, platform: compose}]
+"""
+    request = read(tmp_path, text)
+    assert request.version == "1.0"
+    assert request.model_license is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "told"),
+    [
+        ("packager/v1", "packager/v9", ":1: apiVersion", "packager/v1"),
+        ("kind: Release", "kind: Bundle", ":2: kind", "Release"),
+        ("name: filetype", "name: File_Type", ":3: metadata.name", "lower-case"),
+        ("version: 1.4.0", "version: 'a b'", ":3: metadata.version", "digits"),
+        ("path: model.onnx", "paht: model.onnx", ":4: model.paht", "path"),
+        ("top1_agreement", "top1_agrement", ":5: quality.metric", "top1_agreement"),
+        ("0.995", "1.5", ":5: quality.at_least", "at most 1"),
+        ("0.995", "high", ":5: quality.at_least", "a number"),
+        ("objective: latency", "objective: speed", ":6: objective", "latency"),
+        ("class: personal", "class: secret", ":7: data.class", "personal"),
+        ("platform: kubernetes", "platform: nomad", ":9: targets[0].platform", "kubernetes"),
+        ("aws/eu-central-1", "eu-central-1", ":9: targets[0].regions", "provider/region"),
+        ("riyadh-lab: SA", "riyadh-lab: Saudi", ":11: sites.riyadh-lab", "ISO 3166"),
+        ("registry.example.de/ml", "HTTPS://x", ":12: registry.de", "host"),
+        ("license: Apache-2.0", "license: [a]", ":4: model.license", "a string"),
+    ],
+)
+def test_each_mistake_is_told_at_its_line(tmp_path, old, new, where, told):
+    found = refused(tmp_path, GOOD.replace(old, new))
+    assert found[0].where.endswith(f"release.yaml{where}")
+    assert told in " ".join(str(part) for part in found[0].as_dict().values())
+
+
+def test_several_mistakes_are_told_together(tmp_path):
+    text = GOOD.replace("objective: latency", "objective: fast").replace("1.4.0", "'-'")
+    assert len(refused(tmp_path, text)) == 2
+
+
+def test_the_same_target_twice_is_refused(tmp_path):
+    text = GOOD.replace(
+        "jurisdiction: sa, hardware: x86-64-v3, platform: compose",
+        "jurisdiction: de, hardware: nvidia-l4, platform: kubernetes",
+    )
+    assert "twice" in refused(tmp_path, text)[0].what
+
+
+def test_an_empty_list_of_targets_is_refused(tmp_path):
+    text = GOOD[: GOOD.index("targets:")] + "targets: []\n"
+    assert "empty" in refused(tmp_path, text)[0].what
+
+
+def test_max_abs_is_bounded_from_above(tmp_path):
+    text = GOOD.replace(
+        "{metric: top1_agreement, at_least: 0.995}", "{metric: max_abs, at_most: 0.01}"
+    )
+    assert read(tmp_path, text).quality == QualityBudget(Metric.MAX_ABS, 0.01)
+    wrong = GOOD.replace("top1_agreement", "max_abs")
+    assert "at_most" in refused(tmp_path, wrong)[0].next_step
+
+
+def test_a_bare_model_makes_the_same_request():
+    options = ModelOptions("de", "x86-64-v3", DeploymentPlatform.COMPOSE, (), model_license="MIT")
+    request = request_for_model(Path("My Model.v2.onnx"), options)
+    assert request.name == "my-model-v2"
+    assert str(request.targets[0].name) == "de/x86-64-v3/compose"
+    with pytest.raises(InputError, match="cannot be read"):
+        request_for_model(
+            Path("m.onnx"),
+            ModelOptions("de", "x", DeploymentPlatform.COMPOSE, (), registry="a b"),
+        )
