@@ -27,8 +27,8 @@ INTERRUPTED = 130
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done · 1 failed · 2 usage · 3 refused by policy · 4 verification failed · "
-    "5 something outside unavailable.",
+    epilog="Exit codes: 0 done · 1 failed · 2 usage · 3 refused by policy · "
+    "4 verification failed · 5 something outside unavailable.",
 )
 @click.version_option(__version__, prog_name="packager")
 def cli() -> None:

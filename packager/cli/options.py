@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import update_wrapper
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 from click.shell_completion import CompletionItem
@@ -74,13 +74,12 @@ def with_console(command: Command) -> Command:
     @click.option("--json", "json_output", is_flag=True, help="Print the result as JSON.")
     @click.option("-q", "--quiet", is_flag=True, help="Tell no story on stderr, only errors.")
     @click.pass_obj
-    @wraps(command)
-    def wrapped(console: Console, *, json_output: bool, quiet: bool, **arguments: Any) -> Any:
+    def wrapped(console: Console, /, *, json_output: bool, quiet: bool, **arguments: Any) -> Any:
         console.json_output = json_output
         console.quiet = quiet
         return command(console, **arguments)
 
-    return wrapped  # type: ignore[return-value]
+    return cast(Command, update_wrapper(wrapped, command))
 
 
 targets_option = click.option(

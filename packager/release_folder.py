@@ -1,0 +1,132 @@
+"""A release folder that was verified, as values.
+
+Only `pipeline.open_verified` makes one for use: parsing is not believing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packager.digest import Digest
+from packager.domain.artifact import Platform
+from packager.domain.target import TargetName
+from packager.errors import InputError, VerificationError
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedTarget:
+    """One target of a release folder."""
+
+    name: TargetName
+    reference: str
+    digest: Digest
+    config: Digest
+    platform: Platform
+    registry: str | None
+    manifests: str
+
+    @property
+    def pinned(self) -> str:
+        """`registry/name@sha256:…`"""
+        return f"{self.reference.rpartition(':')[0]}@{self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseFolder:
+    """What `release.json` says."""
+
+    folder: Path
+    name: str
+    version: str
+    digest: Digest
+    data_class: str
+    targets: tuple[ReleasedTarget, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> ReleaseFolder:
+        """Parse `release.json`. Raises VerificationError when it is no release."""
+        path = folder / "release.json"
+        try:
+            data = path.read_bytes()
+            document = json.loads(data)
+            return cls(
+                folder=folder,
+                name=document["metadata"]["name"],
+                version=document["metadata"]["version"],
+                digest=Digest.of(data),
+                data_class=document["data"]["class"],
+                targets=tuple(_target(entry) for entry in document["targets"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise VerificationError(
+                "this is no release",
+                where=str(path),
+                got=f"{type(error).__name__}: {error}",
+                next_step="give the folder that `packager build -o` made",
+            ) from error
+
+    @property
+    def images_folder(self) -> Path:
+        """The OCI image layout of all targets."""
+        return self.folder / "images"
+
+    def target(self, name: TargetName | None, platform: Platform | None = None) -> ReleasedTarget:
+        """The named target; without a name the first one for `platform`, else the first one.
+
+        Raises InputError when the release has no such target.
+        """
+        if name is None:
+            fitting = [
+                target
+                for target in self.targets
+                if platform and target.platform.architecture == platform.architecture
+            ]
+            return (fitting or list(self.targets))[0]
+        for target in self.targets:
+            if target.name == name:
+                return target
+        raise InputError(
+            f"the release has no target {name}",
+            where="--target",
+            expected=", ".join(str(target.name) for target in self.targets),
+        )
+
+    def repositories(self, registry: str | None) -> dict[str, str]:
+        """Image reference → where to push it; below `registry` when one is given.
+
+        Raises InputError when a target has no registry of its own and none is given.
+        """
+        lacking = [str(target.name) for target in self.targets if not target.registry]
+        if lacking and registry is None:
+            raise InputError(
+                "the release names no registry for " + ", ".join(lacking),
+                next_step="name one: packager push RELEASE_DIR REGISTRY --key KEY",
+            )
+        return {
+            target.reference: (
+                target.reference
+                if registry is None
+                else f"{registry.rstrip('/')}/{target.reference.rpartition('/')[2]}"
+            )
+            for target in self.targets
+        }
+
+
+def _target(entry: dict[str, Any]) -> ReleasedTarget:
+    image = entry["image"]
+    return ReleasedTarget(
+        name=TargetName.parse(entry["name"]),
+        reference=image["reference"],
+        digest=Digest.parse(image["digest"]),
+        config=Digest.parse(image["config"]),
+        platform=Platform(
+            image["platform"]["os"],
+            image["platform"]["architecture"],
+            image["platform"].get("variant", ""),
+        ),
+        registry=entry["registry"],
+        manifests=entry["manifests"],
+    )

@@ -1,0 +1,72 @@
+"""What `release.json` says, besides the list of files that sealing adds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from packager import __version__
+from packager.assemble.lock_file import lock_bytes
+from packager.canonical import SourceDateEpoch
+from packager.digest import Digest
+from packager.domain.lock import Lock
+from packager.domain.release import BuiltTarget, ReleaseRequest
+
+
+def describe(
+    request: ReleaseRequest, built: Sequence[BuiltTarget], lock: Lock, epoch: SourceDateEpoch
+) -> dict[str, Any]:
+    """The document of a release: its model, its targets with their images, its lock."""
+    source = built[0].model.source
+    return {
+        "apiVersion": "packager/v1",
+        "kind": "Release",
+        "metadata": {"name": request.name, "version": request.version},
+        "created": epoch.rfc3339(),
+        "tool": {"name": "packager", "version": __version__},
+        "model": {
+            "name": request.name,
+            "digest": str(source.digest),
+            "license": request.model_license,
+            "inputs": [tensor.as_dict() for tensor in source.inputs],
+            "outputs": [tensor.as_dict() for tensor in source.outputs],
+        },
+        "data": {"class": request.data_class.value},
+        "quality": {"metric": request.quality.metric.value, "bound": request.quality.bound},
+        "objective": request.objective.value,
+        "lock": {
+            "path": "evidence/packager.lock",
+            "digest": str(Digest.of(lock_bytes(lock))),
+        },
+        "targets": [_target(target) for target in built],
+    }
+
+
+def _target(built: BuiltTarget) -> dict[str, Any]:
+    image = built.image
+    return {
+        "name": str(built.plan.name),
+        "jurisdiction": built.plan.name.jurisdiction,
+        "hardware": built.plan.name.hardware,
+        "platform": built.plan.name.platform.value,
+        "regions": [str(region) for region in built.plan.regions],
+        "registry": built.plan.registry,
+        "manifests": built.folder,
+        "model": {
+            "candidate": built.model.chosen.name,
+            "precision": built.model.model.precision.value,
+            "digest": str(built.model.model.digest),
+        },
+        "image": {
+            "reference": image.reference,
+            "pinned": built.pinned_reference,
+            "digest": str(image.manifest.digest),
+            "config": str(image.config.digest),
+            "size": image.size,
+            "platform": image.platform.as_dict(),
+        },
+        "decisions": {
+            status: sum(decision.status.value == status for decision in built.decisions)
+            for status in sorted({decision.status.value for decision in built.decisions})
+        },
+    }
