@@ -1,0 +1,139 @@
+"""The layers of an image, most shared first: what each holds, and the key that names its content.
+
+system · python · provider · runtime · model · configuration. A key is the digest of everything
+that the bytes are made from: locked digests, the rules of this package, the runtime's files. So two
+targets share a layer when they share its inputs, and a known layer need not be read again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from packager.archive import Entry, EntryKind
+from packager.assemble.debian_archive import read_debian_archive
+from packager.assemble.model_files import MODEL_ROOT, model_entries, model_inputs
+from packager.assemble.pruning import is_dropped, rules_digest
+from packager.assemble.recipe import RULES_VERSION, SITE_PACKAGES
+from packager.assemble.resolve import parse_key
+from packager.assemble.system_files import status_entries, system_entries
+from packager.assemble.wheel_archive import read_wheel
+from packager.canonical import dumps
+from packager.content import Compression, LayerContent
+from packager.digest import Digest
+from packager.domain.lock import LockedEnvironment, LockedPackage, LockedWheel
+from packager.domain.model import OptimizedModel
+from packager.errors import LockError
+from packager.resources import runtime_files
+
+RUNTIME_ROOT = f"{SITE_PACKAGES}/packager_runtime"
+_PYTHON_PACKAGE = re.compile(r"(lib)?python3\b.*")
+
+
+def layers(
+    environment: LockedEnvironment,
+    blobs: Mapping[Digest, Path],
+    model: OptimizedModel,
+    model_name: str,
+    server_config: bytes,
+) -> tuple[LayerContent, ...]:
+    """The six layers of one image. `blobs` gives the checked file of every locked digest.
+
+    Reading the entries raises LockError for a package or wheel that is malformed; entries read
+    their files when they are opened, so `blobs` must stay until the layers are written.
+    """
+    system = [one for one in environment.packages if not _PYTHON_PACKAGE.fullmatch(one.name)]
+    python = [one for one in environment.packages if _PYTHON_PACKAGE.fullmatch(one.name)]
+    provider = [one for one in environment.wheels if _is_provider(one, environment)]
+    server = [one for one in environment.wheels if not _is_provider(one, environment)]
+    runtime = runtime_files()
+    return (
+        _layer(
+            "system",
+            "Debian packages, extracted",
+            [environment.architecture, *_digests(system)],
+            lambda: [*system_entries(environment.architecture), *_unpacked(system, blobs)],
+        ),
+        _layer(
+            "python",
+            "Python and the server's wheels",
+            [environment.architecture, *_digests(python), *_digests(server)],
+            lambda: [*_unpacked(python, blobs), *_installed(server, blobs)],
+        ),
+        _layer(
+            "provider",
+            "ONNX Runtime with its execution provider",
+            _digests(provider),
+            lambda: _installed(provider, blobs),
+        ),
+        _layer(
+            "runtime",
+            "the inference server",
+            [[name, str(Digest.of_file(file))] for name, file in runtime],
+            lambda: [Entry.of_file(f"{RUNTIME_ROOT}/{name}", file) for name, file in runtime],
+        ),
+        _layer(
+            "model",
+            f"the model {model_name}",
+            model_inputs(model, model_name),
+            lambda: model_entries(model, model_name),
+            Compression.NONE,
+        ),
+        _layer(
+            "configuration",
+            "the server's configuration",
+            [str(Digest.of(server_config))],
+            lambda: [Entry.of_bytes(f"{MODEL_ROOT}/server.json", server_config)],
+        ),
+    )
+
+
+def _layer(
+    kind: str,
+    created_by: str,
+    inputs: Iterable[object],
+    entries: Callable[[], Iterable[Entry]],
+    compression: Compression = Compression.GZIP,
+) -> LayerContent:
+    made_from = [RULES_VERSION, str(rules_digest()), kind, *inputs]
+    key = Digest.of(dumps(made_from))
+    return LayerContent(kind, key, compression, f"packager: {created_by}", entries)
+
+
+def _is_provider(wheel: LockedWheel, environment: LockedEnvironment) -> bool:
+    return wheel.name == parse_key(environment.key)[1].name or wheel.name.startswith("nvidia-")
+
+
+def _digests(entries: Iterable[LockedPackage | LockedWheel]) -> list[str]:
+    return [str(entry.digest) for entry in sorted(entries, key=lambda entry: entry.digest)]
+
+
+def _unpacked(packages: Iterable[LockedPackage], blobs: Mapping[Digest, Path]) -> list[Entry]:
+    """The packages' files and their records in `status.d`, without what is of no use."""
+    entries = []
+    for package in packages:
+        archive = read_debian_archive(blobs[package.digest], package.filename)
+        kept = [entry for entry in archive.entries if not is_dropped(entry.path)]
+        entries += [*kept, *status_entries(package, archive, kept)]
+    return _once(entries)
+
+
+def _installed(wheels: Iterable[LockedWheel], blobs: Mapping[Digest, Path]) -> list[Entry]:
+    return _once(
+        [
+            entry
+            for wheel in wheels
+            for entry in read_wheel(blobs[wheel.digest], wheel.filename, is_dropped)
+        ]
+    )
+
+
+def _once(entries: list[Entry]) -> list[Entry]:
+    """The entries; raises LockError when two packages bring a file of one path."""
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.path in seen and entry.kind is not EntryKind.DIRECTORY:
+            raise LockError("two packages bring the same file", where=entry.path)
+        seen.add(entry.path)
+    return entries

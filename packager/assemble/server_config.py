@@ -1,0 +1,70 @@
+"""Writes `server.json`, the one contract between the packager and the runtime in the image.
+
+Paths are relative to the file itself, so that the same configuration serves in the image and in a
+folder of this machine. Every file of the model is listed by digest: the runtime loads no other.
+"""
+
+from __future__ import annotations
+
+from packager.assemble.model_files import GOLDEN, GRAPH, MODEL_VERSION, model_folder, placed_files
+from packager.canonical import dumps_readable
+from packager.domain.model import OptimizedModel
+from packager.domain.release import PlannedTarget, ReleaseRequest
+
+API_VERSION = "packager.runtime/v1"
+PORT = 8080
+_GOLDEN_TOLERANCE = 0.001
+_MAX_BODY_BYTES = 32 << 20
+_MAX_CONCURRENCY = 256
+_DRAIN_SECONDS = 10
+
+
+def server_config(
+    target: PlannedTarget, request: ReleaseRequest, model: OptimizedModel, model_name: str
+) -> bytes:
+    """The bytes of `server.json` for one target. Raises InputError as `placed_files` does."""
+    return dumps_readable(
+        {
+            "apiVersion": API_VERSION,
+            "release": {
+                "name": request.name,
+                "version": request.version,
+                "target": str(target.name),
+            },
+            "jurisdiction": {
+                "id": target.jurisdiction.id,
+                "regions": sorted(str(region) for region in target.regions),
+            },
+            "models": [_model(target, model, model_name)],
+            "http": {
+                "host": "0.0.0.0",  # noqa: S104  # inside the container; the site maps the port
+                "port": PORT,
+                "max_body_bytes": _MAX_BODY_BYTES,
+                "max_concurrency": _MAX_CONCURRENCY,
+                "drain_seconds": _DRAIN_SECONDS,
+            },
+        }
+    )
+
+
+def _model(target: PlannedTarget, model: OptimizedModel, model_name: str) -> dict[str, object]:
+    folder = model_folder(model_name)
+    return {
+        "name": model_name,
+        "version": MODEL_VERSION,
+        "path": f"{folder}/{GRAPH}",
+        "files": [
+            {"path": f"{folder}/{name}", "sha256": digest.hex, "size": size}
+            for name, _, digest, size in placed_files(model)
+        ],
+        "inputs": [tensor.as_dict() for tensor in model.model.inputs],
+        "outputs": [tensor.as_dict() for tensor in model.model.outputs],
+        "execution_provider": target.hardware.execution_provider,
+        "provider_options": {},
+        "intra_op_threads": model.intra_op_threads,
+        "golden": _golden(folder) if model.golden else None,
+    }
+
+
+def _golden(folder: str) -> dict[str, object]:
+    return {"path": f"{folder}/{GOLDEN}", "tolerance": _GOLDEN_TOLERANCE}

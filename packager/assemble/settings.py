@@ -1,0 +1,64 @@
+"""How the image starts, and the labels by which people and registries know it."""
+
+from __future__ import annotations
+
+from packager.assemble.model_files import MODEL_ROOT
+from packager.assemble.recipe import PYTHON, SITE_PACKAGES, needs_cuda
+from packager.assemble.server_config import PORT
+from packager.assemble.system_files import USER
+from packager.content import ImageSettings
+from packager.domain.release import PlannedTarget, ReleaseRequest
+
+_LABEL = "dev.packager."
+_CUDA_LIBRARIES = ("cublas", "cuda_runtime", "cudnn", "cufft", "curand", "nvjitlink")
+
+
+def image_settings(target: PlannedTarget, request: ReleaseRequest) -> ImageSettings:
+    """image-spec `config` for one target: an isolated Python as a user without rights."""
+    return ImageSettings(
+        entrypoint=(
+            f"/usr/bin/python{PYTHON}",
+            "-I",
+            "-m",
+            "packager_runtime",
+            "--config",
+            f"/{MODEL_ROOT}/server.json",
+        ),
+        environment=_environment(target),
+        user=USER,
+        working_dir=f"/{MODEL_ROOT}",
+        ports=(f"{PORT}/tcp",),
+        labels=_labels(target, request),
+    )
+
+
+def _environment(target: PlannedTarget) -> dict[str, str]:
+    environment = {
+        "ORT_DISABLE_TELEMETRY": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if needs_cuda(target.hardware.wheel):
+        folders = (f"/{SITE_PACKAGES}/nvidia/{name}/lib" for name in _CUDA_LIBRARIES)
+        environment["LD_LIBRARY_PATH"] = ":".join(folders)
+        # Which driver libraries the container runtime brings in. Which devices is for the site to
+        # say: NVIDIA_VISIBLE_DEVICES in an image would give every GPU to whoever starts it.
+        environment["NVIDIA_DRIVER_CAPABILITIES"] = "compute,utility"
+    return environment
+
+
+def _labels(target: PlannedTarget, request: ReleaseRequest) -> dict[str, str]:
+    labels = {
+        "org.opencontainers.image.title": request.name,
+        "org.opencontainers.image.version": request.version,
+        f"{_LABEL}data-class": request.data_class.value,
+        f"{_LABEL}execution-provider": target.hardware.execution_provider,
+        f"{_LABEL}hardware": target.hardware.id,
+        f"{_LABEL}jurisdiction": target.jurisdiction.id,
+        f"{_LABEL}onnxruntime": f"{target.hardware.wheel.name}=={target.hardware.wheel.version}",
+        f"{_LABEL}platform": target.name.platform.value,
+        f"{_LABEL}regions": ",".join(sorted(str(region) for region in target.regions)),
+    }
+    if request.model_license:
+        labels["org.opencontainers.image.licenses"] = request.model_license
+    return labels
