@@ -93,12 +93,14 @@ def _layer(
     kind: str,
     created_by: str,
     inputs: Iterable[object],
-    entries: Callable[[], Iterable[Entry]],
+    entries: Callable[[], list[Entry]],
     compression: Compression = Compression.GZIP,
 ) -> LayerContent:
     made_from = [RULES_VERSION, str(rules_digest()), kind, *inputs]
     key = Digest.of(dumps(made_from))
-    return LayerContent(kind, key, compression, f"packager: {created_by}", entries)
+    return LayerContent(
+        kind, key, compression, f"packager: {created_by}", lambda: _once(entries(), kind)
+    )
 
 
 def _is_provider(wheel: LockedWheel, environment: LockedEnvironment) -> bool:
@@ -116,24 +118,22 @@ def _unpacked(packages: Iterable[LockedPackage], blobs: Mapping[Digest, Path]) -
         archive = read_debian_archive(blobs[package.digest], package.filename)
         kept = [entry for entry in archive.entries if not is_dropped(entry.path)]
         entries += [*kept, *status_entries(package, archive, kept)]
-    return _once(entries)
+    return entries
 
 
 def _installed(wheels: Iterable[LockedWheel], blobs: Mapping[Digest, Path]) -> list[Entry]:
-    return _once(
-        [
-            entry
-            for wheel in wheels
-            for entry in read_wheel(blobs[wheel.digest], wheel.filename, is_dropped)
-        ]
-    )
+    return [
+        entry
+        for wheel in wheels
+        for entry in read_wheel(blobs[wheel.digest], wheel.filename, is_dropped)
+    ]
 
 
-def _once(entries: list[Entry]) -> list[Entry]:
+def _once(entries: list[Entry], kind: str) -> list[Entry]:
     """The entries; raises LockError when two packages bring a file of one path."""
     seen: set[str] = set()
     for entry in entries:
         if entry.path in seen and entry.kind is not EntryKind.DIRECTORY:
-            raise LockError("two packages bring the same file", where=entry.path)
+            raise LockError(f"two packages bring one file of the {kind} layer", where=entry.path)
         seen.add(entry.path)
     return entries

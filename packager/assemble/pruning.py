@@ -34,6 +34,7 @@ DROPPED = (
     (r"usr/lib/(systemd|tmpfiles\.d|sysusers\.d|lsb|mime|valgrind|binfmt\.d)/.*", "for a host"),
     (r"etc/(?!os-release$|debian_version$).*", "settings of a host"),
     (r"var/.*", "state of a host"),
+    (r"bin|sbin|lib[^/]*", "links into /usr, which are written for every image alike"),
     # Python's standard library
     (rf"{_STDLIB}/(test|idlelib|tkinter|turtledemo|lib2to3|ensurepip|venv|pydoc_data|curses|dbm"
      r"|sqlite3|unittest|xmlrpc|wsgiref|config-[^/]*|_pyrepl|__phello__)/.*",

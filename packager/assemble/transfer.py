@@ -22,7 +22,7 @@ _REDIRECTS = 5
 _sessions = threading.local()
 
 
-class Missing(UnavailableError):  # noqa: N818  # a statement about the mirror, not about us
+class Missing(UnavailableError):
     """The mirror answers, and says that it does not have the file."""
 
 
