@@ -1,0 +1,116 @@
+"""`targets lint`: what is wrong with the profiles, all of it at once.
+
+The schema, inheritance and references are judged by reading everything. On top of that: a source
+for every rule, no permission that rests on memory, a name for every group, and reviews that are not
+too old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import date as Date
+
+from packager.catalogue.catalogue import Catalogue
+from packager.catalogue.jurisdiction_file import JurisdictionFile
+from packager.domain.hardware import Confidence, HardwareProfile
+from packager.domain.jurisdiction import Rule
+from packager.errors import Finding, InputError
+
+STALE_AFTER_DAYS = 400
+
+
+def lint(catalogue: Catalogue, today: str) -> tuple[Finding, ...]:
+    """Everything that is wrong, sorted; empty when there is nothing to mend.
+
+    `today` as `2026-11-23` judges how old a review is. Raises InputError when it is no date.
+    """
+    now = _day(today)
+    if now is None:
+        raise InputError("no date", where="--today", expected="such as 2026-11-23", got=today)
+    findings = [*_readable(lambda: catalogue.groups), *_readable(lambda: catalogue.places)]
+    if not findings:
+        for name in catalogue.jurisdiction_ids():
+            findings += _jurisdiction(catalogue, name, now)
+    for name in catalogue.hardware_ids():
+        findings += _hardware(catalogue, name)
+    return tuple(sorted(set(findings), key=lambda finding: (finding.where or "", finding.what)))
+
+
+def _jurisdiction(catalogue: Catalogue, name: str, now: Date) -> list[Finding]:
+    findings = _readable(lambda: catalogue.jurisdiction(name))
+    if findings:
+        return findings
+    profile = catalogue.written(name)
+    findings += _stale(profile.reviewed, str(profile.file), now)
+    for rule in profile.rules:
+        where = profile.lines[rule.id]
+        findings += _stale(rule.law.reviewed, where, now)
+        findings += _unsourced(rule, where)
+        findings += _laundered(profile, rule, where)
+    return findings
+
+
+def _hardware(catalogue: Catalogue, name: str) -> list[Finding]:
+    profiles: list[HardwareProfile] = []
+    findings = _readable(lambda: profiles.append(catalogue.hardware(name)))
+    where = str(catalogue.files.hardware[name])
+    for profile in profiles:
+        if not profile.sources:
+            findings.append(
+                Finding("no source", where, expected="sources: one line for each figure")
+            )
+        wanted = profile.platform.architecture
+        if profile.node_labels.get("kubernetes.io/arch", wanted) != wanted:
+            findings.append(
+                Finding("the node label names another architecture", where, expected=wanted)
+            )
+    return findings
+
+
+def _readable(read: Callable[[], object]) -> list[Finding]:
+    try:
+        read()
+    except InputError as error:
+        return list(error.findings)
+    return []
+
+
+def _unsourced(rule: Rule, where: str) -> Iterator[Finding]:
+    source = rule.law.source
+    if not (source == "memory" or source.startswith(("https://", "http://", "docs/"))):
+        yield Finding(
+            "the source cannot be looked up", where, expected="an address, or `memory`", got=source
+        )
+
+
+def _laundered(profile: JurisdictionFile, rule: Rule, where: str) -> Iterator[Finding]:
+    """A rule that lets data leave the profile's own countries needs more than memory."""
+    beyond = sorted(set(rule.within) - set(profile.countries))
+    if beyond and rule.law.confidence in (Confidence.MEMORY, Confidence.LOW):
+        yield Finding(
+            "a rule allows other countries on a fact that nobody confirmed",
+            where,
+            expected="within the profile's own countries, or a source with confidence medium",
+            got=", ".join(beyond),
+        )
+
+
+def _stale(reviewed: str, where: str, now: Date) -> Iterator[Finding]:
+    day = _day(reviewed)
+    if day is None:
+        yield Finding("the date of the review is none", where, got=reviewed)
+    elif (now - day).days > STALE_AFTER_DAYS:
+        yield Finding(
+            "the review is stale",
+            where,
+            expected=f"at most {STALE_AFTER_DAYS} days old",
+            got=f"{reviewed}, {(now - day).days} days ago",
+            next_step="look the sources up again and set the new date",
+        )
+
+
+def _day(text: str) -> Date | None:
+    try:
+        return Date.fromisoformat(text)
+    except ValueError:
+        return None
