@@ -86,8 +86,8 @@ def with_parents(entries: Iterable[Entry]) -> list[Entry]:
 
 def write_tar(stream: BinaryIO, entries: Iterable[Entry], *, mtime: int = 0) -> None:
     """Write `entries` with their parent folders as one tar to `stream`, in constant memory."""
-    with tarfile.open(
-        fileobj=stream, mode="w", format=tarfile.PAX_FORMAT, bufsize=CHUNK
+    with tarfile.TarFile(
+        fileobj=stream, mode="w", format=tarfile.PAX_FORMAT, copybufsize=CHUNK
     ) as archive:
         for entry in with_parents(entries):
             header = _header(entry, mtime)

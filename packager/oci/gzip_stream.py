@@ -17,19 +17,14 @@ import zlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Protocol
+
+from packager.oci.tar_sink import Sink
 
 LEVEL = 6
 BLOCK = 1 << 20
 WINDOW = 1 << 15
 HEADER = bytes((0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255))
 IMPLEMENTATION = f"zlib {zlib.ZLIB_RUNTIME_VERSION} level {LEVEL} block {BLOCK}"
-
-
-class Sink(Protocol):
-    """Where the compressed bytes go."""
-
-    def write(self, data: bytes, /) -> object: ...
 
 
 class GzipStream:

@@ -7,21 +7,19 @@ after its own digest was checked, and written anew when it is not what its name 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
 
-from packager.archive import write_tar
 from packager.canonical import SourceDateEpoch, dumps
 from packager.content import Compression, LayerContent
 from packager.digest import Digest
 from packager.domain.artifact import Descriptor, Layer, MediaType
 from packager.oci.blobs import BlobFolder, IncomingBlob
-from packager.oci.gzip_stream import IMPLEMENTATION, GzipStream, Sink
+from packager.oci.gzip_stream import IMPLEMENTATION, GzipStream
+from packager.oci.tar_sink import Sink, write_tar_to
 from packager.workspace import write_atomically
 
 KIND_ANNOTATION = "dev.packager.layer"
@@ -70,13 +68,14 @@ class LayerStore:
         )
 
     def _write_blob(self, content: LayerContent) -> _Written:
-        with self.blobs.incoming() as blob:
-            with _compressing(blob, content.compression) as sink:
-                tar = _TarSink(sink, hashing=content.compression is not Compression.NONE)
-                # tarfile only writes and asks for its position.
-                write_tar(cast(BinaryIO, tar), content.entries(), mtime=self._epoch.seconds)
-            diff_id = tar.digest or blob.digest
-        return _Written(blob.digest, blob.size, diff_id)
+        with self.blobs.incoming() as blob, _compressing(blob, content.compression) as sink:
+            of_tar = write_tar_to(
+                sink,
+                content.entries(),
+                mtime=self._epoch.seconds,
+                hashing=content.compression is not Compression.NONE,
+            )
+        return _Written(blob.digest, blob.size, of_tar or blob.digest)
 
     def _record_path(self, content: LayerContent) -> Path:
         made_from = {
@@ -87,29 +86,6 @@ class LayerStore:
             "gzip": IMPLEMENTATION if content.compression is Compression.GZIP else None,
         }
         return self._records / f"{Digest.of(dumps(made_from)).hex}.json"
-
-
-class _TarSink:
-    """The plain tar on its way to the blob; hashed here unless the blob is the tar itself."""
-
-    def __init__(self, sink: Sink, *, hashing: bool) -> None:
-        self._sink = sink
-        self._sha = hashlib.sha256() if hashing else None
-        self._position = 0
-
-    @property
-    def digest(self) -> Digest | None:
-        return Digest(self._sha.hexdigest()) if self._sha else None
-
-    def write(self, data: bytes) -> int:
-        if self._sha:
-            self._sha.update(data)
-        self._sink.write(data)
-        self._position += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self._position
 
 
 @contextmanager
