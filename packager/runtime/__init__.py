@@ -1,0 +1,12 @@
+"""The inference server that ships inside every image, as the package `packager_runtime`.
+
+It serves ONNX models over the Open Inference Protocol v2 and trusts nothing that it was started
+with: files, signatures, execution provider and region are compared with `server.json` before the
+server says that it is ready. It is an island: it imports nothing of the packager, only the standard
+library, numpy, onnxruntime, uvicorn and httptools; `server.json` is the whole contract.
+
+Reading order: `configuration` (what was declared) → `integrity`, `session`, `golden` (is it true?)
+→ `protocol`, `tensors`, `datatypes` (what clients say) → `application`, `server` (serving it).
+"""
+
+VERSION = "1.0.0"

@@ -1,0 +1,258 @@
+"""`server.json`, read strictly into frozen values: the contract between packager and runtime.
+
+Unknown keys, missing keys, wrong types, duplicate keys and paths that leave the folder are refused
+with the path of the key, because a setting that is silently ignored is a setting that nobody has.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .datatypes import DATATYPES, TensorSpec
+from .errors import ExitCode, Refusal
+from .reading import Reader, parse
+
+API_VERSION = "packager.runtime/v1"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_REGION = re.compile(r"[^/\s]+/[^/\s]+")
+_MAX_RANK = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What this image is: `target` is jurisdiction/hardware/platform."""
+
+    name: str
+    version: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Jurisdiction:
+    """Where this image may run: regions as `provider/region`."""
+
+    id: str
+    regions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredFile:
+    """A file that must be what it was: `path` relative to server.json, `size` in bytes."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """Known answers: an npz file of `input.<tensor>` and `output.<tensor>`.
+
+    `tolerance` bounds |got − expected| / max(1, |expected|) for floating-point outputs.
+    """
+
+    path: str
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """One model and everything that is claimed of it; 0 threads lets ONNX Runtime choose."""
+
+    name: str
+    version: str
+    path: str
+    files: tuple[DeclaredFile, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    execution_provider: str
+    provider_options: Mapping[str, str]
+    intra_op_threads: int
+    golden: Golden | None
+
+    def __str__(self) -> str:
+        return f"model {self.name} version {self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """`host` is an address, never a name: a name would need a resolver. Bytes and seconds."""
+
+    host: str
+    port: int
+    max_body_bytes: int
+    max_concurrency: int
+    drain_seconds: float
+
+    def listening_on(self, host: str | None, port: int | None) -> HttpSettings:
+        """The same with what the command line says instead; raises Refusal for a bad address."""
+        chosen = replace(
+            self,
+            host=self.host if host is None else host,
+            port=self.port if port is None else port,
+        )
+        if not _is_address(chosen.host):
+            raise _refusal(f"--host must be an IP address, such as 127.0.0.1; got {chosen.host!r}")
+        if not 0 <= chosen.port <= 65535:
+            raise _refusal(f"--port must be between 0 and 65535; got {chosen.port}")
+        return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All of server.json. `folder` is where it lies; every path is relative to that."""
+
+    folder: Path
+    release: Release
+    jurisdiction: Jurisdiction
+    models: tuple[ModelSettings, ...]
+    http: HttpSettings
+
+    def require_region(self, region: str | None) -> None:
+        """Raises Refusal when the site says where it is, and that is not where we may run."""
+        if region is not None and region not in self.jurisdiction.regions:
+            raise _refusal(
+                f"region {region!r} (PACKAGER_REGION) is not one that jurisdiction"
+                f" {self.jurisdiction.id!r} allows: {', '.join(self.jurisdiction.regions)}"
+            )
+
+
+def load(path: Path) -> Configuration:
+    """Read and check server.json; raises Refusal with the path of the first key that is wrong."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _refusal(f"cannot read {path}: {error.strerror}") from error
+    root = Reader(parse(data, path.name), path.name)
+    root.only("apiVersion", "release", "jurisdiction", "models", "http")
+    if root.text("apiVersion") != API_VERSION:
+        raise root.at("apiVersion").wrong(f"must be {API_VERSION!r}")
+    return Configuration(
+        folder=path.resolve().parent,
+        release=_release(root.at("release")),
+        jurisdiction=_jurisdiction(root.at("jurisdiction")),
+        models=_models(root),
+        http=_http(root.at("http")),
+    )
+
+
+def _release(reader: Reader) -> Release:
+    reader.only("name", "version", "target")
+    return Release(reader.text("name"), reader.text("version"), reader.text("target"))
+
+
+def _jurisdiction(reader: Reader) -> Jurisdiction:
+    reader.only("id", "regions")
+    regions = tuple(
+        entry.matching(_REGION, "provider/region") for entry in reader.entries("regions")
+    )
+    return Jurisdiction(reader.text("id"), regions)
+
+
+def _models(root: Reader) -> tuple[ModelSettings, ...]:
+    models = tuple(_model(entry) for entry in root.entries("models"))
+    if not models:
+        raise root.at("models").wrong("must name at least one model")
+    if len({(model.name, model.version) for model in models}) != len(models):
+        raise root.at("models").wrong("names one model and version twice")
+    return models
+
+
+def _model(reader: Reader) -> ModelSettings:
+    reader.only(
+        *("name", "version", "path", "files", "inputs", "outputs"),
+        *("execution_provider", "provider_options", "intra_op_threads", "golden"),
+    )
+    files = tuple(_file(entry) for entry in reader.entries("files"))
+    model = ModelSettings(
+        name=reader.at("name").matching(_NAME, "letters, digits, '.', '_' and '-'"),
+        version=reader.at("version").matching(_VERSION, "a whole number as text, such as '1'"),
+        path=reader.at("path").relative_path(),
+        files=files,
+        inputs=_tensors(reader, "inputs"),
+        outputs=_tensors(reader, "outputs"),
+        execution_provider=reader.text("execution_provider"),
+        provider_options=_provider_options(reader.at("provider_options")),
+        intra_op_threads=reader.integer("intra_op_threads", 0, 1024),
+        golden=_golden(reader.at("golden")),
+    )
+    listed = [file.path for file in files]
+    if len(set(listed)) != len(listed):
+        raise reader.at("files").wrong("names one file twice")
+    if model.path not in listed:
+        raise reader.at("path").wrong("is not among the files, so its digest is unknown")
+    if model.golden and model.golden.path not in listed:
+        raise reader.at("golden.path").wrong("is not among the files, so its digest is unknown")
+    return model
+
+
+def _file(reader: Reader) -> DeclaredFile:
+    reader.only("path", "sha256", "size")
+    return DeclaredFile(
+        reader.at("path").relative_path(),
+        reader.at("sha256").matching(_SHA256, "64 lower-case hexadecimal digits"),
+        reader.integer("size", 0, 1 << 50),
+    )
+
+
+def _tensors(model: Reader, key: str) -> tuple[TensorSpec, ...]:
+    tensors = tuple(_tensor(entry) for entry in model.entries(key))
+    if not tensors:
+        raise model.at(key).wrong("must name at least one tensor")
+    if len({tensor.name for tensor in tensors}) != len(tensors):
+        raise model.at(key).wrong("names one tensor twice")
+    return tensors
+
+
+def _tensor(reader: Reader) -> TensorSpec:
+    reader.only("name", "datatype", "shape")
+    datatype = DATATYPES.get(reader.text("datatype"))
+    if datatype is None:
+        raise reader.at("datatype").wrong(f"must be one of {', '.join(DATATYPES)}")
+    shape = tuple(entry.as_integer(-1, 1 << 40) for entry in reader.entries("shape"))
+    if len(shape) > _MAX_RANK:
+        raise reader.at("shape").wrong(f"must have at most {_MAX_RANK} dimensions")
+    return TensorSpec(reader.text("name"), datatype, shape)
+
+
+def _provider_options(reader: Reader) -> Mapping[str, str]:
+    return {key: reader.text(key) for key in reader.names()}
+
+
+def _golden(reader: Reader) -> Golden | None:
+    if reader.value is None:
+        return None
+    reader.only("path", "tolerance")
+    return Golden(reader.at("path").relative_path(), reader.number("tolerance", 0, 1))
+
+
+def _http(reader: Reader) -> HttpSettings:
+    reader.only("host", "port", "max_body_bytes", "max_concurrency", "drain_seconds")
+    host = reader.text("host")
+    if not _is_address(host):
+        raise reader.at("host").wrong("must be an IP address, such as 0.0.0.0")
+    return HttpSettings(
+        host=host,
+        port=reader.integer("port", 0, 65535),
+        max_body_bytes=reader.integer("max_body_bytes", 1, 1 << 40),
+        max_concurrency=reader.integer("max_concurrency", 1, 1 << 20),
+        drain_seconds=reader.number("drain_seconds", 0, 3600),
+    )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _refusal(message: str) -> Refusal:
+    return Refusal(ExitCode.CONFIGURATION, message)

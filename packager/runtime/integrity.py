@@ -1,0 +1,68 @@
+"""Every declared file is compared with its size and SHA-256 before anything reads it.
+
+The folder of a model is a closed world: a file that nobody declared is refused, because ONNX
+Runtime would follow a graph's external data to it. What is small enough to be held (the graph and
+the golden file) is used from the very bytes that were hashed, so that it cannot change in between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from pathlib import Path
+
+from .configuration import DeclaredFile, ModelSettings
+from .errors import ExitCode, Refusal
+
+
+def verified(folder: Path, model: ModelSettings) -> dict[str, bytes]:
+    """Check all files of `model`; returns the bytes of its graph and golden file by path.
+
+    Raises Refusal for a file that is missing, is no regular file, differs, or is not declared.
+    """
+    _refuse_undeclared(folder, model)
+    held = {model.path} | ({model.golden.path} if model.golden else set())
+    contents: dict[str, bytes] = {}
+    for declared in model.files:
+        data = _checked(folder / declared.path, declared, keep=declared.path in held)
+        if data is not None:
+            contents[declared.path] = data
+    return contents
+
+
+def _refuse_undeclared(folder: Path, model: ModelSettings) -> None:
+    declared = {file.path for file in model.files}
+    for found in sorted((folder / model.path).parent.rglob("*")):
+        path = found.relative_to(folder).as_posix()
+        if path not in declared and (found.is_symlink() or not found.is_dir()):
+            raise _refusal(
+                f"{path}: not declared in server.json, but lies in the folder of {model}"
+            )
+
+
+def _checked(path: Path, declared: DeclaredFile, *, keep: bool) -> bytes | None:
+    try:
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode):
+            raise _refusal(f"{declared.path}: not a regular file")
+        with path.open("rb") as stream:
+            if keep:
+                data = stream.read(declared.size + 1)
+                size, digest = len(data), hashlib.sha256(data).hexdigest()
+            else:
+                data = None
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                size = stream.tell()
+    except OSError as error:
+        raise _refusal(f"{declared.path}: cannot be read: {error.strerror}") from error
+    if size != declared.size:
+        # A held file is read no further than one byte past its declared size.
+        actual = path.stat().st_size
+        raise _refusal(f"{declared.path}: size is {actual}, but {declared.size} was declared")
+    if digest != declared.sha256:
+        raise _refusal(f"{declared.path}: sha256 is {digest}, but {declared.sha256} was declared")
+    return data
+
+
+def _refusal(message: str) -> Refusal:
+    return Refusal(ExitCode.DATA, message)

@@ -1,0 +1,67 @@
+"""What the server is up to, and how many requests it may have in hand.
+
+Starting → ready → draining. All of it is touched by the event loop's thread only, so plain
+attributes are enough.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+from .errors import RequestError
+
+RETRY_AFTER_SECONDS = 1
+
+
+class Phase(StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+class Lifecycle:
+    """Phase and admission. At most `max_concurrency` inferences are in hand; more are refused.
+
+    `quiet_since` is when the last inference came or ended (monotonic seconds); `cut` counts the
+    accepted requests that were given up because the time to drain was over.
+    """
+
+    def __init__(self, max_concurrency: int) -> None:
+        self.phase = Phase.STARTING
+        self.in_hand = 0
+        self.cut = 0
+        self.quiet_since = time.monotonic()
+        self._max_concurrency = max_concurrency
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """A place among the inferences in hand; raises RequestError (503) when there is none.
+
+        The place is taken before the body is read, so that bodies cannot fill the memory.
+        """
+        self.require_started()
+        if self.in_hand >= self._max_concurrency:
+            raise _unavailable(f"{self._max_concurrency} requests are in hand already")
+        self.in_hand += 1
+        self.quiet_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self.in_hand -= 1
+            self.quiet_since = time.monotonic()
+
+    def require_started(self) -> None:
+        """Raises RequestError (503) while the models are not loaded and tested."""
+        if self.phase is Phase.STARTING:
+            raise _unavailable("the server is starting")
+
+    def quiet_for(self) -> float:
+        """Seconds since the last inference came or ended; 0 while one is in hand."""
+        return 0.0 if self.in_hand else time.monotonic() - self.quiet_since
+
+
+def _unavailable(why: str) -> RequestError:
+    return RequestError(503, f"{why}; try again", headers={"retry-after": str(RETRY_AFTER_SECONDS)})

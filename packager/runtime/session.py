@@ -1,0 +1,156 @@
+"""An ONNX Runtime session that is what was declared, or none at all.
+
+ONNX Runtime falls back to the CPU with a mere warning when an accelerator cannot be used, so the
+execution provider is compared three times: offered by this build, forced by
+`session.disable_cpu_ep_fallback`, and asked of the session once it stands. Its inputs and outputs
+must be exactly the declared ones.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .configuration import ModelSettings
+from .datatypes import BF16, BY_ONNX, Array, TensorSpec
+from .errors import ExitCode, Refusal, RequestError
+from .silence import onnxruntime
+
+_CPU = "CPUExecutionProvider"
+_FATAL = 4  # ORT_LOGGING_LEVEL_FATAL
+_ONNX_BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
+_EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A loaded model. `run` may be called from several threads at once."""
+
+    settings: ModelSettings
+    execution_provider: str
+    _native: Any
+    _has_bf16: bool
+
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
+        """One inference; BF16 tensors are the uint16 of their bits.
+
+        Raises RequestError: 400 when ONNX Runtime finds the inputs at fault, else 500.
+        """
+        names = list(outputs)
+        try:
+            if self._has_bf16:
+                values = self._native.run_with_ort_values(names, self._ort_values(inputs))
+                return {name: _array(value) for name, value in zip(names, values, strict=True)}
+            return dict(zip(names, self._native.run(names, dict(inputs)), strict=True))
+        except Exception as error:
+            if _is_invalid_argument(error):
+                raise RequestError(400, f"the model refuses the input: {_told(error)}") from error
+            raise RequestError(500, f"inference failed: {_told(error)}") from error
+
+    def _ort_values(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
+        make = onnxruntime.OrtValue
+        return {
+            spec.name: make.ortvalue_from_numpy_with_onnx_type(
+                np.array(inputs[spec.name]), _ONNX_BFLOAT16
+            )
+            if spec.datatype is BF16
+            else make.ortvalue_from_numpy(inputs[spec.name])
+            for spec in self.settings.inputs
+        }
+
+
+def open_session(folder: Path, settings: ModelSettings, graph: bytes) -> Session:
+    """Make a session from the graph's verified bytes; external data is looked up beside it.
+
+    Raises Refusal: the provider is not offered or not used, the model cannot be loaded, or its
+    signature is not the declared one.
+    """
+    _require_offered(settings)
+    native = _construct(folder, settings, graph)
+    used = native.get_providers()
+    if not used or used[0] != settings.execution_provider:
+        raise Refusal(
+            ExitCode.UNAVAILABLE,
+            f"{settings}: declared for {settings.execution_provider},"
+            f" but the session runs on {', '.join(used) or 'nothing'}",
+        )
+    _compare(settings, "inputs", settings.inputs, native.get_inputs())
+    _compare(settings, "outputs", settings.outputs, native.get_outputs())
+    tensors = settings.inputs + settings.outputs
+    return Session(settings, used[0], native, any(spec.datatype is BF16 for spec in tensors))
+
+
+def _require_offered(settings: ModelSettings) -> None:
+    offered = onnxruntime.get_available_providers()
+    if settings.execution_provider not in offered:
+        raise Refusal(
+            ExitCode.UNAVAILABLE,
+            f"{settings}: {settings.execution_provider} is not offered by onnxruntime"
+            f" {onnxruntime.__version__} here, which offers {', '.join(offered)}",
+        )
+
+
+def _construct(folder: Path, settings: ModelSettings, graph: bytes) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL
+    options.intra_op_num_threads = settings.intra_op_threads
+    options.add_session_config_entry(_EXTERNAL_FOLDER, str((folder / settings.path).parent))
+    if settings.execution_provider != _CPU:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    provider = (settings.execution_provider, dict(settings.provider_options))
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=[provider])
+    except Exception as error:
+        # On an accelerator the usual reason is the machine, on the CPU it is the model.
+        code = ExitCode.DATA if settings.execution_provider == _CPU else ExitCode.UNAVAILABLE
+        raise Refusal(
+            code, f"{settings}: no session on {settings.execution_provider}: {_told(error)}"
+        ) from error
+
+
+def _compare(
+    settings: ModelSettings, what: str, declared: tuple[TensorSpec, ...], nodes: Sequence[Any]
+) -> None:
+    expected = [str(spec) for spec in declared]
+    found = [_described(node) for node in nodes]
+    if found != expected:
+        raise Refusal(
+            ExitCode.DATA,
+            f"{settings}: {what} of the model are {', '.join(found)};"
+            f" declared were {', '.join(expected)}",
+        )
+
+
+def _described(node: Any) -> str:
+    datatype = BY_ONNX.get(node.type)
+    if datatype is None:
+        return f"{node.name} {node.type}, which the protocol cannot carry"
+    # A free dimension is a name or None to ONNX Runtime, and -1 to the protocol.
+    shape = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in node.shape)
+    return str(TensorSpec(node.name, datatype, shape))
+
+
+def _array(value: Any) -> Array:
+    """The array of an OrtValue; numpy knows no bfloat16, so that one is copied bit by bit."""
+    if value.element_type() != _ONNX_BFLOAT16:
+        array: Array = value.numpy()
+        return array
+    shape = tuple(value.shape())
+    raw = ctypes.string_at(value.data_ptr(), int(np.prod(shape)) * BF16.itemsize)
+    return np.frombuffer(raw, BF16.dtype).reshape(shape)
+
+
+def _is_invalid_argument(error: Exception) -> bool:
+    # ONNX Runtime's exception classes come from its native module and share no base class.
+    return type(error).__name__ == "InvalidArgument" or "INVALID_ARGUMENT" in str(error)[:64]
+
+
+def _told(error: Exception) -> str:
+    """The first 300 characters of ONNX Runtime's message, on one line, without its own prefix."""
+    text = " ".join(str(error).split())
+    return text.removeprefix("[ONNXRuntimeError] : ")[:300] or type(error).__name__
