@@ -29,7 +29,10 @@ class Console:
 
     json_output: bool = False
     quiet: bool = False
-    color: bool = field(default_factory=lambda: "NO_COLOR" not in os.environ)
+    # None lets Click strip colours where a stream is no terminal.
+    color: bool | None = field(
+        default_factory=lambda: False if os.environ.get("NO_COLOR") else None
+    )
     _title: str = ""
     _drawn: float = 0.0
     _line_open: bool = False
@@ -117,7 +120,7 @@ class Console:
             click.echo(text, err=True, color=self.color)
 
     def _style(self, text: str, **style: object) -> str:
-        return click.style(text, **style) if self.color else text  # type: ignore[arg-type]
+        return text if self.color is False else click.style(text, **style)  # type: ignore[arg-type]
 
     def _close_line(self) -> None:
         if self._line_open:

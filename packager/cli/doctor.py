@@ -85,9 +85,13 @@ def _pip() -> str:
 
 
 def _docker() -> str:
-    from packager.oci.docker_engine import find_engine
+    from packager.oci.docker_engine import NoEngine, engine
 
-    return find_engine().description
+    found = engine()
+    if isinstance(found, NoEngine):
+        raise PackagerError(found.reason)
+    found.close()
+    return f"Docker {found.version} on {found.architecture}"
 
 
 def _local_process() -> str:

@@ -51,7 +51,7 @@ def run(
     from packager import running
 
     with running.running(
-        release, key, target=target, port=port, engine=engine, progress=console
+        release, key, target=target, port=port, engine_choice=engine, progress=console
     ) as server:
         console.note(server.how)
         if not command:

@@ -1,0 +1,164 @@
+"""Start a verified release here: in Docker where an engine answers, else as a local process.
+
+Either way it is the same runtime, the same model and the same configuration: the bytes of the
+image whose signature was checked a moment before.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from packager import pipeline
+from packager.domain.artifact import Image, Platform
+from packager.domain.target import TargetName
+from packager.errors import PackagerError, UnavailableError
+from packager.launch.client import wait_ready
+from packager.launch.process import LocalProcess, start_process
+from packager.oci.docker_engine import Container, Engine, NoEngine, engine
+from packager.oci.layout_reading import read_layout
+from packager.progress import Progress
+from packager.release_folder import ReleasedTarget, ReleaseFolder
+
+READY_SECONDS = 120.0
+_ARCHITECTURES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A started release that answers at `url`; `how` is one line that says what runs it."""
+
+    url: str
+    target: str
+    model: str
+    how: str
+    process: Container | LocalProcess
+
+    def wait(self) -> None:
+        """Block until it ends by itself. Raises PackagerError, since it should not."""
+        status = self.process.wait()
+        raise PackagerError(
+            f"the server ended by itself with status {status}",
+            where=self.how,
+            got=self.process.logs(5),
+        )
+
+
+@contextmanager
+def running(
+    folder: Path,
+    key: Path,
+    *,
+    target: TargetName | None,
+    port: int | None,
+    engine_choice: str,
+    progress: Progress,
+) -> Iterator[Server]:
+    """Verify, start, wait until ready; stop when the block ends.
+
+    `engine_choice` is auto, docker or process. Raises VerificationError before anything starts,
+    UnavailableError when Docker was asked for and does not answer, PackagerError with the last
+    lines of the log when the server does not become ready.
+    """
+    release = pipeline.open_verified(folder, key, progress)
+    here = this_platform()
+    chosen = release.target(target, here)
+    image = read_layout(release.images_folder, check_layers=False).image_of(chosen.digest)
+    with ExitStack() as stack:
+        process: Container | LocalProcess
+        docker = _docker(engine_choice, chosen, here)
+        if isinstance(docker, Engine):
+            stack.callback(docker.close)
+            progress.step(f"start {chosen.name} in Docker {docker.version}")
+            process, how = _in_docker(docker, release, chosen, port, progress)
+        else:
+            progress.step(f"start {chosen.name} as a local process")
+            process, how = _as_process(image, chosen, here, port, docker.reason, stack)
+        stack.enter_context(process)
+        try:
+            wait_ready(process.url, READY_SECONDS, process.running)
+        except UnavailableError as error:
+            raise PackagerError(
+                "the server did not become ready",
+                where=how,
+                got=process.logs(10).strip() or error.findings[0].what,
+            ) from error
+        yield Server(process.url, str(chosen.name), release.name, how, process)
+
+
+def load(folder: Path, key: Path, target: TargetName | None, progress: Progress) -> dict[str, str]:
+    """Verify a release and load a target's image into Docker; target → image id."""
+    release = pipeline.open_verified(folder, key, progress)
+    found = engine()
+    if isinstance(found, NoEngine):
+        raise _no_docker(found)
+    try:
+        chosen = release.target(target, this_platform())
+        return {
+            str(chosen.name): found.load(release.images_folder, chosen.digest, progress=progress)
+        }
+    finally:
+        found.close()
+
+
+def this_platform() -> Platform:
+    """The platform of this machine, in OCI's words."""
+    machine = platform.machine()
+    return Platform("linux", _ARCHITECTURES.get(machine, machine))
+
+
+def _docker(choice: str, target: ReleasedTarget, here: Platform) -> Engine | NoEngine:
+    if choice == "process":
+        return NoEngine("asked for with --engine process")
+    if choice == "auto" and target.platform.architecture != here.architecture:
+        return NoEngine(f"Docker here runs {here}, the image is for {target.platform}")
+    found = engine()
+    if isinstance(found, NoEngine) and choice == "docker":
+        raise _no_docker(found)
+    return found
+
+
+def _no_docker(found: NoEngine) -> UnavailableError:
+    return UnavailableError(
+        "no Docker engine answers",
+        where="this machine",
+        got=found.reason,
+        next_step="start it, or run with --engine process",
+    )
+
+
+def _in_docker(
+    docker: Engine,
+    release: ReleaseFolder,
+    target: ReleasedTarget,
+    port: int | None,
+    progress: Progress,
+) -> tuple[Container, str]:
+    image_id = docker.load(release.images_folder, target.digest, progress=progress)
+    container = docker.start(
+        image_id, name=f"packager-{release.name}-{target.name.slug}", port=port
+    )
+    route = "without a route out" if container.isolated else "published on loopback"
+    return container, f"{target.name} runs in Docker {docker.version}, {route}, at {container.url}"
+
+
+def _as_process(
+    image: Image,
+    target: ReleasedTarget,
+    here: Platform,
+    port: int | None,
+    reason: str,
+    stack: ExitStack,
+) -> tuple[LocalProcess, str]:
+    into = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="packager-run-")))
+    process = start_process(image.layers, into, port)
+    foreign = "" if target.platform.architecture == here.architecture else f", on {here}"
+    return (
+        process,
+        f"{target.name} runs as a local process{foreign} at {process.url} (not in Docker: {reason})",
+    )
