@@ -7,8 +7,8 @@ too old.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Iterator
-from datetime import date as Date
 
 from packager.catalogue.catalogue import Catalogue
 from packager.catalogue.jurisdiction_file import JurisdictionFile
@@ -36,7 +36,7 @@ def lint(catalogue: Catalogue, today: str) -> tuple[Finding, ...]:
     return tuple(sorted(set(findings), key=lambda finding: (finding.where or "", finding.what)))
 
 
-def _jurisdiction(catalogue: Catalogue, name: str, now: Date) -> list[Finding]:
+def _jurisdiction(catalogue: Catalogue, name: str, now: datetime.date) -> list[Finding]:
     findings = _readable(lambda: catalogue.jurisdiction(name))
     if findings:
         return findings
@@ -95,7 +95,7 @@ def _laundered(profile: JurisdictionFile, rule: Rule, where: str) -> Iterator[Fi
         )
 
 
-def _stale(reviewed: str, where: str, now: Date) -> Iterator[Finding]:
+def _stale(reviewed: str, where: str, now: datetime.date) -> Iterator[Finding]:
     day = _day(reviewed)
     if day is None:
         yield Finding("the date of the review is none", where, got=reviewed)
@@ -109,8 +109,8 @@ def _stale(reviewed: str, where: str, now: Date) -> Iterator[Finding]:
         )
 
 
-def _day(text: str) -> Date | None:
+def _day(text: str) -> datetime.date | None:
     try:
-        return Date.fromisoformat(text)
+        return datetime.date.fromisoformat(text)
     except ValueError:
         return None

@@ -1,0 +1,85 @@
+"""`decide`: every rule of the jurisdiction and every check of the hardware, for one target."""
+
+from __future__ import annotations
+
+from packager.comply.deciders import DECIDERS
+from packager.comply.hardware import decide_hardware
+from packager.comply.location import declare
+from packager.comply.situation import Countries, Distances, Outcome, Situation, situate
+from packager.domain.decision import Decision, Status
+from packager.domain.jurisdiction import Rule
+from packager.domain.release import PlannedTarget, ReleaseRequest
+from packager.domain.target import Region
+
+
+def _no_distance(_one: Region, _other: Region) -> float | None:
+    return None
+
+
+def decide(
+    target: PlannedTarget,
+    request: ReleaseRequest,
+    country_of: Countries,
+    distance_km: Distances = _no_distance,
+) -> tuple[Decision, ...]:
+    """All decisions for a target, sorted by control. A pure function of its arguments.
+
+    `country_of` tells the ISO 3166 code of a cloud region, None when it is not known;
+    `distance_km` between two regions puts the nearest allowed ones first in a remedy. A rule with a
+    date (`since`) is decided as if it were in force: the strict reading needs no clock.
+    """
+    situation = situate(target, request, country_of, distance_km)
+    decisions = [_decide_rule(rule, situation) for rule in target.jurisdiction.rules]
+    decisions.append(_decide_places(situation))
+    decisions.extend(decide_hardware(situation))
+    return tuple(sorted(decisions, key=lambda decision: decision.control))
+
+
+def _decide_rule(rule: Rule, situation: Situation) -> Decision:
+    owner = situation.target.jurisdiction.owner[rule.id]
+    data = situation.request.data_class
+    if data in rule.data_classes:
+        outcome = DECIDERS[rule.demand](rule, situation)
+    else:
+        concerned = ", ".join(sorted(kind.value for kind in rule.data_classes))
+        outcome = Outcome(
+            Status.NOT_APPLICABLE, f"the data is {data.value}; the rule concerns {concerned}"
+        )
+    return Decision(
+        control=f"{owner}/{rule.id}",
+        requirement=rule.text,
+        status=outcome.status,
+        why=f"{outcome.why}. Note: {rule.note}" if _noteworthy(rule, outcome) else outcome.why,
+        by=outcome.by,
+        remedy=outcome.remedy,
+        law=rule.law,
+    )
+
+
+def _noteworthy(rule: Rule, outcome: Outcome) -> bool:
+    return rule.note is not None and outcome.status is not Status.NOT_APPLICABLE
+
+
+def _decide_places(situation: Situation) -> Decision:
+    """Whatever the rules say: a place that nobody knows is refused."""
+    unknown = [place for place in situation.places if place.country is None]
+    known = [place for place in situation.places if place.country is not None]
+    listed = ", ".join(map(str, unknown or known))
+    if unknown:
+        outcome = Outcome(
+            Status.VIOLATED, f"nobody knows where {listed} is", remedy=declare(unknown[0])
+        )
+    elif known:
+        outcome = Outcome(Status.EVIDENCED, f"it runs in {listed}", ("release.json",))
+    else:
+        outcome = Outcome(
+            Status.LEFT_TO_OPERATOR, "the target names no region: where it runs is yours to know"
+        )
+    return Decision(
+        "target/places",
+        "Every region is known by country.",
+        outcome.status,
+        outcome.why,
+        outcome.by,
+        outcome.remedy,
+    )

@@ -1,0 +1,92 @@
+"""Demands on behaviour: what the server does, and what only its operator can do.
+
+Where an object of the release holds a demand, the decision names it. Where none can, the decision
+says what is left to do; a demand that we cannot meet is never passed over in silence.
+"""
+
+from __future__ import annotations
+
+from packager.comply.situation import Outcome, Situation
+from packager.domain.decision import Status
+from packager.domain.jurisdiction import Rule
+
+SBOM = "evidence/sbom.cdx.json"
+PROVENANCE = "evidence/provenance.json"
+FIRST_ONNXRUNTIME_WITH_TELEMETRY = (1, 29)
+
+
+def decide_egress(_rule: Rule, situation: Situation) -> Outcome:
+    """The server opens no connection; the site's network is told to forbid it as well."""
+    if situation.on_kubernetes:
+        return Outcome(
+            Status.ENFORCED,
+            "the network policy denies every connection from the server; it takes a network "
+            "plug-in that enforces policies",
+            (situation.network,),
+        )
+    return Outcome(
+        Status.ENFORCED,
+        "the server's network has no way out of the host",
+        (situation.network,),
+    )
+
+
+def decide_telemetry(_rule: Rule, situation: Situation) -> Outcome:
+    """ONNX Runtime's telemetry is off in the image, and absent from the wheels before 1.29."""
+    wheel = situation.target.hardware.wheel
+    version = tuple(int(part) for part in wheel.version.split(".")[:2] if part.isdecimal())
+    absent = version < FIRST_ONNXRUNTIME_WITH_TELEMETRY and wheel.name.startswith("onnxruntime")
+    pinned = f"{wheel.name} {wheel.version}"
+    return Outcome(
+        Status.ENFORCED,
+        "telemetry is switched off in the image and in the server's code"
+        + (f"; {pinned} has none built in" if absent else f"; {pinned} has it built in"),
+        (situation.workload, SBOM),
+    )
+
+
+def decide_log_retention(rule: Rule, _situation: Situation) -> Outcome:
+    """How long the site's log store keeps what the server writes."""
+    bounds = []
+    if rule.min_days is not None:
+        bounds.append(f"at least {rule.min_days} days")
+    if rule.max_days is not None:
+        bounds.append(f"at most {rule.max_days} days")
+    return Outcome(
+        Status.LEFT_TO_OPERATOR,
+        "the server writes to standard output and keeps nothing: set the site's log store to keep "
+        f"it {' and '.join(bounds)}{_from(rule)}",
+    )
+
+
+def decide_cryptography(_rule: Rule, _situation: Situation) -> Outcome:
+    """What the release itself uses, and that the rest of the demand is not met by it."""
+    return Outcome(
+        Status.LEFT_TO_OPERATOR,
+        "the release is signed with ECDSA P-256 and SHA-256 and holds no validated module; the "
+        "server ends no TLS. If other algorithms or validated products are demanded, the site's "
+        "gateway, disks and key store have to bring them; the signature does not meet the demand",
+    )
+
+
+def decide_ai_duty(rule: Rule, situation: Situation) -> Outcome:
+    """Documentation is there to be used; the duty itself lies with provider and deployer."""
+    return Outcome(
+        Status.LEFT_TO_OPERATOR,
+        "whoever offers or uses the system meets this duty; the record of quality, the bill of "
+        f"materials and the provenance can serve as documentation{_from(rule)}",
+        (f"evidence/quality/{situation.target.hardware.id}.json", SBOM, PROVENANCE),
+    )
+
+
+def decide_hosting_certification(rule: Rule, _situation: Situation) -> Outcome:
+    """A certificate belongs to the place; nothing in a release can show it."""
+    return Outcome(
+        Status.LEFT_TO_OPERATOR,
+        f"ask the host for: {', '.join(rule.certifications)}; nothing in the release can show "
+        f"it{_from(rule)}",
+    )
+
+
+def _from(rule: Rule) -> str:
+    return f" (from {rule.since})" if rule.since else ""

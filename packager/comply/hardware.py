@@ -1,0 +1,113 @@
+"""What the hardware profile cannot do: a platform, a number format, a wheel that is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from packager.comply.situation import Outcome, Situation
+from packager.domain.decision import Decision, Status
+from packager.domain.hardware import HardwareProfile, Precision, Wheel
+
+SBOM = "evidence/sbom.cdx.json"
+# Number formats that a device computes in, but ONNX Runtime's provider for it has no kernels for.
+_PROVIDER_LACKS = {"CUDAExecutionProvider": frozenset({Precision.INT8})}
+
+
+def decide_hardware(situation: Situation) -> list[Decision]:
+    """All checks of the hardware profile, as decisions `hardware/<check>`."""
+    return [
+        Decision(
+            f"hardware/{name}", requirement, outcome.status, outcome.why, outcome.by, outcome.remedy
+        )
+        for name, requirement, check in _CHECKS
+        for outcome in [check(situation)]
+    ]
+
+
+def _platform(situation: Situation) -> Outcome:
+    hardware = situation.target.hardware
+    asked = situation.target.name.platform.value
+    if asked in hardware.deployment_platforms:
+        return Outcome(Status.ENFORCED, f"{hardware.id} is run by {asked}", (situation.workload,))
+    offered = ", ".join(sorted(hardware.deployment_platforms))
+    return Outcome(
+        Status.VIOLATED,
+        f"{hardware.id} cannot be run by {asked}",
+        remedy=f"choose one of its platforms: {offered}",
+    )
+
+
+def _precision(situation: Situation) -> Outcome:
+    hardware, asked = situation.target.hardware, situation.request.precision
+    usable = usable_precisions(hardware)
+    offered = ", ".join(precision.value for precision in usable)
+    if asked is None:
+        return Outcome(
+            Status.EVIDENCED,
+            f"the optimizer chooses among what the profile computes in: {offered}",
+            (f"evidence/quality/{hardware.id}.json",),
+        )
+    if asked in usable:
+        return Outcome(
+            Status.EVIDENCED,
+            f"{hardware.id} computes in {asked.value}",
+            (f"evidence/quality/{hardware.id}.json",),
+        )
+    if asked in hardware.precisions:
+        why = f"{hardware.execution_provider} has no kernels for {asked.value}"
+    else:
+        why = f"{hardware.id} does not compute in {asked.value}"
+    return Outcome(
+        Status.VIOLATED,
+        why,
+        remedy=f"ask for one of: {offered}, or leave `precision` out and let it be measured",
+    )
+
+
+def _wheel(situation: Situation) -> Outcome:
+    hardware = situation.target.hardware
+    built_for = wheel_architectures(hardware.wheel)
+    wheel = f"{hardware.wheel.name} {hardware.wheel.version}"
+    if built_for is None:
+        return Outcome(
+            Status.LEFT_TO_OPERATOR,
+            f"which machines {wheel} is built for is not known here; assembling it will tell",
+            (SBOM,),
+        )
+    if hardware.platform.architecture in built_for:
+        return Outcome(Status.EVIDENCED, f"{wheel} is built for {hardware.platform}", (SBOM,))
+    return Outcome(
+        Status.VIOLATED,
+        f"{wheel} is not built for {hardware.platform}",
+        remedy=f"built for {', '.join(sorted(built_for))}; choose another wheel in the profile",
+    )
+
+
+def usable_precisions(hardware: HardwareProfile) -> list[Precision]:
+    """The number formats that both the device and ONNX Runtime's provider for it compute in."""
+    lacking = _PROVIDER_LACKS.get(hardware.execution_provider, frozenset())
+    return [precision for precision in hardware.precisions if precision not in lacking]
+
+
+def wheel_architectures(wheel: Wheel) -> frozenset[str] | None:
+    """The architectures of a wheel on Linux, None when it is not known (PyPI, 2026-11-23)."""
+    version = tuple(int(part) for part in wheel.version.split(".") if part.isdecimal())
+    if wheel.name == "onnxruntime":
+        return frozenset({"amd64", "arm64"})
+    if wheel.name == "onnxruntime-gpu":
+        return frozenset({"amd64", "arm64"}) if version >= (1, 29) else frozenset({"amd64"})
+    return _ARCHITECTURES.get(wheel.name)
+
+
+_ARCHITECTURES = {
+    "onnxruntime-openvino": frozenset({"amd64"}),
+    "onnxruntime-migraphx": frozenset({"amd64"}),
+    "onnxruntime-cann": frozenset({"amd64", "arm64"}),
+    "onnxruntime-qnn": frozenset({"arm64"}),
+}
+
+_CHECKS: tuple[tuple[str, str, Callable[[Situation], Outcome]], ...] = (
+    ("platform", "The deployment platform can run this hardware.", _platform),
+    ("precision", "The hardware computes in the number format that is asked for.", _precision),
+    ("wheel", "ONNX Runtime is built for this machine.", _wheel),
+)

@@ -1,0 +1,132 @@
+"""Demands on places: where inference runs, and where data, logs and keys stay.
+
+All of them refuse a region outside, a region that nobody knows, and a target without regions: a
+place that is not known is never assumed to be inside. They differ in what holds the rest in place.
+"""
+
+from __future__ import annotations
+
+from packager.comply.situation import SITE, Outcome, Place, Situation
+from packager.domain.decision import Status
+from packager.domain.jurisdiction import Rule
+
+
+def decide_inference(rule: Rule, situation: Situation) -> Outcome:
+    """Inference happens inside: the manifests pin the region where their engine knows regions."""
+    return refused_place(rule, situation) or _pinned(situation)
+
+
+def decide_transfer(rule: Rule, situation: Situation) -> Outcome:
+    """As inference; a place abroad that the rule allows brings duties that no manifest can meet."""
+    if refused := refused_place(rule, situation):
+        return refused
+    abroad = [
+        place
+        for place in situation.places
+        if place.country not in situation.target.jurisdiction.countries
+    ]
+    if not abroad:
+        return _pinned(situation)
+    return Outcome(
+        Status.LEFT_TO_OPERATOR,
+        f"lawful under this rule, but abroad: {_listed(abroad)}. Name the destination in the "
+        "record of processing and in the notice to the people concerned, and watch whether the "
+        "decision that it rests on still stands",
+        (situation.workload,),
+    )
+
+
+def decide_data_at_rest(rule: Rule, situation: Situation) -> Outcome:
+    """The server stores nothing: its root file system is read-only and no volume is mounted."""
+    return refused_place(rule, situation) or Outcome(
+        Status.ENFORCED,
+        "the server runs inside and stores nothing: its root file system is read-only and no "
+        "volume for data is mounted",
+        (situation.workload,),
+    )
+
+
+def decide_logs(rule: Rule, situation: Situation) -> Outcome:
+    """The server writes to its standard output only; where that is collected is the site's."""
+    return refused_place(rule, situation) or Outcome(
+        Status.LEFT_TO_OPERATOR,
+        "the server writes its log to standard output only and carries no request data in it; "
+        f"collect and keep that output within {', '.join(rule.within)}",
+        (situation.network,),
+    )
+
+
+def decide_keys(rule: Rule, situation: Situation) -> Outcome:
+    """No key travels in a release; the keys of disks and of transport are the site's."""
+    return refused_place(rule, situation) or Outcome(
+        Status.LEFT_TO_OPERATOR,
+        "no private key travels in the release; hold the keys for disks and for transport within "
+        f"{', '.join(rule.within)}",
+    )
+
+
+def refused_place(rule: Rule, situation: Situation) -> Outcome | None:
+    """The violation, when a place is missing, unknown or outside; None when all are inside."""
+    if not situation.places:
+        return Outcome(
+            Status.VIOLATED,
+            "the target names no region, so nothing says where it runs",
+            remedy=_propose(rule, situation, "name at least one region"),
+        )
+    unknown = [place for place in situation.places if place.country is None]
+    outside = [
+        place for place in situation.places if place.country and place.country not in rule.within
+    ]
+    if not unknown and not outside:
+        return None
+    reasons, remedies = [], []
+    if outside:
+        reasons.append(f"outside {', '.join(rule.within)}: {_listed(outside)}")
+        remedies.append(_propose(rule, situation, "choose a region inside"))
+    if unknown:
+        reasons.append(f"nobody knows where {_listed(unknown)} is")
+        remedies.append(declare(unknown[0]))
+    return Outcome(Status.VIOLATED, "; ".join(reasons), remedy="; ".join(remedies))
+
+
+def declare(place: Place) -> str:
+    """How to tell where an unknown place is."""
+    region = place.region
+    if region.provider == SITE:
+        return f"declare it in release.yaml: `sites: {{{region.name}: <ISO 3166 code>}}`"
+    return (
+        f"declare it in a table of your own: regions/{region.provider}.yaml in the folder given "
+        "with --targets, or name a room of your own as site/<name>"
+    )
+
+
+def _pinned(situation: Situation) -> Outcome:
+    where = _listed(situation.places)
+    declared = [place for place in situation.places if place.declared]
+    told = f"; the country of {_listed(declared)} is what you declared" if declared else ""
+    if situation.on_kubernetes:
+        return Outcome(
+            Status.ENFORCED,
+            f"pods are only placed on nodes that carry the label of {where}{told}",
+            (situation.workload,),
+        )
+    return Outcome(
+        Status.LEFT_TO_OPERATOR,
+        f"meant for {where}{told}. Compose knows no regions: start it on a host there",
+        (situation.workload,),
+    )
+
+
+def _propose(rule: Rule, situation: Situation, words: str) -> str:
+    nearest = situation.nearest_regions(rule.within)
+    if nearest:
+        return f"{words}, such as {', '.join(nearest)}"
+    inside = rule.within[0]
+    return (
+        f"{words}; the catalogue knows no cloud region there, so name a room of your own: "
+        f"regions: [site/<name>] and `sites: {{<name>: {inside}}}`"
+    )
+
+
+def _listed(places: tuple[Place, ...] | list[Place]) -> str:
+    return ", ".join(map(str, places))

@@ -1,0 +1,155 @@
+"""The compliance record of a release: JSON as evidence, Markdown for a pull request, HTML to read.
+
+The record is made once from the decisions; both texts are made from the record alone, so that they
+can never say something else. A rule known from memory only is marked so wherever it is shown.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from packager.domain.decision import Decision, Status
+from packager.domain.hardware import Confidence
+from packager.domain.release import BuiltTarget, PlannedTarget, ReleaseRequest
+from packager.resources import data_folder
+
+SCHEMA = "packager/compliance/v1"
+DISCLAIMER = (
+    "This report says which rules of the named profiles were decided, how, and on what source. "
+    "It is no legal advice, and no statement that the law is kept."
+)
+ORDER = (
+    Status.VIOLATED,
+    Status.LEFT_TO_OPERATOR,
+    Status.EVIDENCED,
+    Status.ENFORCED,
+    Status.NOT_APPLICABLE,
+)
+
+
+def compliance_record(request: ReleaseRequest, built: Sequence[BuiltTarget]) -> dict[str, Any]:
+    """Every decision of every target, with the profiles that they rest on. Plain JSON values."""
+    return {
+        "schema": SCHEMA,
+        "disclaimer": DISCLAIMER,
+        "release": {
+            "name": request.name,
+            "version": request.version,
+            "data_class": request.data_class.value,
+            "model_license": request.model_license,
+        },
+        "targets": [
+            _target(one.plan, one.decisions, str(one.image.manifest.digest))
+            for one in sorted(built, key=lambda one: one.plan.name)
+        ],
+    }
+
+
+def compliance_markdown(record: Mapping[str, Any]) -> str:
+    """The record as Markdown: one table a target, violations and open duties first."""
+    release = record["release"]
+    lines = [
+        f"# Compliance of {_cell(release['name'])} {_cell(release['version'])}",
+        "",
+        f"> {record['disclaimer']}",
+        "",
+        f"Class of data: **{release['data_class']}** · "
+        f"licence of the model: **{_cell(release['model_license'] or 'not named')}**",
+    ]
+    for target in record["targets"]:
+        lines += ["", f"## {target['name']}", "", _summary(target), ""]
+        lines += [f"Image `{target['image']}`", ""]
+        lines += ["| control | status | why | by | law |", "|---|---|---|---|---|"]
+        lines += [_row(decision) for decision in target["decisions"]]
+        if target["uncertain"]:
+            lines += ["", "Not certain:", ""]
+            lines += [f"- {_cell(line)}" for line in target["uncertain"]]
+    return "\n".join(lines) + "\n"
+
+
+def compliance_html(record: Mapping[str, Any]) -> str:
+    """The record as one HTML page that needs nothing from outside."""
+    environment = Environment(
+        loader=FileSystemLoader(data_folder("templates") / "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    template = environment.get_template("compliance.html.j2")
+    return template.render(record=record, statuses=[status.value for status in ORDER])
+
+
+def _target(plan: PlannedTarget, decisions: Sequence[Decision], image: str) -> dict[str, Any]:
+    jurisdiction, hardware = plan.jurisdiction, plan.hardware
+    counts = Counter(decision.status for decision in decisions)
+    return {
+        "name": str(plan.name),
+        "image": image,
+        "regions": [str(region) for region in sorted(plan.regions)],
+        "registry": plan.registry,
+        "jurisdiction": {
+            "id": jurisdiction.id,
+            "name": jurisdiction.name,
+            "inherits": list(jurisdiction.parents),
+            "confidence": jurisdiction.confidence.value,
+            "reviewed": jurisdiction.reviewed,
+        },
+        "hardware": {
+            "id": hardware.id,
+            "name": hardware.name,
+            "export_class": hardware.export_class,
+            "proven": hardware.proven.value,
+        },
+        "uncertain": list(jurisdiction.uncertain),
+        "summary": {status.value: counts[status] for status in ORDER},
+        "decisions": [
+            decision.as_dict()
+            for decision in sorted(
+                decisions, key=lambda one: (ORDER.index(one.status), one.control)
+            )
+        ],
+    }
+
+
+def _summary(target: Mapping[str, Any]) -> str:
+    return " · ".join(f"{count} {status}" for status, count in target["summary"].items() if count)
+
+
+def _row(decision: Mapping[str, Any]) -> str:
+    why = f"{decision['requirement']} — {decision['why']}"
+    if "remedy" in decision:
+        why += f" **{decision['remedy']}**"
+    law = decision.get("law")
+    cells = [
+        decision["control"],
+        decision["status"],
+        why,
+        ", ".join(f"`{name}`" for name in decision["by"]),
+        f"{law['name']}, {law['article']} ({_source(law)})" if law else "",
+    ]
+    return "| " + " | ".join(map(_cell, cells)) + " |"
+
+
+def _source(law: Mapping[str, str]) -> str:
+    if law["confidence"] == Confidence.MEMORY.value:
+        return "from memory, not looked up"
+    return f"confidence {law['confidence']}, reviewed {law['reviewed']}, {law['source']}"
+
+
+def _cell(text: str) -> str:
+    """Text that cannot break out of its place in Markdown."""
+    for special, written in (
+        ("\\", "\\\\"),
+        ("|", "\\|"),
+        ("<", "&lt;"),
+        ("\n", " "),
+        ("[", "\\["),
+    ):
+        text = text.replace(special, written)
+    return text

@@ -1,0 +1,102 @@
+"""What a rule is decided on: the target, the request, and where its regions lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from packager.domain.decision import Status
+from packager.domain.release import PlannedTarget, ReleaseRequest
+from packager.domain.target import DeploymentPlatform, Region
+
+SITE = "site"
+Countries = Callable[[Region], str | None]
+Distances = Callable[[Region, Region], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A region of the target; `country` is None when nobody knows it."""
+
+    region: Region
+    country: str | None
+    declared: bool
+
+    def __str__(self) -> str:
+        return f"{self.region} ({self.country or 'country unknown'})"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a demand came out; the parts of a `Decision` that a decider finds."""
+
+    status: Status
+    why: str
+    by: tuple[str, ...] = ()
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """A target with its places. `nearest` orders regions of the jurisdiction by distance."""
+
+    target: PlannedTarget
+    request: ReleaseRequest
+    places: tuple[Place, ...]
+    country_of: Countries
+    distance_km: Distances
+
+    @property
+    def folder(self) -> str:
+        """Where the target's manifests stand, relative to the release folder."""
+        return f"targets/{self.target.name}"
+
+    @property
+    def on_kubernetes(self) -> bool:
+        return self.target.name.platform is DeploymentPlatform.KUBERNETES
+
+    @property
+    def workload(self) -> str:
+        """The manifest that starts the server."""
+        return f"{self.folder}/{'deployment.yaml' if self.on_kubernetes else 'compose.yaml'}"
+
+    @property
+    def network(self) -> str:
+        """The manifest that says whom the server may talk to."""
+        return f"{self.folder}/{'networkpolicy.yaml' if self.on_kubernetes else 'compose.yaml'}"
+
+    def nearest_regions(self, countries: Iterable[str], count: int = 3) -> list[str]:
+        """Known regions of the jurisdiction inside `countries`, the nearest to ours first."""
+        allowed = set(countries)
+        known = [
+            region
+            for region in self.target.jurisdiction.regions
+            if self.country_of(region) in allowed
+        ]
+        known.sort(key=lambda region: (self._distance(region), str(region)))
+        return [str(region) for region in known[:count]]
+
+    def _distance(self, region: Region) -> float:
+        """To the nearest of the target's places; rounded, so that ties are ties everywhere."""
+        found = [self.distance_km(place.region, region) for place in self.places]
+        return min((round(one) for one in found if one is not None), default=float("inf"))
+
+
+def situate(
+    target: PlannedTarget, request: ReleaseRequest, country_of: Countries, distance_km: Distances
+) -> Situation:
+    """The target with the country of each of its regions: by the catalogue, or as declared."""
+
+    def place(region: Region) -> Place:
+        if region.provider == SITE:
+            country = request.sites.get(region.name)
+            return Place(region, country, declared=country is not None)
+        return Place(region, country_of(region), declared=False)
+
+    return Situation(
+        target=target,
+        request=request,
+        places=tuple(place(region) for region in sorted(set(target.regions))),
+        country_of=country_of,
+        distance_km=distance_km,
+    )
