@@ -8,10 +8,11 @@ targets share a layer when they share its inputs, and a known layer need not be 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
-from packager.archive import Entry, EntryKind
+from packager.archive import Entry
 from packager.assemble.debian_archive import read_debian_archive
 from packager.assemble.model_files import MODEL_ROOT, model_entries, model_inputs
 from packager.assemble.pruning import is_dropped, rules_digest
@@ -21,7 +22,7 @@ from packager.assemble.system_files import status_entries, system_entries
 from packager.assemble.wheel_archive import read_wheel
 from packager.canonical import dumps
 from packager.content import Compression, LayerContent
-from packager.digest import Digest
+from packager.digest import CHUNK, Digest
 from packager.domain.lock import LockedEnvironment, LockedPackage, LockedWheel
 from packager.domain.model import OptimizedModel
 from packager.errors import LockError
@@ -130,10 +131,27 @@ def _installed(wheels: Iterable[LockedWheel], blobs: Mapping[Digest, Path]) -> l
 
 
 def _once(entries: list[Entry], kind: str) -> list[Entry]:
-    """The entries; raises LockError when two packages bring a file of one path."""
-    seen: set[str] = set()
+    """The entries, each path once.
+
+    Wheels of one namespace package each bring the same small file (`nvidia/__init__.py`). Raises
+    LockError when two packages bring different files of one path.
+    """
+    found: dict[str, Entry] = {}
     for entry in entries:
-        if entry.path in seen and entry.kind is not EntryKind.DIRECTORY:
+        first = found.setdefault(entry.path, entry)
+        if first is not entry and not _same(first, entry):
             raise LockError(f"two packages bring one file of the {kind} layer", where=entry.path)
-        seen.add(entry.path)
-    return entries
+    return list(found.values())
+
+
+def _same(first: Entry, second: Entry) -> bool:
+    if (first.kind, first.size, first.target) != (second.kind, second.size, second.target):
+        return False
+    if not (first.open and second.open):
+        return True
+    with first.open() as one, second.open() as other:
+        return Digest.of_chunks(_chunks(one)) == Digest.of_chunks(_chunks(other))
+
+
+def _chunks(stream: BinaryIO) -> Iterator[bytes]:
+    return iter(lambda: stream.read(CHUNK), b"")

@@ -36,6 +36,7 @@ DROPPED = (
     (r"var/.*", "state of a host"),
     (r"bin|sbin|lib[^/]*", "links into /usr, which are written for every image alike"),
     # Python's standard library
+    (rf"{_STDLIB}/sitecustomize\.py", "a link to a setting of a host"),
     (rf"{_STDLIB}/(test|idlelib|tkinter|turtledemo|lib2to3|ensurepip|venv|pydoc_data|curses|dbm"
      r"|sqlite3|unittest|xmlrpc|wsgiref|config-[^/]*|_pyrepl|__phello__)/.*",
      "no use in a server"),
@@ -50,7 +51,7 @@ DROPPED = (
     (rf"{SITE_PACKAGES}/.*\.(pyi|pyx|pxd|pxi|h|hpp|c|cc|cpp|cu|a|lib|pc|cmake)", "for building"),
     (rf"{SITE_PACKAGES}/(?:.*/)?(tests?|include)/.*", "tests and headers"),
     (rf"{SITE_PACKAGES}/(?:.*/)?(py\.typed|conftest\.py)", "for type checkers and tests"),
-    (rf"{SITE_PACKAGES}/numpy/(f2py|typing|testing|_pyinstaller|doc)/.*", "for developing"),
+    (rf"{SITE_PACKAGES}/numpy/(f2py|testing|_pyinstaller|doc)/.*", "for developing"),
     (rf"{SITE_PACKAGES}/numpy/_core/(_simd|_\w*tests)\.cpython.*", "for numpy's own tests"),
     (rf"{SITE_PACKAGES}/onnxruntime/(quantization|tools|transformers|datasets|backend)/.*",
      "models are converted before they are packaged"),

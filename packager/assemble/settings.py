@@ -10,7 +10,15 @@ from packager.content import ImageSettings
 from packager.domain.release import PlannedTarget, ReleaseRequest
 
 _LABEL = "dev.packager."
-_CUDA_LIBRARIES = ("cublas", "cuda_runtime", "cudnn", "cufft", "curand", "nvjitlink")
+_CUDA_LIBRARIES = (
+    "cublas",
+    "cuda_nvrtc",
+    "cuda_runtime",
+    "cudnn",
+    "cufft",
+    "curand",
+    "nvjitlink",
+)
 
 
 def image_settings(target: PlannedTarget, request: ReleaseRequest) -> ImageSettings:

@@ -19,6 +19,7 @@ _USERS = (
 _GROUPS = "root:x:0:\nnonroot:x:65532:\n"
 _NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\n"
 _MOUNT_POINTS = ("dev", "proc", "run", "sys", "tmp", "var/tmp")
+_LINKED = ("usr/bin", "usr/lib", "usr/sbin")
 # Links of a merged /usr. The loader's folder has another name on each architecture.
 _LINKS = {"amd64": ("bin", "lib", "lib64", "sbin"), "arm64": ("bin", "lib", "sbin")}
 
@@ -27,7 +28,7 @@ def system_entries(architecture: str) -> list[Entry]:
     """Links into /usr, root and nonroot (65532, as distroless has it), empty mount points."""
     return [
         *(Entry.symlink(name, f"usr/{name}") for name in _LINKS[architecture]),
-        *(Entry.directory(name) for name in _MOUNT_POINTS),
+        *(Entry.directory(name) for name in (*_LINKED, *_MOUNT_POINTS)),
         Entry.of_bytes("etc/group", _GROUPS.encode()),
         Entry.of_bytes("etc/nsswitch.conf", _NSSWITCH.encode()),
         Entry.of_bytes("etc/passwd", _USERS.encode()),
