@@ -1,0 +1,158 @@
+"""The image's own runtime and model as a process of this machine, where no engine answers.
+
+The same files run as in the container: they are taken out of the verified layers. What differs is
+the Python and the ONNX Runtime underneath, which are this machine's, so this is for trying a
+release out, and the caller says so. The process listens on loopback only and inherits no
+environment but what a Python process needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from packager.domain.artifact import Layer
+from packager.errors import InputError, UnavailableError, VerificationError
+from packager.launch.extract import extract_layers
+
+LAYER_KINDS = ("runtime", "model", "configuration")
+_SITE = Path("usr/local/lib/python3.13/dist-packages")
+_CONFIGURATION = Path("opt/packager/server.json")
+_NEEDED = ("uvicorn", "httptools", "onnxruntime")
+# Where the machine's own libraries and devices are; never tokens, proxies or user settings.
+_INHERITED = ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT")
+
+
+class LocalProcess:
+    """A serving process that we started; a context manager that stops it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+        self.url = url
+        self.log = log
+        self._process = process
+
+    def __enter__(self) -> LocalProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def running(self) -> bool:
+        """Whether the process is alive."""
+        return self._process.poll() is None
+
+    def logs(self, lines: int = 200) -> str:
+        """The last lines that it wrote, standard output and error together."""
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        return "".join(text.splitlines(keepends=True)[-lines:])
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit status."""
+        return self._process.wait()
+
+    def stop(self, grace_s: float = 15) -> None:
+        """Ask it to end; after `grace_s` seconds end it by force."""
+        if not self.running():
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def start_process(layers: Sequence[Layer], into: Path, port: int | None = None) -> LocalProcess:
+    """Extract a verified image's runtime, model and configuration into `into` and start them.
+
+    `layers` are the image's, all of them; `into` is empty or new; `port` on 127.0.0.1, None for a
+    free one. Returns at once: `client.wait_ready` waits. Raises InputError when this machine lacks
+    a Python package, VerificationError when a layer is missing or not what its digest says,
+    UnavailableError when the port is taken.
+    """
+    refuse_missing_packages()
+    chosen_port = _free_port(port)
+    extract_layers(_needed_layers(layers), into)
+    configuration = into / _CONFIGURATION
+    log = into / "server.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-P", "-m", "packager_runtime"),
+                *("--config", str(configuration)),
+                *("--host", "127.0.0.1", "--port", str(chosen_port)),
+            ],
+            cwd=into,
+            env=_environment(os.environ, into),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is ours to answer: the server is stopped in order
+        )
+    return LocalProcess(process, f"http://127.0.0.1:{chosen_port}", log)
+
+
+def refuse_missing_packages() -> None:
+    """Raises InputError when the packages of the extra `local` are not installed."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            "a local process needs Python packages that are not installed",
+            where=sys.executable,
+            expected=", ".join(_NEEDED),
+            got=f"without {', '.join(missing)}",
+            next_step="pip install 'packager[local]', or start a Docker engine",
+        )
+
+
+def _needed_layers(layers: Sequence[Layer]) -> list[Layer]:
+    found = [layer for layer in layers if layer.kind in LAYER_KINDS]
+    missing = set(LAYER_KINDS) - {layer.kind for layer in found}
+    if missing:
+        raise VerificationError(
+            "the image lacks a layer that a local process is made of",
+            expected=", ".join(LAYER_KINDS),
+            got=f"without {', '.join(sorted(missing))}",
+            next_step="build the release again with this version of packager",
+        )
+    return found
+
+
+def _environment(ours: Mapping[str, str], into: Path) -> dict[str, str]:
+    inherited = {name: ours[name] for name in _INHERITED if name in ours}
+    return inherited | {
+        "HOME": str(into),
+        "PYTHONPATH": str(into / _SITE),
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
+    }
+
+
+def _free_port(asked: int | None) -> int:
+    """The port asked for, or a free one. It is only taken when the server binds it."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", asked or 0))
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        raise UnavailableError(
+            "the port cannot be listened on",
+            where=f"127.0.0.1:{asked}",
+            got=error.strerror,
+            next_step="choose another one with --port, or leave it out",
+        ) from error
