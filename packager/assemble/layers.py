@@ -16,8 +16,7 @@ from packager.archive import Entry
 from packager.assemble.debian_archive import read_debian_archive
 from packager.assemble.model_files import MODEL_ROOT, model_entries, model_inputs
 from packager.assemble.pruning import is_dropped, rules_digest
-from packager.assemble.recipe import RULES_VERSION, SITE_PACKAGES
-from packager.assemble.resolve import parse_key
+from packager.assemble.recipe import RULES_VERSION, SITE_PACKAGES, parse_key
 from packager.assemble.system_files import status_entries, system_entries
 from packager.assemble.wheel_archive import read_wheel
 from packager.canonical import dumps

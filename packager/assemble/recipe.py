@@ -88,6 +88,13 @@ def requirements(wheel: Wheel) -> tuple[str, ...]:
     return tuple(sorted(asked))
 
 
+def parse_key(key: str) -> tuple[str, Wheel]:
+    """Architecture and execution provider's wheel of an environment key."""
+    architecture, _, pinned = key.partition("/")
+    name, _, version = pinned.partition("==")
+    return architecture, Wheel(name, version)
+
+
 def needs_cuda(wheel: Wheel) -> bool:
     return wheel.name == "onnxruntime-gpu"
 

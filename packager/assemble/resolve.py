@@ -20,6 +20,7 @@ from packager.assemble.recipe import (
     PACKAGES,
     PYTHON,
     SUITE,
+    parse_key,
     requirements,
 )
 from packager.assemble.wheels import resolve_wheels
@@ -36,13 +37,6 @@ def environment_key(hardware: HardwareProfile) -> str:
     """`amd64/onnxruntime==1.28.0`: the environment that the profile's images are made of."""
     wheel = hardware.wheel
     return f"{hardware.platform.architecture}/{wheel.name}=={wheel.version}"
-
-
-def parse_key(key: str) -> tuple[str, Wheel]:
-    """Architecture and execution provider's wheel of an environment key."""
-    architecture, _, pinned = key.partition("/")
-    name, _, version = pinned.partition("==")
-    return architecture, Wheel(name, version)
 
 
 def lock_inputs(hardware: Sequence[HardwareProfile]) -> Digest:
