@@ -1,0 +1,87 @@
+"""The folder against the root's list: steps 4 to 6."""
+
+from __future__ import annotations
+
+from packager.attest import root
+from packager.attest.closed_world import take_inventory, unused_folders
+from packager.attest.hashing import digest_files
+from packager.attest.signed_release import SignedRelease, read_bounded
+from packager.digest import Digest
+from packager.errors import Finding, VerificationError
+
+
+def check_closed_world(release: SignedRelease) -> dict[str, int]:
+    """Step 4, closed world: exactly the listed files, plain, with plain names, in plain folders."""
+    inventory = take_inventory(release.folder)
+    findings = list(inventory.findings)
+    present = set(inventory.files)
+    expected = release.listed.keys() | root.UNLISTED
+    told = {finding.where for finding in findings}
+    findings += [
+        Finding("the release does not name this file", path, next_step="nothing may be added")
+        for path in sorted(present - expected)
+    ]
+    findings += [
+        Finding("the file is missing", path)
+        for path in sorted(expected - present)
+        if path not in told
+    ]
+    findings += [
+        Finding("nothing in the release lies in this folder", path)
+        for path in unused_folders(inventory.folders, expected)
+    ]
+    _refuse(findings)
+    return {"files": len(present), "folders": len(inventory.folders)}
+
+
+def check_digests(release: SignedRelease) -> dict[str, int]:
+    """Step 5, digests: every listed file has the size and the SHA-256 that the root says."""
+    findings = []
+    sizes = {}
+    for path, file in release.listed.items():
+        try:
+            found = (release.folder / path).lstat().st_size
+        except OSError as error:
+            findings.append(Finding("it cannot be read", path, got=error.strerror))
+            continue
+        if found != file.size:
+            findings.append(Finding("the size differs", path, _bytes(file.size), _bytes(found)))
+        else:
+            sizes[path] = found
+    digests, failures = digest_files(release.folder, sizes, release.progress)
+    findings += [
+        Finding("it cannot be read", path, got=str(failures[path])) for path in sorted(failures)
+    ]
+    findings += [
+        Finding("the content differs", path, str(release.listed[path].digest), str(digest))
+        for path, digest in sorted(digests.items())
+        if digest != release.listed[path].digest
+    ]
+    _refuse(findings)
+    return {"files": len(digests), "bytes": sum(sizes.values())}
+
+
+def check_checksums(release: SignedRelease) -> dict[str, int]:
+    """Step 6, checksums: `checksums.txt` is bound by the root and says the same as the root."""
+    listed = release.root
+    data = read_bounded(release.folder, root.CHECKSUMS, listed.checksums.size)
+    expected = root.checksums_bytes(listed.files)
+    same_binding = (len(expected), Digest.of(expected), len(listed.files)) == (
+        listed.checksums.size,
+        listed.checksums.digest,
+        listed.checksums_count,
+    )
+    if not same_binding:
+        _refuse([Finding("the root binds another list than its own files", root.ROOT)])
+    if data != expected:
+        _refuse([Finding("it differs from what the root names", root.CHECKSUMS)])
+    return {"lines": len(listed.files)}
+
+
+def _bytes(size: int) -> str:
+    return f"{size} bytes"
+
+
+def _refuse(findings: list[Finding]) -> None:
+    if findings:
+        raise VerificationError.of(findings)

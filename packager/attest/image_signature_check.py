@@ -1,0 +1,150 @@
+"""Signatures and attestations of the images in the layout: steps 8 and 9.
+
+The root's signature covers all bytes already. These steps check what a registry, a cluster or
+podman will rely on later, when the root is no longer with the image: that each image carries its
+own signature and its own evidence, by the same key, about exactly this image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from packager.attest import base64_text, cosign, dsse, sigstore
+from packager.attest.bounded_json import load_object
+from packager.attest.layout_check import ManifestDocument, Member, read_manifests, read_member
+from packager.attest.signed_release import SignedRelease
+from packager.attest.statement import CYCLONEDX, MAX_BYTES, SLSA_PROVENANCE, Statement
+from packager.digest import Digest
+from packager.domain.artifact import MediaType
+from packager.errors import Finding, VerificationError
+
+REQUIRED_PREDICATES = (SLSA_PROVENANCE, CYCLONEDX)
+MAX_PAYLOAD = 64 << 10
+# Base64 of base64, and the envelope around it.
+MAX_ENVELOPE = 2 * MAX_BYTES
+_Claim = tuple[Digest, str]
+
+
+def check_image_signatures(release: SignedRelease) -> dict[str, int]:
+    """Step 8, image signatures: each image is signed for its repository, and every signature in the
+    layout is the key's and about an image of this release."""
+    claims: set[_Claim] = set()
+    findings: list[Finding] = []
+    for document in _of_kind(release, cosign.SIGNATURES):
+        for layer in document.layers:
+            try:
+                claims.add(_signed_claim(release, layer))
+            except (ValueError, VerificationError) as error:
+                findings.append(_refused("the image signature", layer, error))
+    needed = {(image.manifest, image.repository): image.target for image in release.root.images}
+    findings += _unmatched(release, {digest for digest, _ in claims}, "a signature")
+    findings += [
+        Finding("the image is not signed", target, f"a signature of {digest} for {repository}")
+        for (digest, repository), target in sorted(needed.items())
+        if (digest, repository) not in claims
+    ]
+    if findings:
+        raise VerificationError.of(findings)
+    return {"signatures": len(claims)}
+
+
+def check_attestations(release: SignedRelease) -> dict[str, int]:
+    """Step 9, attestations: each image has its provenance and its bill of materials, and every
+    attestation in the layout is the key's and about an image of this release."""
+    statements: list[Statement] = []
+    findings: list[Finding] = []
+    for layer in _layers(_of_kind(release, cosign.ATTESTATIONS)):
+        try:
+            statements.append(_classic_statement(release, layer))
+        except (ValueError, VerificationError) as error:
+            findings.append(_refused("the attestation", layer, error))
+    for document in _referrers(release):
+        try:
+            statements.append(_referring_statement(release, document))
+        except (ValueError, VerificationError) as error:
+            findings.append(_refused("the attestation", document.member, error))
+    found = {(statement.subject, statement.predicate_type) for statement in statements}
+    findings += _unmatched(release, {digest for digest, _ in found}, "an attestation")
+    findings += [
+        Finding("the image lacks an attestation", image.target, kind)
+        for image in release.root.images
+        for kind in REQUIRED_PREDICATES
+        if (image.manifest, kind) not in found
+    ]
+    if findings:
+        raise VerificationError.of(findings)
+    return {"attestations": len(statements)}
+
+
+def _of_kind(release: SignedRelease, kind: str) -> list[ManifestDocument]:
+    return [
+        document
+        for document in read_manifests(release)
+        if document.member.annotations.get(cosign.KIND) == kind
+    ]
+
+
+def _referrers(release: SignedRelease) -> list[ManifestDocument]:
+    return [document for document in read_manifests(release) if document.subject]
+
+
+def _layers(documents: Iterable[ManifestDocument]) -> list[Member]:
+    return [layer for document in documents for layer in document.layers]
+
+
+def _signed_claim(release: SignedRelease, layer: Member) -> _Claim:
+    """Digest and repository that a simple-signing payload names, once its signature verified."""
+    if layer.media_type != MediaType.SIMPLE_SIGNING:
+        raise ValueError(f"not of type {MediaType.SIMPLE_SIGNING}")
+    payload = read_member(release, layer, MAX_PAYLOAD)
+    signature = base64_text.decode(layer.annotations.get(cosign.SIGNATURE_ANNOTATION))
+    release.key.verify(signature, payload)
+    match load_object(payload, limit=MAX_PAYLOAD):
+        case {
+            "critical": {
+                "identity": {"docker-reference": str(repository)},
+                "image": {"docker-manifest-digest": str(digest)},
+                "type": "cosign container image signature",
+            }
+        }:
+            return Digest.parse(digest), repository
+        case _:
+            raise ValueError("not a cosign simple-signing payload")
+
+
+def _classic_statement(release: SignedRelease, layer: Member) -> Statement:
+    if layer.media_type != MediaType.DSSE:
+        raise ValueError(f"not of type {MediaType.DSSE}")
+    envelope = load_object(read_member(release, layer, MAX_ENVELOPE), limit=MAX_ENVELOPE)
+    statement = Statement.parse(dsse.open_envelope(envelope, release.key))
+    _same_type(statement, layer.annotations, "predicateType")
+    return statement
+
+
+def _referring_statement(release: SignedRelease, document: ManifestDocument) -> Statement:
+    if document.artifact_type != MediaType.SIGSTORE_BUNDLE or len(document.layers) != 1:
+        raise ValueError("not exactly one sigstore bundle")
+    bundle = read_member(release, document.layers[0], MAX_ENVELOPE)
+    statement = Statement.parse(sigstore.verify_dsse(bundle, release.key, limit=MAX_ENVELOPE))
+    if document.subject is None or document.subject.digest != statement.subject:
+        raise ValueError("it refers to another image than its statement is about")
+    _same_type(statement, document.member.annotations, cosign.PREDICATE_ANNOTATION)
+    return statement
+
+
+def _same_type(statement: Statement, annotations: Mapping[str, Any], name: str) -> None:
+    if annotations.get(name) != statement.predicate_type:
+        raise ValueError(f"its annotation {name} is not the type of its predicate")
+
+
+def _unmatched(release: SignedRelease, found: set[Digest], what: str) -> list[Finding]:
+    images = {image.manifest for image in release.root.images}
+    return [
+        Finding(f"{what} is about an image that is not in this release", got=str(digest))
+        for digest in sorted(found - images)
+    ]
+
+
+def _refused(what: str, member: Member, error: Exception) -> Finding:
+    return Finding(f"{what} does not verify", member.path, got=str(error))

@@ -1,0 +1,196 @@
+"""`release.json`, the one signed root: its shape, its names, its bounds.
+
+Everything else in a release folder is believed because this document names it by digest. Sealing
+writes it with `with_files`, verifying reads it with `parse_root`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from packager.attest.bounded_json import load_object
+from packager.attest.cosign import repository_of
+from packager.canonical import dumps
+from packager.digest import Digest
+
+ROOT = "release.json"
+BUNDLE = "release.sigstore.json"
+RAW_SIGNATURE = "release.sig"
+CHECKSUMS = "checksums.txt"
+# Not payload: the root, its two signatures, and the list that the root binds.
+UNLISTED = frozenset({ROOT, BUNDLE, RAW_SIGNATURE, CHECKSUMS})
+
+API_VERSION = "packager/v1"
+KIND = "Release"
+MAX_ROOT = 16 << 20
+MAX_FILES = 100_000
+MAX_PATH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """A payload file as the root names it: path relative to the folder, digest, size in bytes."""
+
+    path: str
+    digest: Digest
+    size: int
+
+    def as_dict(self) -> dict[str, object]:
+        return {"path": self.path, "digest": str(self.digest), "size": self.size}
+
+    @property
+    def checksum_line(self) -> bytes:
+        """As `sha256sum` writes it: two spaces, one line."""
+        return f"{self.digest.hex}  {self.path}\n".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBinding:
+    """What the root says about a target's image.
+
+    `repository` is its reference without tag; `platform` as `linux/amd64`; `decisions` is the
+    path of the file with the target's decisions, None when the root names none.
+    """
+
+    target: str
+    repository: str
+    manifest: Digest
+    size: int
+    config: Digest
+    platform: str | None
+    decisions: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A parsed `release.json`. `document` is all of it, `files` are sorted bytewise by path."""
+
+    document: Mapping[str, Any]
+    files: tuple[ListedFile, ...]
+    checksums: ListedFile
+    checksums_count: int
+    images: tuple[ImageBinding, ...]
+
+
+def checksums_bytes(files: Iterable[ListedFile]) -> bytes:
+    """`checksums.txt`: a line for every payload file, sorted bytewise by path."""
+    ordered = sorted(files, key=lambda file: file.path.encode())
+    return b"".join(file.checksum_line for file in ordered)
+
+
+def with_files(document: Mapping[str, Any], files: Sequence[ListedFile]) -> bytes:
+    """The bytes of `release.json`: the document, every payload file, the list of checksums."""
+    taken = document.keys() & {"files", "checksums"}
+    if taken:
+        raise ValueError(f"sealing writes {', '.join(sorted(taken))} itself")
+    listed = checksums_bytes(files)
+    ordered = sorted(files, key=lambda file: file.path.encode())
+    return dumps(
+        {
+            **document,
+            "checksums": {
+                "digest": str(Digest.of(listed)),
+                "size": len(listed),
+                "count": len(files),
+            },
+            "files": [file.as_dict() for file in ordered],
+        }
+    )
+
+
+def parse_root(data: bytes) -> Root:
+    """Read a root. Raises ValueError unless it is canonical JSON of exactly the shape above."""
+    document = load_object(data, limit=MAX_ROOT)
+    if dumps(document) != data:
+        raise ValueError("not canonical JSON: another reader could see another document")
+    if document.get("apiVersion") != API_VERSION or document.get("kind") != KIND:
+        raise ValueError(f"not apiVersion {API_VERSION}, kind {KIND}")
+    files = tuple(_file(entry) for entry in _list(document, "files"))
+    paths = [file.path.encode() for file in files]
+    if len(files) > MAX_FILES or paths != sorted(set(paths)):
+        raise ValueError("the list of files is not sorted, names a file twice, or is too long")
+    checksums, count = _checksums(document.get("checksums"))
+    images = tuple(_image(entry) for entry in _list(document, "targets"))
+    if not images or len({image.target for image in images}) != len(images):
+        raise ValueError("no targets, or two targets of one name")
+    return Root(document, files, checksums, count, images)
+
+
+def _list(document: Mapping[str, Any], name: str) -> list[Any]:
+    value = document.get(name)
+    if not isinstance(value, list):
+        raise ValueError(f"{name} is not a list")
+    return value
+
+
+def _file(entry: Any) -> ListedFile:
+    match entry:
+        case {"path": str(path), "digest": str(digest), "size": int(size), **other} if not other:
+            pass
+        case _:
+            raise ValueError("a file is not exactly path, digest and size")
+    if not plain_path(path) or path in UNLISTED:
+        raise ValueError(f"not the path of a payload file: {path[:200]!r}")
+    return ListedFile(path, Digest.parse(digest), _size(size))
+
+
+def _checksums(entry: Any) -> tuple[ListedFile, int]:
+    match entry:
+        case {"digest": str(digest), "size": int(size), "count": int(count), **other} if not other:
+            return ListedFile(CHECKSUMS, Digest.parse(digest), _size(size)), _size(count)
+        case _:
+            raise ValueError("checksums is not exactly digest, size and count")
+
+
+def _image(entry: Any) -> ImageBinding:
+    match entry:
+        case {
+            "name": str(name),
+            "image": {
+                "reference": str(reference),
+                "digest": str(digest),
+                "size": int(size),
+                "config": str(config),
+                **more,
+            },
+            **rest,
+        }:
+            pass
+        case _:
+            raise ValueError("a target has no name, or no image with its digest, size and config")
+    if not plain_path(name) or name.count("/") != 2:
+        raise ValueError(f"not jurisdiction/hardware/platform: {name[:200]!r}")
+    return ImageBinding(
+        name,
+        repository_of(reference),
+        Digest.parse(digest),
+        _size(size),
+        Digest.parse(config),
+        _optional_text(more, "platform"),
+        _optional_text(rest, "decisions"),
+    )
+
+
+def _optional_text(entry: Mapping[Any, Any], name: str) -> str | None:
+    value = entry.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{name} is not a text")
+    return value
+
+
+def _size(value: int) -> int:
+    if isinstance(value, bool) or value < 0:
+        raise ValueError("a size or count is not a whole number")
+    return value
+
+
+def plain_path(path: str) -> bool:
+    """Relative, with `/`, no `.` or `..`, no backslash or control character, not too long."""
+    return (
+        0 < len(path.encode()) <= MAX_PATH
+        and all(part not in ("", ".", "..") for part in path.split("/"))
+        and "\\" not in path
+        and path.isprintable()
+    )

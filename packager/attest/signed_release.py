@@ -1,0 +1,143 @@
+"""From bytes that nobody vouches for to a release whose root is believed: steps 1 to 3.
+
+Before the signature is checked, exactly three files are read, none further than its bound, and
+only the bundle is parsed. After step 3 the root's list of digests decides what every later step may
+read: `SignedRelease.read` gives no byte that the root does not name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from packager.attest import root, sigstore
+from packager.attest.hashing import open_plain
+from packager.attest.keys import PublicKey
+from packager.attest.root import ListedFile, Root
+from packager.digest import Digest
+from packager.errors import Finding, VerificationError
+from packager.progress import Progress
+
+MAX_RAW_SIGNATURE = 1 << 10
+_BOUNDS = {
+    root.ROOT: root.MAX_ROOT,
+    root.BUNDLE: sigstore.MAX_MESSAGE_BUNDLE,
+    root.RAW_SIGNATURE: MAX_RAW_SIGNATURE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """The root and its two signatures as they were read, believed by nobody yet."""
+
+    root: bytes
+    bundle: bytes
+    raw_signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRelease:
+    """A release folder whose root carries the key's signature."""
+
+    folder: Path
+    key: PublicKey
+    root: Root
+    listed: Mapping[str, ListedFile]
+    progress: Progress
+
+    def read(self, path: str, limit: int) -> bytes:
+        """A listed file of at most `limit` bytes, hashed again as it is read, so that what is used
+        is what was signed even if somebody writes into the folder meanwhile.
+
+        Raises VerificationError when it is not listed, too long, or not what was signed.
+        """
+        listed = self.listed.get(path)
+        if listed is None:
+            raise VerificationError("the root does not name this file", where=path)
+        if listed.size > limit:
+            raise VerificationError(
+                "the file is too long for what it is",
+                where=path,
+                expected=f"at most {limit} bytes",
+                got=f"{listed.size} bytes",
+            )
+        data = read_bounded(self.folder, path, listed.size)
+        if Digest.of(data) != listed.digest:
+            raise VerificationError("the file is not what was signed", where=path)
+        return data
+
+
+def read_seal(folder: Path) -> Seal:
+    """Step 1, seal: the root and its signatures are plain files within bounds.
+
+    Raises VerificationError with all findings.
+    """
+    found: dict[str, bytes] = {}
+    findings: list[Finding] = []
+    for name, limit in _BOUNDS.items():
+        try:
+            found[name] = read_bounded(folder, name, limit)
+        except VerificationError as error:
+            findings += error.findings
+    if findings:
+        raise VerificationError.of(findings)
+    return Seal(found[root.ROOT], found[root.BUNDLE], found[root.RAW_SIGNATURE])
+
+
+def check_signature(seal: Seal, key: PublicKey) -> None:
+    """Step 2, signature: both signatures over the root are the caller's key's."""
+    try:
+        sigstore.verify_message(seal.bundle, seal.root, key)
+    except ValueError as error:
+        raise _not_signed(str(error), root.BUNDLE, seal, key) from None
+    except VerificationError as error:
+        raise _not_signed(str(error), root.BUNDLE, seal, key) from None
+    try:
+        key.verify(seal.raw_signature, seal.root)
+    except VerificationError as error:
+        raise _not_signed(str(error), root.RAW_SIGNATURE, seal, key) from None
+
+
+def read_document(seal: Seal) -> Root:
+    """Step 3, document: the root is one canonical document of the shape that we know."""
+    try:
+        return root.parse_root(seal.root)
+    except ValueError as error:
+        raise VerificationError(
+            "the signed root cannot be understood",
+            where=root.ROOT,
+            got=str(error),
+            next_step="verify it with the version of packager that made it",
+        ) from None
+
+
+def read_bounded(folder: Path, name: str, limit: int) -> bytes:
+    """A plain file of at most `limit` bytes; raises VerificationError for anything else."""
+    try:
+        with open_plain(folder / name) as stream:
+            data = stream.read(limit + 1)
+    except FileNotFoundError:
+        raise VerificationError("the file is missing", where=name) from None
+    except OSError as error:
+        raise VerificationError(
+            "it is no plain file that can be read", where=name, got=error.strerror or str(error)
+        ) from None
+    if len(data) > limit:
+        raise VerificationError(
+            "the file is too long", where=name, expected=f"at most {limit} bytes"
+        )
+    return data
+
+
+def _not_signed(why: str, where: str, seal: Seal, key: PublicKey) -> VerificationError:
+    claimed = sigstore.hint_of(seal.bundle)
+    other = claimed and f"sha256:{claimed}" != key.fingerprint
+    return VerificationError(
+        f"release.json does not carry this key's signature: {why}",
+        where=where,
+        expected=f"a signature of the key {key.fingerprint}",
+        got=f"a bundle that says it was made with the key sha256:{claimed}" if other else None,
+        next_step="do not use this release; if the key is the wrong one, get the right public key "
+        "from its owner over a way that you trust, never from the release",
+    )

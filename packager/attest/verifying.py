@@ -1,0 +1,186 @@
+"""Verifies a release folder against a public key that the caller trusts. Needs nothing else.
+
+No network, no clock, no key from the release itself. Fail-closed: whatever is not shown to be right
+is refused, and there is no way to go on after a refusal. The steps, in order:
+
+  1. seal              release.json and its two signatures are plain files within bounds
+  2. signature         both signatures over release.json are the given key's
+  3. document          release.json is one canonical document of the known shape
+  4. closed world      exactly the listed files: nothing added, missing, linked, or oddly named
+  5. digests           every listed file has the size and SHA-256 that release.json says
+  6. checksums         checksums.txt is bound by release.json and says the same
+  7. images            every image is in the OCI layout, whole, and unpacks to what it promises
+  8. image signatures  every image is signed by the key, for its repository
+  9. attestations      every image has provenance and bill of materials, signed by the key
+ 10. targets           manifests name their own target's image, by digest, and no other
+
+Nothing is believed before step 2: until then only three files are read, each within a bound. Steps
+4 to 6 tell all that they find at once, and so do 7 to 10; a refusal names its step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from packager.attest.files_check import check_checksums, check_closed_world, check_digests
+from packager.attest.image_signature_check import check_attestations, check_image_signatures
+from packager.attest.keys import PublicKey
+from packager.attest.layout_check import check_layout
+from packager.attest.manifest_check import check_manifests
+from packager.attest.signed_release import (
+    SignedRelease,
+    check_signature,
+    read_document,
+    read_seal,
+)
+from packager.digest import Digest
+from packager.errors import Finding, InputError, VerificationError
+from packager.progress import SILENT, Progress
+
+MAX_FINDINGS = 100
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedStep:
+    """A step that was passed. `counts` say how much was looked at: `{"files": 112}`."""
+
+    number: int
+    title: str
+    result: str
+    counts: Mapping[str, int]
+
+    def as_dict(self) -> dict[str, object]:
+        return {
+            "number": self.number,
+            "title": self.title,
+            "result": self.result,
+            "counts": dict(self.counts),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationReport:
+    """What was checked, in which order, with what result. There is a report only when all passed.
+
+    `digest` is of release.json and names the whole release; `key` is the fingerprint of the key.
+    """
+
+    name: str
+    version: str
+    digest: Digest
+    key: str
+    targets: tuple[str, ...]
+    steps: tuple[VerifiedStep, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json` and the auditor."""
+        return {
+            "verified": True,
+            "release": {"name": self.name, "version": self.version, "digest": str(self.digest)},
+            "key": self.key,
+            "targets": list(self.targets),
+            "steps": [step.as_dict() for step in self.steps],
+        }
+
+
+def verify(folder: Path, key: PublicKey, progress: Progress = SILENT) -> VerificationReport:
+    """Check every byte of the release in `folder`; the steps stand in the module's docstring.
+
+    Raises VerificationError, naming the step and the path, for anything that is not as signed;
+    InputError when `folder` is no folder at all.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            "there is no release folder",
+            where=str(folder),
+            next_step="give the folder that `packager build` wrote",
+        )
+    folder = folder.resolve()
+    steps = _Steps(progress)
+
+    seal = steps.run(1, "seal", lambda: read_seal(folder))
+    steps.run(2, "signature", lambda: check_signature(seal, key))
+    root = steps.run(3, "document", lambda: read_document(seal))
+
+    listed = {file.path: file for file in root.files}
+    release = SignedRelease(folder, key, root, listed, progress)
+    steps.count(4, "closed world", check_closed_world, release)
+    steps.count(5, "digests", check_digests, release)
+    steps.count(6, "checksums", check_checksums, release)
+    steps.refuse_if_found()
+
+    steps.count(7, "images", check_layout, release)
+    steps.count(8, "image signatures", check_image_signatures, release)
+    steps.count(9, "attestations", check_attestations, release)
+    steps.count(10, "targets", check_manifests, release)
+    steps.refuse_if_found()
+
+    metadata = root.document.get("metadata", {})
+    return VerificationReport(
+        name=str(metadata.get("name", "")),
+        version=str(metadata.get("version", "")),
+        digest=Digest.of(seal.root),
+        key=key.fingerprint,
+        targets=tuple(image.target for image in root.images),
+        steps=tuple(steps.passed),
+    )
+
+
+@dataclass
+class _Steps:
+    """Runs the steps in order and keeps what they found."""
+
+    progress: Progress
+    passed: list[VerifiedStep] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def run(self, number: int, title: str, work: Callable[[], _Value]) -> _Value:
+        """A step that all later ones stand on: a refusal ends the verification at once."""
+        self.progress.step(f"verify, step {number}: {title}")
+        try:
+            value = work()
+        except VerificationError as error:
+            raise VerificationError.of(_told(number, title, error)) from None
+        self.passed.append(VerifiedStep(number, title, "passed", {}))
+        return value
+
+    def count(
+        self,
+        number: int,
+        title: str,
+        check: Callable[[SignedRelease], Mapping[str, int]],
+        release: SignedRelease,
+    ) -> None:
+        """A step whose findings are told together with its neighbours'."""
+        self.progress.step(f"verify, step {number}: {title}")
+        try:
+            counts = check(release)
+        except VerificationError as error:
+            self.findings += _told(number, title, error)
+            return
+        result = ", ".join(f"{count} {what}" for what, count in counts.items())
+        self.passed.append(VerifiedStep(number, title, result or "passed", counts))
+
+    def refuse_if_found(self) -> None:
+        """Raises VerificationError with what the steps found so far."""
+        if not self.findings:
+            return
+        shown = self.findings[:MAX_FINDINGS]
+        if left := len(self.findings) - len(shown):
+            shown.append(Finding(f"and {left} more findings of the same steps"))
+        raise VerificationError.of(shown)
+
+
+def _told(number: int, title: str, error: VerificationError) -> list[Finding]:
+    return [
+        replace(
+            finding,
+            what=f"step {number}, {title}: {finding.what}",
+            next_step=finding.next_step or "do not use this release; get it again from its maker",
+        )
+        for finding in error.findings
+    ]
