@@ -10,6 +10,8 @@ from packager.comply.situation import SITE, Outcome, Place, Situation
 from packager.domain.decision import Status
 from packager.domain.jurisdiction import Rule
 
+MANY = 6
+
 
 def decide_inference(rule: Rule, situation: Situation) -> Outcome:
     """Inference happens inside: the manifests pin the region where their engine knows regions."""
@@ -40,8 +42,8 @@ def decide_data_at_rest(rule: Rule, situation: Situation) -> Outcome:
     """The server stores nothing: its root file system is read-only and no volume is mounted."""
     return refused_place(rule, situation) or Outcome(
         Status.ENFORCED,
-        "the server runs inside and stores nothing: its root file system is read-only and no "
-        "volume for data is mounted",
+        "the server runs inside and stores nothing: its root file system is read-only, what it "
+        "can write to is memory, and no volume is mounted",
         (situation.workload,),
     )
 
@@ -51,7 +53,7 @@ def decide_logs(rule: Rule, situation: Situation) -> Outcome:
     return refused_place(rule, situation) or Outcome(
         Status.LEFT_TO_OPERATOR,
         "the server writes its log to standard output only and carries no request data in it; "
-        f"collect and keep that output within {', '.join(rule.within)}",
+        f"collect and keep that output within {allowed(rule)}",
         (situation.network,),
     )
 
@@ -61,7 +63,7 @@ def decide_keys(rule: Rule, situation: Situation) -> Outcome:
     return refused_place(rule, situation) or Outcome(
         Status.LEFT_TO_OPERATOR,
         "no private key travels in the release; hold the keys for disks and for transport within "
-        f"{', '.join(rule.within)}",
+        f"{allowed(rule)}",
     )
 
 
@@ -81,12 +83,19 @@ def refused_place(rule: Rule, situation: Situation) -> Outcome | None:
         return None
     reasons, remedies = [], []
     if outside:
-        reasons.append(f"outside {', '.join(rule.within)}: {_listed(outside)}")
+        reasons.append(f"outside {allowed(rule)}: {_listed(outside)}")
         remedies.append(_propose(rule, situation, "choose a region inside"))
     if unknown:
         reasons.append(f"nobody knows where {_listed(unknown)} is")
         remedies.append(declare(unknown[0]))
     return Outcome(Status.VIOLATED, "; ".join(reasons), remedy="; ".join(remedies))
+
+
+def allowed(rule: Rule) -> str:
+    """The countries that count as inside, or how many they are when nobody would read them."""
+    if len(rule.within) <= MANY:
+        return ", ".join(rule.within)
+    return f"the {len(rule.within)} countries that the rule allows"
 
 
 def declare(place: Place) -> str:
@@ -107,7 +116,8 @@ def _pinned(situation: Situation) -> Outcome:
     if situation.on_kubernetes:
         return Outcome(
             Status.ENFORCED,
-            f"pods are only placed on nodes that carry the label of {where}{told}",
+            f"pods only run on nodes that carry the labels of {where}, of which those of "
+            f"provider and jurisdiction are the administrator's word{told}",
             (situation.workload,),
         )
     return Outcome(

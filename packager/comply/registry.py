@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 
-from packager.comply.location import refused_place
+from packager.comply.location import allowed, refused_place
 from packager.comply.situation import Outcome, Situation
 from packager.domain.decision import Status
 from packager.domain.jurisdiction import Rule
@@ -37,10 +37,20 @@ _WORLDWIDE = frozenset(
 )
 # Host name → region, as the providers document the addresses of their registries.
 _REGIONAL = (
-    ("aws", re.compile(r"[0-9]{12}\.dkr\.ecr(-fips)?\.([a-z0-9-]+)\.amazonaws\.(com(\.cn)?|eu)")),
-    ("gcp", re.compile(r"()([a-z0-9-]+)-docker\.pkg\.dev")),
-    ("oci", re.compile(r"(ocir\.)?([a-z0-9-]+)\.(ocir\.io|oci\.oraclecloud\.com)")),
-    ("alibaba", re.compile(r"([a-z0-9-]+-)?registry(?:-vpc)?\.([a-z0-9-]+)\.(cr\.)?aliyuncs\.com")),
+    (
+        "aws",
+        re.compile(
+            r"[0-9]{12}\.dkr\.ecr(-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.(com|com\.cn|eu)"
+        ),
+    ),
+    ("gcp", re.compile(r"(?P<region>[a-z0-9-]+)-docker\.pkg\.dev")),
+    ("oci", re.compile(r"(ocir\.)?(?P<region>[a-z0-9-]+)\.(ocir\.io|oci\.oraclecloud\.com)")),
+    (
+        "alibaba",
+        re.compile(
+            r"([a-z0-9-]+-)?registry(-intl)?(-vpc)?\.(?P<region>[a-z0-9-]+)(\.cr)?\.aliyuncs\.com"
+        ),
+    ),
 )
 _LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|\[::1\]")
 # National domains that are not named by the country's ISO 3166 code.
@@ -105,7 +115,7 @@ def _by_pattern(situation: Situation, host: str) -> Outcome | None:
 def _by_region(rule: Rule, situation: Situation, host: str) -> Outcome | None:
     for provider, form in _REGIONAL:
         if match := form.fullmatch(_name(host)):
-            region = Region(provider, match.group(2))
+            region = Region(provider, match.group("region"))
             country = situation.country_of(region)
             if country in rule.within:
                 return Outcome(
@@ -141,7 +151,7 @@ def _refused(rule: Rule, situation: Situation, host: str, why: str) -> Outcome:
     else:
         remedy = (
             f"name a registry inside: `registry: {{{jurisdiction}: …}}`, or, if this one stands in "
-            f"{rule.within[0] if len(rule.within) == 1 else 'one of ' + ', '.join(rule.within)}, "
+            f"{allowed(rule)}, "
             f"declare it: `registry_countries: {{{host}: <ISO 3166 code>}}`"
         )
     return Outcome(Status.VIOLATED, why, remedy=remedy)
