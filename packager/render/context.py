@@ -1,0 +1,188 @@
+"""The values that templates may use, decided here and nowhere else.
+
+`Context` is what a template sees: `{{ name }}`, `{{ sizing.memory_mib }}`, and so on. It follows
+from the declared target alone; the machine that renders is never looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from packager.domain.decision import Status
+from packager.domain.hardware import Accelerator
+from packager.domain.release import BuiltTarget, PlannedTarget, ReleaseRequest
+from packager.domain.target import DeploymentPlatform
+from packager.errors import InputError
+from packager.render.door import DoorNetwork, door_network
+from packager.render.names import dns_label, label_value
+from packager.render.placement import Place, places
+from packager.render.sizing import Sizing, size
+
+PREFIX = "packager.dev"
+PORT = 8080
+UID = 65532
+# Where the image keeps its interpreter; it holds no shell, so that probes are Python too.
+PYTHON = "/usr/bin/python3.13"
+_DRAIN_SECONDS = 10
+_ENDPOINT_SECONDS = 5
+_MARGIN_SECONDS = 5
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """Seconds: until endpoints forget the pod, for the runtime's drain, and both with a margin."""
+
+    endpoints: int
+    drain: int
+    grace: int
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """What the decision leaves to the operator: the control, what it requires, and why."""
+
+    control: str
+    requirement: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything that a template may name.
+
+    `name` names objects, `instance` the namespace or the Compose project; `image` is pinned by
+    digest; `registry` is None when the release names none; `region` is set when the target has
+    exactly one, and the runtime then refuses to start elsewhere. `labels`, `selector` and
+    `annotations` are pairs of key and value.
+    """
+
+    name: str
+    instance: str
+    release: str
+    version: str
+    target: str
+    jurisdiction: str
+    jurisdiction_name: str
+    hardware: str
+    hardware_name: str
+    data_class: str
+    image: str
+    registry: str | None
+    regions: tuple[str, ...]
+    region: str | None
+    model_digest: str
+    labels: Pairs
+    selector: Pairs
+    annotations: Pairs
+    places: tuple[Place, ...]
+    accelerator: Accelerator | None
+    sizing: Sizing
+    measured: str
+    stopping: Stopping
+    door: DoorNetwork
+    port: int
+    uid: int
+    python: str
+    duties: tuple[Duty, ...]
+
+    def variables(self) -> dict[str, object]:
+        """The fields by name, as a template takes them."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def make_context(built: BuiltTarget, request: ReleaseRequest) -> Context:
+    """Decide every value of a target. Raises InputError when the platform cannot express one."""
+    plan = built.plan
+    _refuse_inexpressible(plan)
+    instance = dns_label(request.name, plan.name.jurisdiction, plan.name.hardware)
+    selector = (
+        ("app.kubernetes.io/instance", instance),
+        ("app.kubernetes.io/name", dns_label(request.name)),
+    )
+    regions = tuple(str(region) for region in sorted(plan.regions))
+    return Context(
+        name=dns_label(request.name),
+        instance=instance,
+        release=request.name,
+        version=request.version,
+        target=str(plan.name),
+        jurisdiction=plan.jurisdiction.id,
+        jurisdiction_name=plan.jurisdiction.name,
+        hardware=plan.hardware.id,
+        hardware_name=plan.hardware.name,
+        data_class=request.data_class.value,
+        image=built.pinned_reference,
+        registry=plan.registry,
+        regions=regions,
+        region=regions[0] if len(regions) == 1 else None,
+        model_digest=str(built.model.model.digest),
+        labels=_labels(plan, request, selector),
+        selector=selector,
+        annotations=_annotations(built, request, regions),
+        places=places(plan) if plan.name.platform is DeploymentPlatform.KUBERNETES else (),
+        accelerator=plan.hardware.accelerator,
+        sizing=size(built.model, plan.hardware.accelerator),
+        measured=built.model.where,
+        stopping=Stopping(
+            _ENDPOINT_SECONDS,
+            _DRAIN_SECONDS,
+            _ENDPOINT_SECONDS + _DRAIN_SECONDS + _MARGIN_SECONDS,
+        ),
+        door=door_network(instance),
+        port=PORT,
+        uid=UID,
+        python=PYTHON,
+        duties=tuple(
+            Duty(decision.control, decision.requirement, decision.why)
+            for decision in built.decisions
+            if decision.status is Status.LEFT_TO_OPERATOR
+        ),
+    )
+
+
+def _labels(plan: PlannedTarget, request: ReleaseRequest, selector: Pairs) -> Pairs:
+    described = {
+        "app.kubernetes.io/component": "inference",
+        "app.kubernetes.io/managed-by": "packager",
+        "app.kubernetes.io/version": label_value(request.version),
+        f"{PREFIX}/data-class": request.data_class.value,
+        f"{PREFIX}/hardware": label_value(plan.hardware.id),
+        f"{PREFIX}/jurisdiction": label_value(plan.jurisdiction.id),
+    }
+    return tuple(sorted({**described, **dict(selector)}.items()))
+
+
+def _annotations(built: BuiltTarget, request: ReleaseRequest, regions: tuple[str, ...]) -> Pairs:
+    return (
+        (f"{PREFIX}/model", str(built.model.model.digest)),
+        (f"{PREFIX}/regions", ",".join(regions)),
+        (f"{PREFIX}/release", f"{request.name} {request.version}"),
+        (f"{PREFIX}/target", str(built.plan.name)),
+    )
+
+
+def _refuse_inexpressible(plan: PlannedTarget) -> None:
+    """A device that cannot be asked for would leave a server that never becomes ready."""
+    accelerator = plan.hardware.accelerator
+    if accelerator is None:
+        return
+    match plan.name.platform:
+        case DeploymentPlatform.KUBERNETES:
+            if not accelerator.kubernetes_resource:
+                raise InputError(
+                    f"the profile {plan.hardware.id!r} names no Kubernetes resource",
+                    where=plan.where,
+                    expected="accelerator.kubernetes_resource, such as nvidia.com/gpu",
+                    next_step="add it to the hardware profile",
+                )
+        case DeploymentPlatform.COMPOSE:
+            if accelerator.vendor.lower() != "nvidia":
+                raise InputError(
+                    f"Compose hands no {accelerator.vendor} device to a container",
+                    where=plan.where,
+                    expected="an NVIDIA accelerator, or none",
+                    got=f"{plan.hardware.id} ({accelerator.product})",
+                    next_step="choose the platform kubernetes for this hardware",
+                )

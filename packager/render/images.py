@@ -1,0 +1,72 @@
+"""The images that rendered manifests name, found by reading the manifests themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from packager.errors import InputError
+from packager.render.templating import is_yaml
+
+_KUSTOMIZATION = "kustomization.yaml"
+
+
+def images_named(rendered: Mapping[str, bytes]) -> set[str]:
+    """Every image reference in the YAML files, whatever the kind of object that holds it.
+
+    Counts `image:` of containers and services, `image.reference` of volumes, and what a
+    kustomization's `images:` would put in their place. Raises InputError where a file is no YAML.
+    """
+    return {
+        reference
+        for name, data in rendered.items()
+        if is_yaml(name)
+        for document in documents(name, data)
+        for reference in (
+            *_references(document),
+            *(_replacements(document) if name == _KUSTOMIZATION else ()),
+        )
+    }
+
+
+def documents(name: str, data: bytes) -> list[Any]:
+    """The documents of one rendered file. Raises InputError with the line that is no YAML."""
+    try:
+        return [document for document in yaml.safe_load_all(data) if document is not None]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise InputError(
+            "a rendered manifest is no YAML",
+            where=f"{name}: line {mark.line + 1}" if mark else name,
+            got=str(getattr(error, "problem", None) or error),
+            next_step="mend the template of that name in the folder given with --templates",
+        ) from error
+
+
+def _references(node: object) -> Iterator[str]:
+    match node:
+        case dict():
+            for key, value in node.items():
+                if key == "image" and isinstance(value, str):
+                    yield value
+                elif key == "image" and isinstance(value, dict) and "reference" in value:
+                    yield str(value["reference"])
+                else:
+                    yield from _references(value)
+        case list():
+            for value in node:
+                yield from _references(value)
+
+
+def _replacements(document: object) -> Iterator[str]:
+    entries = document.get("images", ()) if isinstance(document, dict) else ()
+    for entry in entries:
+        reference = str(entry.get("newName", entry.get("name")))
+        if "digest" in entry:
+            yield f"{reference}@{entry['digest']}"
+        elif "newTag" in entry:
+            yield f"{reference}:{entry['newTag']}"
+        else:
+            yield reference

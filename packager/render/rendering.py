@@ -1,0 +1,48 @@
+"""Renders one target: a file for every template of its platform.
+
+A template that comes out empty gives no file, so that one template can decide to be left out. What
+stands in `kustomization.yaml` follows from the files that came out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from packager.domain.release import BuiltTarget, ReleaseRequest
+from packager.render.context import make_context
+from packager.render.images import documents, images_named
+from packager.render.templating import Templates, is_yaml
+from packager.resources import data_folder
+
+__all__ = ["images_named", "render_target"]
+
+_KUSTOMIZATION = "kustomization.yaml"
+
+
+def render_target(
+    built: BuiltTarget, request: ReleaseRequest, *, templates: Path | None = None
+) -> dict[str, bytes]:
+    """The files of `targets/<jurisdiction>/<hardware>/<platform>/`, by name.
+
+    `templates` is the user's folder, laid out like the built-in one: `kubernetes/service.yaml.j2`
+    there replaces that one file, a new name adds a file. Raises InputError when a template cannot
+    be rendered, its result is no YAML, or the platform cannot express what the target needs.
+    """
+    available = Templates(data_folder("templates"), built.plan.name.platform, templates)
+    variables = make_context(built, request).variables()
+    rendered: dict[str, bytes] = {}
+    for name in (name for name in available.names if name != _KUSTOMIZATION):
+        if text := _text(available.render(name, variables)):
+            rendered[name] = text
+    if _KUSTOMIZATION in available.names:
+        resources = tuple(name for name in sorted(rendered) if is_yaml(name))
+        text = available.render(_KUSTOMIZATION, {**variables, "resources": resources})
+        rendered[_KUSTOMIZATION] = _text(text)
+    for name in filter(is_yaml, rendered):
+        documents(name, rendered[name])
+    return dict(sorted(rendered.items()))
+
+
+def _text(rendered: str) -> bytes:
+    stripped = rendered.strip("\n")
+    return f"{stripped}\n".encode() if stripped.strip() else b""
