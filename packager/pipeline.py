@@ -1,8 +1,8 @@
 """The whole product, as a table of contents.
 
 `build` takes a request to a signed release folder in six verbs: check, optimize, assemble, attest,
-render, seal. `verify`, `run` and `push` are what happens to the folder afterwards. Engines never
-meet each other; they meet here, through the values of `packager.domain`.
+render, seal. The functions after it run one of them alone, or do something with the folder that
+came out. Engines never meet each other; they meet here, through the values of `packager.domain`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from packager.attest.sealing import seal
 from packager.attest.verifying import VerificationReport
 from packager.attest.verifying import verify as verify_folder
 from packager.canonical import SourceDateEpoch
-from packager.catalogue import Catalogue, load_catalogue
+from packager.catalogue import load_catalogue
+from packager.comply.deciding import decide
 from packager.comply.refusing import refuse
 from packager.domain.decision import Decision
 from packager.domain.release import Plan, Release, ReleaseRequest
@@ -25,7 +26,9 @@ from packager.oci.registry import push as push_layout
 from packager.plan import make_plan
 from packager.progress import Progress
 from packager.release_folder import ReleaseFolder
-from packager.workspace import cache_folder, publishing, refuse_existing
+from packager.workspace import publishing, refuse_existing
+
+Decisions = dict[TargetName, tuple[Decision, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +56,24 @@ def build(request: ReleaseRequest, options: BuildOptions, progress: Progress) ->
     is published and nothing of the user's is touched.
     """
     refuse_existing(options.output)
-    catalogue = load_catalogue(options.targets)
-    plan = make_plan(request, catalogue, SourceDateEpoch.from_environment())
+    plan, decisions = check(request, options.targets)
+    refuse_violations(decisions)
     signer = open_signer(options.key)
 
-    decisions = check(plan, catalogue)
-    with publishing(options.output) as folder:
-        models = steps.optimize(plan, options.measurements, folder, progress)
+    with publishing(options.output) as work:
+        models = steps.optimize(plan, options.measurements, work, progress)
         lock = steps.lock(plan, options.lock_file, options.mirror, progress)
-        built = steps.assemble(plan, models, lock, decisions, folder, options.mirror, progress)
-        steps.attest(request, built, lock, plan.epoch, signer, folder, progress)
-        steps.render(request, built, options.templates, folder, progress)
-        steps.report(request, built, folder)
+        images = steps.assemble(
+            plan, models, lock, decisions, work.release, options.mirror, progress
+        )
+        built = images.targets
+        steps.attest(
+            request, built, lock, plan.epoch, signer, images.layout, work.release, progress
+        )
+        steps.render(request, built, options.templates, work.release, progress)
+        steps.report(request, built, work.release)
         progress.step("seal the release")
-        digest = seal(folder, steps.describe(request, built, lock, plan.epoch), signer)
+        digest = seal(work.release, steps.describe(request, built, lock, plan.epoch), signer)
 
     return Release(
         folder=options.output,
@@ -77,16 +84,19 @@ def build(request: ReleaseRequest, options: BuildOptions, progress: Progress) ->
     )
 
 
-def decide(plan: Plan, catalogue: Catalogue) -> dict[TargetName, tuple[Decision, ...]]:
-    """How every rule comes out for every target, refused or not."""
-    return steps.decide(plan, catalogue)
+def check(request: ReleaseRequest, targets: Path | None = None) -> tuple[Plan, Decisions]:
+    """The plan, and how every rule comes out for every target, refused or not. Builds nothing."""
+    catalogue = load_catalogue(targets)
+    plan = make_plan(request, catalogue, SourceDateEpoch.from_environment())
+    return plan, {
+        target.name: decide(target, request, catalogue.country_of, catalogue.distance_km)
+        for target in plan.targets
+    }
 
 
-def check(plan: Plan, catalogue: Catalogue) -> dict[TargetName, tuple[Decision, ...]]:
-    """The decisions, when no target is refused. Raises PolicyRefusal with all violations."""
-    decisions = decide(plan, catalogue)
+def refuse_violations(decisions: Decisions) -> None:
+    """Raises PolicyRefusal with all violations of all targets, when there is one."""
     refuse({str(name): made for name, made in decisions.items()})
-    return decisions
 
 
 def verify(folder: Path, key: Path, progress: Progress) -> VerificationReport:
@@ -103,7 +113,7 @@ def open_verified(folder: Path, key: Path, progress: Progress) -> ReleaseFolder:
 def push(
     folder: Path, key: Path, registry: str | None, plain_http: bool, progress: Progress
 ) -> dict[str, str]:
-    """Verify a release, then push its images and signatures; target → pinned reference.
+    """Verify a release, then push its images with their signatures; image → pinned reference.
 
     Each jurisdiction's images go where the release says, or all below `registry` when given.
     """
@@ -114,8 +124,3 @@ def push(
         plain_http=plain_http,
         progress=progress,
     )
-
-
-def store_folder() -> Path:
-    """Where layers are kept between builds."""
-    return cache_folder() / "layers"

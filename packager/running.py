@@ -140,9 +140,8 @@ def _in_docker(
     progress: Progress,
 ) -> tuple[Container, str]:
     image_id = docker.load(release.images_folder, target.digest, progress=progress)
-    container = docker.start(
-        image_id, name=f"packager-{release.name}-{target.name.slug}", port=port
-    )
+    name = f"packager-{release.name}-{target.name.slug}-{os.getpid()}"
+    container = docker.start(image_id, name=name, port=port)
     route = "without a route out" if container.isolated else "published on loopback"
     return container, f"{target.name} runs in Docker {docker.version}, {route}, at {container.url}"
 
@@ -157,8 +156,6 @@ def _as_process(
 ) -> tuple[LocalProcess, str]:
     into = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="packager-run-")))
     process = start_process(image.layers, into, port)
-    foreign = "" if target.platform.architecture == here.architecture else f", on {here}"
-    return (
-        process,
-        f"{target.name} runs as a local process{foreign} at {process.url} (not in Docker: {reason})",
-    )
+    foreign = "" if target.platform.architecture == here.architecture else f" on {here}"
+    how = f"{target.name} runs as a local process{foreign} at {process.url}"
+    return process, f"{how} (not in Docker: {reason})"

@@ -12,11 +12,11 @@ from packager.cli.options import (
     FILE,
     key_option,
     lock_option,
+    measurements_option,
     mirror_option,
     read_request,
     release_options,
     target_option,
-    targets_option,
     with_console,
 )
 from packager.domain.target import TargetName
@@ -28,11 +28,7 @@ from packager.errors import InputError
 @click.option("-o", "--output", required=True, type=FILE, help="The release folder to make.")
 @click.option("--key", "key", help="Signing key: a file, or env://NAME.  [default: signing.key]")
 @lock_option
-@click.option(
-    "--measurements",
-    type=FILE,
-    help="Recorded measurements.  [default: packager.measurements.json beside the lock]",
-)
+@measurements_option
 @mirror_option
 @click.option("--templates", type=FILE, help="A folder of templates that override built-in ones.")
 @with_console
@@ -73,7 +69,7 @@ def build(
             output=output,
             key=signing_key,
             lock_file=lock_path,
-            measurements=measurements or lock_path.with_name("packager.measurements.json"),
+            measurements=measurements or default_measurements(lock_path),
             mirror=mirror,
             targets=targets_folder,
             templates=templates,
@@ -106,7 +102,7 @@ def check(console: Console, source: Path, targets_folder: Path | None, **options
     """
     from packager import pipeline
 
-    decisions = pipeline.check_request(read_request(source, options), targets_folder)
+    _, decisions = pipeline.check(read_request(source, options), targets_folder)
     rows = [
         [str(name), decision.status.value, decision.control, decision.why]
         for name, made in decisions.items()
@@ -122,12 +118,14 @@ def check(console: Console, source: Path, targets_folder: Path | None, **options
 
 @click.command()
 @release_options
-@click.option("-o", "--output", type=FILE, help="Write the chosen model and its record here.")
+@click.option("-o", "--output", required=True, type=FILE, help="Where models and records go.")
+@measurements_option
 @with_console
 def optimize(
     console: Console,
     source: Path,
-    output: Path | None,
+    output: Path,
+    measurements: Path | None,
     targets_folder: Path | None,
     **options: Any,
 ) -> None:
@@ -135,17 +133,20 @@ def optimize(
 
     \b
     Examples:
-      packager optimize release.yaml
+      packager optimize release.yaml -o optimized
       packager optimize model.onnx -j de -w arm64-v8 -p compose --samples samples.npz -o optimized
     """
-    from packager import pipeline
+    from packager import alone
 
-    records = pipeline.optimize_request(
-        read_request(source, options), targets_folder, output, console
+    records = alone.optimize(
+        read_request(source, options),
+        targets_folder,
+        measurements or default_measurements(default_lock(source)),
+        output,
+        console,
     )
-    console.result(
-        "\n\n".join(_candidates(name, record) for name, record in records.items()), records
-    )
+    tables = [_candidates(name, record) for name, record in records.items()]
+    console.result("\n\n".join([*tables, str(output)]), records)
 
 
 def _candidates(hardware: str, record: Any) -> str:
@@ -188,10 +189,10 @@ def lock(
       packager lock release.yaml
       packager lock release.yaml --upgrade
     """
-    from packager import pipeline
+    from packager import alone
 
     path = lock_file or default_lock(source)
-    written = pipeline.lock_request(
+    written = alone.lock(
         read_request(source, options), targets_folder, path, mirror, upgrade, console
     )
     rows = [
@@ -199,7 +200,10 @@ def lock(
             environment.key,
             str(len(environment.packages)),
             str(len(environment.wheels)),
-            human_size(sum(item.size for item in (*environment.packages, *environment.wheels))),
+            human_size(
+                sum(package.size for package in environment.packages)
+                + sum(wheel.size for wheel in environment.wheels)
+            ),
         ]
         for environment in written.environments
     ]
@@ -210,34 +214,45 @@ def lock(
 
 
 @click.command()
-@click.argument("release", metavar="RELEASE_DIR", type=FILE)
+@release_options
+@click.option("--release", required=True, type=FILE, help="The release folder with the images.")
 @key_option
 @target_option
 @click.option("-o", "--output", required=True, type=FILE, help="The folder to write.")
 @click.option("--templates", type=FILE, help="A folder of templates that override built-in ones.")
-@targets_option
 @with_console
 def render(
     console: Console,
+    source: Path,
     release: Path,
     key: Path,
     target: TargetName | None,
     output: Path,
     templates: Path | None,
     targets_folder: Path | None,
+    **options: Any,
 ) -> None:
-    """Render the manifests of a verified release again, with your own templates.
+    """Render manifests again, for the images of a verified release.
 
-    The images stay those of the release, by digest. What comes out is not signed: it is yours.
+    Regions, profiles and templates may be others than at the build; the images stay those of the
+    release, by digest. What comes out is not signed: it is yours.
 
     \b
     Example:
-      packager render release --key site.pub --templates my-templates -o manifests
+      packager render release.yaml --release release --key site.pub \\
+          --templates my-templates -o manifests
     """
-    from packager import pipeline
+    from packager import alone
 
-    written = pipeline.render_again(
-        release, key, target, output, templates, targets_folder, console
+    written = alone.render(
+        read_request(source, options),
+        targets_folder,
+        release,
+        key,
+        target,
+        output,
+        templates,
+        console,
     )
     console.result("\n".join(str(output / name) for name in written), {"files": list(written)})
 
@@ -245,3 +260,8 @@ def render(
 def default_lock(source: Path) -> Path:
     """`packager.lock` beside the release file or the model."""
     return source.with_name("packager.lock")
+
+
+def default_measurements(lock_path: Path) -> Path:
+    """`packager.measurements.json` beside the lock."""
+    return lock_path.with_name("packager.measurements.json")

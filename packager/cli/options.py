@@ -94,6 +94,11 @@ lock_option = click.option(
     type=FILE,
     help="The lock file.  [default: packager.lock beside the release file or model]",
 )
+measurements_option = click.option(
+    "--measurements",
+    type=FILE,
+    help="Recorded measurements.  [default: packager.measurements.json beside the lock]",
+)
 mirror_option = click.option(
     "--mirror",
     help="Debian mirror to fetch from.  [default: $PACKAGER_DEBIAN_MIRROR, else apt's own]",

@@ -45,9 +45,9 @@ def inspect(console: Console, release: Path, key: Path | None) -> None:
     Example:
       packager inspect release --key site.pub
     """
-    from packager import pipeline
+    from packager import inspecting
 
-    document = pipeline.inspect(release, key, console)
+    document = inspecting.inspect(release, key, console)
     targets = [
         [target["name"], target["platform"], human_size(target["size"]), target["image"]]
         for target in document["targets"]
@@ -78,7 +78,7 @@ def digest(console: Console, path: Path) -> None:
       packager digest release
       packager digest model.onnx
     """
-    from packager import pipeline
+    from packager import inspecting
 
-    found = str(pipeline.digest(path))
+    found = str(inspecting.digest(path))
     console.result(found, {"path": str(path), "digest": found})

@@ -68,3 +68,13 @@ class TargetName:
     def slug(self) -> str:
         """The name as one DNS label or tag part: `de-nvidia-l4-kubernetes`."""
         return str(self).replace("/", "-")
+
+    @property
+    def sbom_path(self) -> str:
+        """Where the target's bill of materials stands in a release folder."""
+        return f"evidence/sbom/{self.slug}.cdx.json"
+
+    @property
+    def provenance_path(self) -> str:
+        """Where the target's provenance stands in a release folder."""
+        return f"evidence/provenance/{self.slug}.slsa.json"

@@ -4,8 +4,19 @@ from packager.steps.assembling import assemble
 from packager.steps.attesting import attest
 from packager.steps.describing import describe
 from packager.steps.locking import lock
-from packager.steps.optimizing import optimize
+from packager.steps.optimizing import distinct_hardware, optimize
+from packager.steps.rebuilding import rebuilt
 from packager.steps.rendering import render
 from packager.steps.reporting import report
 
-__all__ = ["assemble", "attest", "describe", "lock", "optimize", "render", "report"]
+__all__ = [
+    "assemble",
+    "attest",
+    "describe",
+    "distinct_hardware",
+    "lock",
+    "optimize",
+    "rebuilt",
+    "render",
+    "report",
+]

@@ -77,8 +77,7 @@ def _image(
     progress: Progress,
 ) -> Image:
     environment = environment_of(target, lock)
-    downloads = cache_folder() / "downloads"
-    blobs = fetch(environment, downloads, mirror_option=mirror, progress=progress)
+    blobs = fetch(environment, cache_folder(), mirror_option=mirror, progress=progress)
     config = server_config(target, plan.request, model, plan.request.name)
     contents = layers(environment, blobs, model, plan.request.name, config)
     written = []

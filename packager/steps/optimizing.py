@@ -15,11 +15,11 @@ from packager.optimize.reading import read_model
 from packager.optimize.record import MeasurementRecord, read_record, record_bytes
 from packager.optimize.samples import Samples, read_samples
 from packager.progress import Progress
-from packager.workspace import write_atomically
+from packager.workspace import Workspace, write_atomically
 
 
 def optimize(
-    plan: Plan, measurements: Path, release: Path, work: Path, progress: Progress
+    plan: Plan, measurements: Path, workspace: Workspace, progress: Progress
 ) -> dict[str, OptimizedModel]:
     """Hardware id → optimized model, with its quality record under `evidence/quality/`.
 
@@ -35,7 +35,7 @@ def optimize(
     models = {}
     for hardware in distinct_hardware(plan):
         progress.step(f"optimize for {hardware.id}")
-        into = work / "models" / hardware.id
+        into = workspace.work / "models" / hardware.id
         into.mkdir(parents=True)
         models[hardware.id], record = optimize_model(
             model,
@@ -46,13 +46,14 @@ def optimize(
             record=record,
             into=into,
             progress=progress,
+            precision=request.precision,
         )
-        write_quality(models[hardware.id], release / "evidence" / "quality" / hardware.id)
+        write_quality(models[hardware.id], workspace.release / "evidence" / "quality" / hardware.id)
     if record is not None:
         if record != known:
             write_atomically(measurements, record_bytes(record))
             progress.note(f"measurements recorded in {measurements}")
-        write_atomically(release / "evidence" / "measurements.json", record_bytes(record))
+        write_atomically(workspace.release / "evidence" / "measurements.json", record_bytes(record))
     return models
 
 

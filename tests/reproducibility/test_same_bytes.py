@@ -51,7 +51,7 @@ def test_another_build_gives_the_same_release_byte_for_byte(release, tmp_path, u
     shutil.copytree(release.source, elsewhere)
     # An empty layer store: every layer is made again, not taken from the first build.
     cache = tmp_path / "cache"
-    shutil.copytree(_downloads(), cache / "downloads")
+    shutil.copytree(_inputs(), cache / "inputs")
     build(
         elsewhere,
         tmp_path / "out",
@@ -80,7 +80,7 @@ def test_another_epoch_gives_another_release(release, tmp_path):
     assert other != (release.folder / "release.json").read_bytes()
 
 
-def _downloads() -> Path:
+def _inputs() -> Path:
     from packager.workspace import cache_folder
 
-    return cache_folder() / "downloads"
+    return cache_folder() / "inputs"

@@ -1,0 +1,115 @@
+"""One step of the pipeline on its own: optimize, lock, render."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from packager import pipeline, steps
+from packager.assemble.fetch import fetch
+from packager.assemble.lock_file import lock_bytes, read_lock
+from packager.assemble.resolve import is_fresh, resolve
+from packager.domain.lock import Lock
+from packager.domain.release import ReleaseRequest
+from packager.domain.target import TargetName
+from packager.errors import LockError, PackagerError, UnavailableError
+from packager.optimize.evidence import quality_record
+from packager.progress import Progress
+from packager.workspace import cache_folder, publishing, write_atomically
+
+
+def optimize(
+    request: ReleaseRequest,
+    targets: Path | None,
+    measurements: Path,
+    output: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Optimize for each hardware profile; hardware id → quality record.
+
+    The chosen models stand under `output/models/<hardware>/`, the records under
+    `output/evidence/`. Nothing is refused here: the policy is asked by `check` and `build`.
+    """
+    plan, _ = pipeline.check(request, targets)
+    with publishing(output) as work:
+        models = steps.optimize(plan, measurements, work, progress)
+        records = {name: quality_record(model) for name, model in models.items()}
+        for name, model in models.items():
+            for file in model.model.files:
+                write_atomically(work.release / "models" / name / file.name, file.path.read_bytes())
+    return records
+
+
+def lock(
+    request: ReleaseRequest,
+    targets: Path | None,
+    file: Path,
+    mirror: str | None,
+    upgrade: bool,
+    progress: Progress,
+) -> Lock:
+    """Bring the lock in `file` up to date and fetch everything that it names.
+
+    A lock that is fresh and whose packages can still be had is kept, unless `upgrade`.
+    """
+    plan, _ = pipeline.check(request, targets)
+    hardware = steps.distinct_hardware(plan)
+    if file.exists() and not upgrade:
+        known = _known(file)
+        if known and is_fresh(known, hardware) and _fetched(known, mirror, progress):
+            return known
+    progress.step("resolve packages and wheels")
+    made = resolve(hardware, mirror_option=mirror, progress=progress)
+    for environment in made.environments:
+        progress.step(f"fetch {environment.key}")
+        fetch(environment, cache_folder(), mirror_option=mirror, progress=progress)
+    write_atomically(file, lock_bytes(made))
+    return made
+
+
+def render(
+    request: ReleaseRequest,
+    targets: Path | None,
+    release: Path,
+    key: Path,
+    chosen: TargetName | None,
+    output: Path,
+    templates: Path | None,
+    progress: Progress,
+) -> tuple[str, ...]:
+    """Render the manifests again for the images of a verified release; names of the files.
+
+    Profiles, regions and templates are those given now, the images and measured figures those of
+    the release. Raises PolicyRefusal as a build would.
+    """
+    plan, decisions = pipeline.check(request, targets)
+    pipeline.refuse_violations(decisions)
+    folder = pipeline.open_verified(release, key, progress)
+    built = steps.rebuilt(plan, decisions, folder, chosen)
+    if not built:
+        raise PackagerError("nothing to render", where="--target", got=str(chosen))
+    with publishing(output) as work:
+        steps.render(request, built, templates, work.release, progress)
+        names = [path for path in work.release.rglob("*") if path.is_file()]
+        written = sorted(path.relative_to(work.release).as_posix() for path in names)
+    return tuple(written)
+
+
+def _known(file: Path) -> Lock | None:
+    """The lock that stands there; None when it cannot be read, since it is about to be replaced."""
+    try:
+        return read_lock(file)
+    except LockError:
+        return None
+
+
+def _fetched(known: Lock, mirror: str | None, progress: Progress) -> bool:
+    """Whether everything that a lock names is in the cache or can still be had."""
+    try:
+        for environment in known.environments:
+            progress.step(f"fetch {environment.key}")
+            fetch(environment, cache_folder(), mirror_option=mirror, progress=progress)
+    except (UnavailableError, LockError) as error:
+        progress.note(f"the lock is made anew: {error.findings[0].what}")
+        return False
+    return True
