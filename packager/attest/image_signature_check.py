@@ -12,7 +12,7 @@ from typing import Any
 
 from packager.attest import base64_text, cosign, dsse, sigstore
 from packager.attest.bounded_json import load_object
-from packager.attest.layout_check import ManifestDocument, Member, read_manifests, read_member
+from packager.attest.layout_index import ManifestDocument, Member, read_manifests, read_member
 from packager.attest.signed_release import SignedRelease
 from packager.attest.statement import CYCLONEDX, MAX_BYTES, SLSA_PROVENANCE, Statement
 from packager.digest import Digest

@@ -27,13 +27,10 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from packager.attest import key_files
-from packager.attest.key_files import PASSWORD_VARIABLE
+from packager.attest import key_files, key_parsing
+from packager.attest.key_parsing import GENERATE, PASSWORD_VARIABLE
 from packager.digest import Digest
 from packager.errors import InputError, VerificationError
-
-CURVE = ec.SECP256R1
-NO_SIGNER_MADE = "packager keys generate -o site.pem"
 
 
 class Signer(Protocol):
@@ -65,7 +62,7 @@ class PublicKey:
     @classmethod
     def of_pem(cls, pem: bytes, where: str) -> PublicKey:
         """Parse PEM. Raises InputError when it is anything but a P-256 public key."""
-        key = key_files.parse_public(pem, where)
+        key = key_parsing.parse_public(pem, where)
         return cls(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), key)
 
     @property
@@ -98,7 +95,7 @@ class _FileSigner:
 
     def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
         self._key = key
-        self._algorithm = key_files.deterministic_ecdsa()
+        self._algorithm = key_parsing.deterministic_ecdsa()
 
     def sign(self, data: bytes) -> bytes:
         return self._key.sign(data, self._algorithm)
@@ -114,7 +111,7 @@ def open_signer(reference: str, environ: Mapping[str, str] = os.environ) -> Sign
     for everything that is not a usable P-256 private key.
     """
     pem, where = key_files.read_reference(reference, environ)
-    return _FileSigner(key_files.parse_private(pem, environ.get(PASSWORD_VARIABLE), where))
+    return _FileSigner(key_parsing.parse_private(pem, environ.get(PASSWORD_VARIABLE), where))
 
 
 def public_of(reference: str) -> bytes:
@@ -144,9 +141,9 @@ def generate_key(path: Path, password: bytes | None) -> KeyPair:
             "a private key must not be named .pub",
             where=str(path),
             expected="a name such as site.pem; the public key gets .pub",
-            next_step=NO_SIGNER_MADE,
+            next_step=GENERATE,
         )
-    key = ec.generate_private_key(CURVE())
+    key = ec.generate_private_key(ec.SECP256R1())
     encryption: KeySerializationEncryption = NoEncryption()
     if password is not None:
         if not password:

@@ -14,6 +14,7 @@ from packager.attest.bounded_json import load_object
 from packager.attest.cosign import repository_of
 from packager.canonical import dumps
 from packager.digest import Digest
+from packager.domain.artifact import Platform
 
 ROOT = "release.json"
 BUNDLE = "release.sigstore.json"
@@ -50,17 +51,20 @@ class ListedFile:
 class ImageBinding:
     """What the root says about a target's image.
 
-    `repository` is its reference without tag; `platform` as `linux/amd64`; `decisions` is the
-    path of the file with the target's decisions, None when the root names none.
+    `reference` is `registry/name:tag`; `size` are the bytes of manifest, configuration and layers.
     """
 
     target: str
-    repository: str
+    reference: str
     manifest: Digest
     size: int
     config: Digest
-    platform: str | None
-    decisions: str | None
+    platform: Platform
+
+    @property
+    def repository(self) -> str:
+        """`registry/name`"""
+        return repository_of(self.reference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,31 +157,26 @@ def _image(entry: Any) -> ImageBinding:
                 "digest": str(digest),
                 "size": int(size),
                 "config": str(config),
-                **more,
+                "platform": {"os": str(os), "architecture": str(architecture), **more},
             },
-            **rest,
-        }:
-            pass
+        } if more.keys() <= {"variant"}:
+            variant = more.get("variant", "")
         case _:
-            raise ValueError("a target has no name, or no image with its digest, size and config")
+            raise ValueError(
+                "a target has no name, or no image with digest, size, config and platform"
+            )
     if not plain_path(name) or name.count("/") != 2:
         raise ValueError(f"not jurisdiction/hardware/platform: {name[:200]!r}")
+    if not isinstance(variant, str):
+        raise ValueError("a platform's variant is not a text")
     return ImageBinding(
         name,
-        repository_of(reference),
+        reference,
         Digest.parse(digest),
         _size(size),
         Digest.parse(config),
-        _optional_text(more, "platform"),
-        _optional_text(rest, "decisions"),
+        Platform(os, architecture, variant),
     )
-
-
-def _optional_text(entry: Mapping[Any, Any], name: str) -> str | None:
-    value = entry.get(name)
-    if value is not None and not isinstance(value, str):
-        raise ValueError(f"{name} is not a text")
-    return value
 
 
 def _size(value: int) -> int:
