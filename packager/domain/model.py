@@ -128,12 +128,24 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class SampleUse:
+    """What a part of the samples was used for. Only its count and digest travel, unlike golden
+    inputs, which the image carries."""
+
+    purpose: str
+    count: int
+    digest: Digest
+    synthetic: bool
+
+
+@dataclass(frozen=True, slots=True)
 class OptimizedModel:
     """The optimizer's answer for one hardware profile.
 
     `where` tells the machine of the measurement (`measured on …` or `estimated for …`); `golden` is
     an .npz with inputs and the outputs that the runtime must reproduce at start; `intra_op_threads`
-    is the measured choice.
+    is the measured choice; `hardware` is the profile's id; `samples` tells which samples were used
+    for calibration, for the quality gate and as golden ones.
     """
 
     source: Model
@@ -143,6 +155,10 @@ class OptimizedModel:
     golden: Path | None
     intra_op_threads: int
     tools: tuple[tuple[str, str], ...]
+    hardware: str = ""
+    budget: QualityBudget = QualityBudget()
+    objective: Objective = Objective.LATENCY
+    samples: tuple[SampleUse, ...] = ()
 
     @property
     def chosen(self) -> Candidate:

@@ -1,0 +1,111 @@
+"""The choice among candidates within the quality budget. Pure, and blind to their order.
+
+The source keeps its place unless another is better by more than measuring can be wrong. Among those
+that are as good as the best, the one with the least change wins: lossless before lossy, then the
+smaller file, then the name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from packager.domain.model import Objective
+from packager.errors import OptimizationError
+
+NOISE = 0.05
+"""Gains below this share are noise, as two runs of the same file on one machine show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """What the choice looks at. `speedup` is the objective's ratio to the source's, None when there
+    is no measurement; `size` in bytes."""
+
+    name: str
+    lossless: bool
+    size: int
+    speedup: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The winner's name, why it won, and for each other contender why it did not."""
+
+    name: str
+    reason: str
+    others: dict[str, str]
+
+
+def choose(
+    source: Contender,
+    contenders: Iterable[Contender],
+    objective: Objective,
+    *,
+    source_allowed: bool = True,
+) -> Choice:
+    """Pick one of `source` and `contenders` for `objective`.
+
+    Where the source is not allowed (another number format is pinned), the best contender wins even
+    when it gains nothing; raises OptimizationError when there is none.
+    """
+    rivals = sorted(contenders, key=lambda rival: rival.name)
+    gains = {rival.name: gain(source, rival, objective) for rival in rivals}
+    best = max(gains.values(), default=0.0)
+    if not source_allowed and not rivals:
+        raise OptimizationError(
+            "no candidate of the pinned precision is fit to be shipped",
+            where="precision",
+            expected="at least one candidate within the quality budget",
+            next_step="see the reasons with: packager optimize; or remove `precision:`",
+        )
+    if source_allowed and best <= 1 + NOISE:
+        others = {rival.name: _loss(source, rival, objective) for rival in rivals}
+        why = "nothing better within the budget" if rivals else "no other candidate is eligible"
+        return Choice(source.name, f"{why}; the model is shipped as it came", others)
+    near = [rival for rival in rivals if gains[rival.name] >= best * (1 - NOISE)]
+    winner = min(near, key=lambda rival: (not rival.lossless, rival.size, rival.name))
+    others = {
+        rival.name: (
+            f"as good as {winner.name}, which changes less or is smaller"
+            if rival in near
+            else _loss(source, rival, objective, winner)
+        )
+        for rival in rivals
+        if rival is not winner
+    }
+    others[source.name] = (
+        f"{winner.name} is better: {_figure(source, winner, objective)}"
+        if source_allowed
+        else "not in the pinned precision"
+    )
+    reason = f"best for {objective.value}: {_figure(source, winner, objective)}"
+    return Choice(winner.name, reason, others)
+
+
+def gain(source: Contender, rival: Contender, objective: Objective) -> float:
+    """How many times better than the source; 0 when that is not known."""
+    if objective is Objective.SIZE:
+        return source.size / rival.size
+    return rival.speedup or 0.0
+
+
+def _loss(
+    source: Contender, rival: Contender, objective: Objective, winner: Contender | None = None
+) -> str:
+    value = gain(source, rival, objective)
+    figure = _figure(source, rival, objective)
+    if not value:
+        return "not measured, so not chosen"
+    if value < 1 - NOISE:
+        return f"worse than the source: {figure}"
+    if value <= 1 + NOISE:
+        return f"no better than the source beyond noise: {figure}"
+    return f"{winner.name} is better: {figure}" if winner else figure
+
+
+def _figure(source: Contender, rival: Contender, objective: Objective) -> str:
+    if objective is Objective.SIZE:
+        return f"{source.size / rival.size:.2f}× smaller than the source"
+    kind = "throughput" if objective in (Objective.THROUGHPUT, Objective.COST) else "speed"
+    return f"{rival.speedup or 0:.2f}× the source's {kind}"

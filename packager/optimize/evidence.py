@@ -1,0 +1,89 @@
+"""The quality record: what was tried, measured and chosen, as a document for the auditor.
+
+Everything in it is known already; nothing is computed here. Samples are told by count and digest
+only. Figures carry the machine that they were measured on.
+"""
+
+from __future__ import annotations
+
+from packager.domain.model import Candidate, Measurement, Model, OptimizedModel, Quality
+
+
+def quality_record(optimized: OptimizedModel) -> dict[str, object]:
+    """The evidence document of one hardware profile, ready for canonical JSON."""
+    return {
+        "apiVersion": "packager/v1",
+        "kind": "QualityRecord",
+        "hardware": optimized.hardware,
+        "source": _model(optimized.source),
+        "model": _model(optimized.model),
+        "budget": {
+            "metric": optimized.budget.metric.value,
+            "bound": optimized.budget.bound,
+            "confidence": 0.95,
+        },
+        "objective": optimized.objective.value,
+        "chosen": optimized.chosen.name,
+        "reason": optimized.chosen.reason,
+        "where": optimized.where,
+        "intra_op_threads": optimized.intra_op_threads,
+        "samples": [
+            {
+                "purpose": use.purpose,
+                "count": use.count,
+                "digest": str(use.digest),
+                "synthetic": use.synthetic,
+            }
+            for use in optimized.samples
+        ],
+        "candidates": [_candidate(candidate) for candidate in optimized.candidates],
+        "tools": dict(optimized.tools),
+    }
+
+
+def _model(model: Model) -> dict[str, object]:
+    return {
+        "digest": str(model.digest),
+        "size": model.size,
+        "opset": model.opset,
+        "precision": model.precision.value,
+        "files": [
+            {"name": file.name, "digest": str(file.digest), "size": file.size}
+            for file in model.files
+        ],
+        "inputs": [spec.as_dict() for spec in model.inputs],
+        "outputs": [spec.as_dict() for spec in model.outputs],
+    }
+
+
+def _candidate(candidate: Candidate) -> dict[str, object]:
+    told: dict[str, object] = {
+        "name": candidate.name,
+        "precision": candidate.precision.value,
+        "verdict": candidate.verdict.value,
+        "reason": candidate.reason,
+        "passes": list(candidate.passes),
+        "digest": str(candidate.digest) if candidate.digest else None,
+        "size": candidate.size,
+        "measurement": _measurement(candidate.measurement) if candidate.measurement else None,
+        "quality": _quality(candidate.quality) if candidate.quality else None,
+    }
+    return {key: value for key, value in told.items() if value is not None}
+
+
+def _measurement(measurement: Measurement) -> dict[str, object]:
+    return {
+        "latency_p50_ms": measurement.latency_p50_ms,
+        "latency_p99_ms": measurement.latency_p99_ms,
+        "throughput_per_s": measurement.throughput_per_s,
+        "speedup": measurement.speedup,
+    }
+
+
+def _quality(quality: Quality) -> dict[str, object]:
+    return {
+        "metric": quality.metric.value,
+        "value": quality.value,
+        "confidence_bound": quality.bound,
+        "samples": quality.samples,
+    }

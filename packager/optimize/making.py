@@ -1,0 +1,128 @@
+"""Makes each candidate and lets it answer the evaluation samples, each step in its own process.
+
+A candidate that cannot be made, does not load, changes the model's signature or breaks while
+running is a row with a reason. Only when the source itself cannot run is there nothing to ship.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packager.domain.model import Model, TensorSpec
+from packager.errors import InputError
+from packager.optimize.candidates import Recipe
+from packager.optimize.npz import Array, read_npz, write_npz
+from packager.optimize.processes import Failure, Limits, Workers
+from packager.optimize.reading import PROTOBUF_LIMIT, read_model
+from packager.optimize.samples import Samples
+
+GRAPH_FILE = "model.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A candidate that runs: its files and its outputs by name, first axis the samples."""
+
+    model: Model
+    outputs: dict[str, Array]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What all candidates of one model share: source, samples, scratch space, limits."""
+
+    source: Model
+    external: bool
+    samples: Samples
+    folder: Path
+    workers: Workers
+
+    @classmethod
+    def open(cls, source: Model, samples: Samples, folder: Path, workers: Workers) -> Workshop:
+        """Lay the samples out for the workers in `folder`."""
+        write_npz(folder / "calibration.npz", samples.part(samples.calibration))
+        write_npz(folder / "evaluation.npz", samples.part(samples.evaluation))
+        external = len(source.files) > 1 or source.size > PROTOBUF_LIMIT // 2
+        sized = workers.within(workers.limits.for_model(source.size))
+        return cls(source, external, samples, folder, sized)
+
+    def run_source(self) -> Made:
+        """The source's own outputs. Raises InputError when ONNX Runtime cannot run it."""
+        outcome = self._answer("source", self.source, self.workers)
+        if isinstance(outcome, Failure):
+            raise InputError(
+                "ONNX Runtime cannot run the model",
+                where=str(self.source.files[0].path),
+                expected="a model that loads and answers the samples",
+                got=outcome.reason,
+                next_step="check the model with onnxruntime alone; its operators and opset must be"
+                " ones that this version knows",
+            )
+        return outcome
+
+    def make(self, recipe: Recipe, patience: Limits) -> Made | Failure:
+        """Make a candidate and let it answer. `patience` bounds each of the two steps."""
+        workers = self.workers.within(patience)
+        target = self.folder / recipe.name / GRAPH_FILE
+        target.parent.mkdir()
+        task = {
+            "task": "make",
+            "source": str(self.source.files[0].path),
+            "target": str(target),
+            "external": self.external,
+            "passes": [
+                {"name": step.name, "parameters": dict(step.parameters)} for step in recipe.passes
+            ],
+            **self._samples("calibration", self.samples.calibration, recipe.needs_calibration),
+        }
+        if isinstance(failure := workers.do(f"make-{recipe.name}", task, self.folder), Failure):
+            return Failure(f"could not be made: {failure.reason}")
+        try:
+            model = read_model(target)
+        except InputError as error:
+            finding = error.findings[0]
+            return Failure(f"is not a valid model: {finding.what}: {finding.got}")
+        if not same_signature(self.source, model):
+            return Failure("its inputs and outputs are not those of the source")
+        return self._answer(recipe.name, model, workers)
+
+    def _answer(self, name: str, model: Model, workers: Workers) -> Made | Failure:
+        target = self.folder / f"{name}.outputs.npz"
+        task = {
+            "task": "run",
+            "model": str(model.files[0].path),
+            "target": str(target),
+            "at_once": False,
+            **self._samples("evaluation", self.samples.evaluation, True),
+        }
+        result = workers.do(f"run-{name}", task, self.folder)
+        if isinstance(result, Failure):
+            return Failure(f"does not run: {result.reason}")
+        return Made(model, read_npz(target), float(result["seconds"]))
+
+    def _samples(self, part: str, indices: tuple[int, ...], wanted: bool) -> dict[str, Any]:
+        if not wanted:
+            return {}
+        return {
+            "samples": str(self.folder / f"{part}.npz"),
+            "batched": dict(self.samples.batched),
+            "count": len(indices),
+        }
+
+
+def same_signature(source: Model, candidate: Model) -> bool:
+    """Whether both take and give the same tensors; a candidate may know a dimension better."""
+    return _same(source.inputs, candidate.inputs) and _same(source.outputs, candidate.outputs)
+
+
+def _same(ours: tuple[TensorSpec, ...], theirs: tuple[TensorSpec, ...]) -> bool:
+    if [(spec.name, spec.datatype) for spec in ours] != [(s.name, s.datatype) for s in theirs]:
+        return False
+    return all(
+        len(a.shape) == len(b.shape)
+        and all(-1 in (x, y) or x == y for x, y in zip(a.shape, b.shape, strict=True))
+        for a, b in zip(ours, theirs, strict=True)
+    )

@@ -1,0 +1,132 @@
+"""Starts a worker process for one task, and turns every way in which it can end into a value.
+
+The parent never imports the engine. Whatever a candidate does (crash, hang, eat memory, write
+rubbish) comes back as a `Failure` with a reason in words.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import packager
+from packager.optimize.engine import TELEMETRY_SWITCH
+from packager.optimize.reading import first_line
+
+WORKER = (sys.executable, "-P", "-m", "packager.optimize.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one task may take: wall-clock seconds and bytes of address space."""
+
+    seconds: int = 600
+    memory_bytes: int = 8 << 30
+
+    def for_model(self, size: int) -> Limits:
+        """Room for a model of `size` bytes: float copies, the graph twice, the engine itself."""
+        return Limits(self.seconds, max(self.memory_bytes, 12 * size + (4 << 30)))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A task that gave no result, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """How workers are started. Tests put another command here."""
+
+    command: tuple[str, ...] = WORKER
+    limits: Limits = Limits()
+    running: set[subprocess.Popen[bytes]] = field(default_factory=set, compare=False)
+    stopped: Event = field(default_factory=Event, compare=False)
+
+    def within(self, limits: Limits) -> Workers:
+        """The same workers under other limits; `stop` stops both."""
+        return replace(self, limits=limits)
+
+    def stop(self) -> None:
+        """End every running task at once, and start no other: the user pressed Ctrl-C."""
+        self.stopped.set()
+        for process in tuple(self.running):
+            _kill(process)
+
+    def do(self, name: str, task: Mapping[str, Any], folder: Path) -> dict[str, Any] | Failure:
+        """Run one task in a process of its own; `folder` is scratch space for its two files."""
+        task_file, result_file = folder / f"{name}.task.json", folder / f"{name}.result.json"
+        bounded = {"seconds": self.limits.seconds, "memory_bytes": self.limits.memory_bytes}
+        task_file.write_text(json.dumps({**bounded, **task}))
+        complaint = folder / f"{name}.stderr"
+        if self.stopped.is_set():
+            return Failure("was stopped")
+        with complaint.open("wb") as stderr:
+            process = subprocess.Popen(
+                [*self.command, str(task_file), str(result_file)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                env=_environment(),
+                start_new_session=True,
+            )
+            self.running.add(process)
+            try:
+                code = process.wait(timeout=self.limits.seconds)
+            except subprocess.TimeoutExpired:
+                return Failure(f"did not finish within {self.limits.seconds} s")
+            finally:
+                _kill(process)
+                process.wait()
+                self.running.discard(process)
+        if code != 0:
+            return Failure(_ending(code, complaint))
+        return _result(result_file)
+
+
+def _environment() -> dict[str, str]:
+    """Telemetry off and hash order fixed before the first import; our package found as it is."""
+    package_root = str(Path(packager.__file__).resolve().parent.parent)
+    inherited = os.environ.get("PYTHONPATH")
+    return {
+        **os.environ,
+        TELEMETRY_SWITCH: "1",
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": f"{package_root}{os.pathsep}{inherited}" if inherited else package_root,
+    }
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Nothing of the worker outlives the task, whether it ended, hung or was interrupted."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _ending(code: int, complaint: Path) -> str:
+    if code < 0:
+        try:
+            return f"its process was ended by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"its process was ended by signal {-code}"
+    lines = complaint.read_bytes()[-4096:].decode(errors="replace").strip().splitlines()
+    return f"its process ended with exit code {code}: {first_line(lines[-1] if lines else '')}"
+
+
+def _result(file: Path) -> dict[str, Any] | Failure:
+    try:
+        result = json.loads(file.read_bytes())
+        ok = result["ok"]
+        return result if ok is True else Failure(str(result["reason"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Failure("its process ended without a readable result")

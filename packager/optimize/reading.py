@@ -1,0 +1,187 @@
+"""The door for models: a path from the user becomes a `Model`, or an error that says why not.
+
+A model is one `.onnx` file, or a folder that holds one `.onnx` file and its external data. Past
+this door the model exists, is whole, is ONNX as `onnx.checker` understands it, keeps all its files
+in its own folder, and has a signature that the Open Inference Protocol can carry. Whether ONNX
+Runtime can run it is found out later, in a process of its own (`making`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+
+from packager.digest import Digest
+from packager.domain.model import Model, ModelFile
+from packager.errors import Finding, InputError
+from packager.optimize.anatomy import precision_of
+from packager.optimize.external_data import external_files
+from packager.optimize.magic import HEAD, begins_like_onnx, recognize
+from packager.optimize.signature import signature
+
+PROTOBUF_LIMIT = 2**31 - 1
+"""Bytes that one protobuf message may have; larger models keep their weights beside the graph."""
+
+
+def read_model(path: Path) -> Model:
+    """Read and check the model at `path`. Raises InputError for whatever is wrong with it."""
+    graph_file = _graph_file(path)
+    where = str(graph_file)
+    try:
+        proto = load_graph(graph_file)
+        _check(proto, graph_file)
+        external, findings = external_files(proto, graph_file.parent, where)
+        _raise(findings)
+        _check_whole(graph_file)
+        inputs, outputs, findings = signature(proto, where)
+        _raise(findings)
+        names = (graph_file.name, *external)
+        files = tuple(_model_file(graph_file.parent, name) for name in names)
+    except OSError as error:
+        raise _unreadable(where, error) from error
+    except MemoryError as error:
+        raise _not_onnx(where, "a model too large for this machine's memory") from error
+    return Model(files, inputs, outputs, _opset(proto), precision_of(proto))
+
+
+def load_graph(file: Path) -> onnx.ModelProto:
+    """The graph in `file`, without external data. Raises InputError when it is not ONNX."""
+    size = file.stat().st_size
+    if size == 0:
+        raise InputError(
+            "the model file is empty",
+            where=str(file),
+            expected="an ONNX model",
+            got="0 bytes",
+            next_step="copy or export it again",
+        )
+    if size > PROTOBUF_LIMIT:
+        raise InputError(
+            "the model file is larger than an ONNX file can be",
+            where=str(file),
+            expected=f"at most {PROTOBUF_LIMIT} bytes",
+            got=f"{size} bytes",
+            next_step="save it again with onnx.save(..., save_as_external_data=True)",
+        )
+    data = file.read_bytes()
+    try:
+        proto = onnx.load_model_from_string(data)
+    except Exception as error:  # protobuf's own classes differ from release to release
+        raise _not_onnx(str(file), _description(data[:HEAD]), data[:HEAD]) from error
+    if not proto.HasField("graph"):
+        raise _not_onnx(str(file), _description(data[:HEAD]), data[:HEAD])
+    return proto
+
+
+def _graph_file(path: Path) -> Path:
+    """The one `.onnx` file that `path` is or holds."""
+    try:
+        if path.is_dir():
+            return _graph_in_folder(path)
+        if path.is_file():
+            return path
+        exists = path.exists() or path.is_symlink()
+    except (OSError, ValueError) as error:
+        raise _unreadable(str(path), error) from error
+    if exists:
+        raise InputError(
+            "the model is not a regular file",
+            where=str(path),
+            expected="an .onnx file, or a folder that holds one",
+            next_step="check the path; a link may lead nowhere",
+        )
+    raise InputError(
+        "the model does not exist",
+        where=str(path),
+        expected="an .onnx file, or a folder that holds one",
+        next_step="check the path; in release.yaml it is relative to that file",
+    )
+
+
+def _graph_in_folder(folder: Path) -> Path:
+    found = sorted(child for child in folder.iterdir() if child.suffix.lower() == ".onnx")
+    if len(found) == 1:
+        return found[0]
+    names = sorted(child.name for child in folder.iterdir())
+    foreign = [name for name in names if name.endswith((".safetensors", ".bin", ".pt", ".gguf"))]
+    raise InputError(
+        "the folder holds several ONNX models" if found else "the folder holds no ONNX model",
+        where=str(folder),
+        expected="one .onnx file with its external data",
+        got=", ".join(child.name for child in found)
+        or ", ".join(foreign or names[:5])
+        or "nothing",
+        next_step=(
+            "name the one that you mean"
+            if found
+            else "export the model to ONNX first, for instance with optimum"
+            if foreign
+            else "check the path"
+        ),
+    )
+
+
+def _check(proto: onnx.ModelProto, file: Path) -> None:
+    """What the checker would say in words of its own inner workings, said in ours."""
+    if not any(entry.domain in ("", "ai.onnx") for entry in proto.opset_import):
+        raise _not_onnx(str(file), "a model without an opset; the file may be cut short")
+    if not proto.graph.node:
+        raise _not_onnx(str(file), "a graph without any operator")
+
+
+def _check_whole(file: Path) -> None:
+    try:
+        onnx.checker.check_model(str(file))
+    except Exception as error:  # the checker raises more classes than it documents
+        raise _not_onnx(str(file), first_line(str(error))) from error
+
+
+def _model_file(folder: Path, name: str) -> ModelFile:
+    path = folder / name
+    return ModelFile(name, path, Digest.of_file(path), path.stat().st_size)
+
+
+def _opset(proto: onnx.ModelProto) -> int:
+    return max(
+        int(entry.version) for entry in proto.opset_import if entry.domain in ("", "ai.onnx")
+    )
+
+
+def _description(head: bytes) -> str:
+    if known := recognize(head):
+        return known.what
+    return "an ONNX file that is cut short or damaged" if begins_like_onnx(head) else "other data"
+
+
+def _not_onnx(where: str, got: str, head: bytes = b"") -> InputError:
+    known = recognize(head)
+    return InputError(
+        "the model is not a whole ONNX model",
+        where=where,
+        expected="an ONNX model (https://onnx.ai)",
+        got=got,
+        next_step=known.next_step if known else "copy or export it again",
+    )
+
+
+def _unreadable(where: str, error: Exception) -> InputError:
+    return InputError(
+        "the model cannot be read",
+        where=where,
+        expected="a file that this user may read",
+        got=first_line(str(error)),
+        next_step="check the path and its permissions",
+    )
+
+
+def _raise(findings: tuple[Finding, ...]) -> None:
+    if findings:
+        raise InputError.of(findings)
+
+
+def first_line(text: str, limit: int = 240) -> str:
+    """A foreign message as one printable line: libraries put paths of their sources in the rest."""
+    line = next((part.strip() for part in text.splitlines() if part.strip()), "no message")
+    printable = "".join(sign if sign.isprintable() else "?" for sign in line)
+    return printable if len(printable) <= limit else f"{printable[: limit - 1]}…"

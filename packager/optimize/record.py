@@ -1,0 +1,152 @@
+"""Measurements as an input: what was timed once is read again, so that builds give equal bytes.
+
+A row belongs to one candidate (by digest), timed against one source (by digest), and one hardware
+profile. Rows are sorted and rounded; the file is canonical JSON, indented, made to be committed
+beside the lock. The host is described by CPU model and engine version, never by its name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from packager.canonical import dumps_readable
+from packager.digest import Digest
+from packager.domain.model import Measurement, Objective
+from packager.errors import InputError
+
+KIND = {"apiVersion": "packager/v1", "kind": "MeasurementRecord"}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Figures:
+    """One comparison with the source. Milliseconds at batch 1, inferences a second at `batch`."""
+
+    threads: int
+    batch: int
+    rounds: int
+    latency_p50_ms: float
+    latency_p99_ms: float
+    throughput_per_s: float
+    latency_speedup: float
+    throughput_speedup: float
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Row:
+    """All figures of one candidate for one hardware profile, one for each number of threads."""
+
+    source: Digest
+    candidate: Digest
+    hardware: str
+    measured_on: str
+    figures: tuple[Figures, ...]
+
+    def best(self, objective: Objective) -> Figures:
+        """The figures at the fewest threads that come within a tenth of the best."""
+        if objective is Objective.LATENCY:
+            bound = min(f.latency_p50_ms for f in self.figures) * 1.1
+            good = [f for f in self.figures if f.latency_p50_ms <= bound]
+        else:
+            least = max(f.throughput_per_s for f in self.figures) * 0.9
+            good = [f for f in self.figures if f.throughput_per_s >= least]
+        return min(good, key=lambda f: f.threads)
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementRecord:
+    """`measurements.json`: rows sorted, one for each source, candidate and profile."""
+
+    rows: tuple[Row, ...] = ()
+
+    def find(self, source: Digest, candidate: Digest, hardware: str) -> Row | None:
+        """The row of this candidate for this profile."""
+        key = (source, candidate, hardware)
+        return next((r for r in self.rows if (r.source, r.candidate, r.hardware) == key), None)
+
+    def elsewhere(self, source: Digest, candidate: Digest, measured_on: str) -> Row | None:
+        """A row of this candidate for any profile, timed on the machine `measured_on`."""
+        key = (source, candidate, measured_on)
+        return next((r for r in self.rows if (r.source, r.candidate, r.measured_on) == key), None)
+
+    def having(self, rows: Iterable[Row]) -> MeasurementRecord:
+        """This record with `rows` added or replaced."""
+        merged = {(r.source, r.candidate, r.hardware): r for r in (*self.rows, *rows)}
+        return MeasurementRecord(tuple(merged[key] for key in sorted(merged)))
+
+
+def measurement(figures: Figures, objective: Objective) -> Measurement:
+    """The figures in the words of the optimizer's table, with the objective's own speed-up."""
+    latency = objective in (Objective.LATENCY, Objective.SIZE)
+    return Measurement(
+        latency_p50_ms=figures.latency_p50_ms,
+        latency_p99_ms=figures.latency_p99_ms,
+        throughput_per_s=figures.throughput_per_s,
+        speedup=figures.latency_speedup if latency else figures.throughput_speedup,
+    )
+
+
+def record_bytes(record: MeasurementRecord) -> bytes:
+    """The record as a file; equal records are equal bytes."""
+    rows = [
+        {
+            "source": str(row.source),
+            "candidate": str(row.candidate),
+            "hardware": row.hardware,
+            "measured_on": row.measured_on,
+            "figures": [asdict(figures) for figures in row.figures],
+        }
+        for row in record.rows
+    ]
+    return dumps_readable({**KIND, "measurements": rows})
+
+
+def read_record(path: Path) -> MeasurementRecord:
+    """Read a record. Raises InputError for anything that `record_bytes` would not write."""
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise _unusable(path, error.strerror or str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise _unusable(path, f"no JSON: {error}") from error
+    if not isinstance(document, dict) or {key: document.get(key) for key in KIND} != KIND:
+        raise _unusable(path, "another kind of document")
+    try:
+        rows = [_row(entry) for entry in document["measurements"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _unusable(path, f"{type(error).__name__}: {error}") from error
+    return MeasurementRecord().having(rows)
+
+
+def _row(entry: dict[str, Any]) -> Row:
+    figures = tuple(sorted(_figures(item) for item in entry["figures"]))
+    texts = (entry["hardware"], entry["measured_on"])
+    if not figures or not all(isinstance(text, str) for text in texts):
+        raise ValueError("a row needs texts and at least one set of figures")
+    return Row(Digest.parse(entry["source"]), Digest.parse(entry["candidate"]), *texts, figures)
+
+
+def _figures(item: dict[str, Any]) -> Figures:
+    values: dict[str, Any] = {}
+    for field in fields(Figures):
+        value = item[field.name]
+        whole = field.name in ("threads", "batch", "rounds")
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+            raise ValueError(f"{field.name} is not a number")
+        if not 0 < value < 1e12:
+            raise ValueError(f"{field.name} is out of range")
+        values[field.name] = value if whole else float(value)
+    return Figures(**values)
+
+
+def _unusable(path: Path, got: str) -> InputError:
+    return InputError(
+        "the measurements cannot be used",
+        where=str(path),
+        expected="a MeasurementRecord as packager writes it",
+        got=got[:200],
+        next_step="move the file away; the next build measures again",
+    )

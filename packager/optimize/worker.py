@@ -1,0 +1,132 @@
+"""A process of its own for one task on one candidate: make it, run it, or time it.
+
+Started as `python -P -m packager.optimize.worker TASK RESULT` by `processes`; both are JSON files.
+A crash, a hang or a full memory ends this process and nothing else. Limits are set before the heavy
+imports: core dumps off, address space bounded, and an alarm in case the parent is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def main(task_file: Path, result_file: Path) -> int:
+    """Do the task, write the result. What fails in an ordinary way is a result with a reason."""
+    task = json.loads(task_file.read_text())
+    _limit(task["memory_bytes"], task["seconds"])
+    try:
+        result = {"ok": True, **_TASKS[task["task"]](task)}
+    except Exception as error:  # whatever the engine raises becomes the candidate's reason
+        from packager.optimize.reading import first_line
+
+        message = first_line(str(error))
+        result = {"ok": False, "reason": f"{type(error).__name__}: {message}"}
+    result_file.write_text(json.dumps(result))
+    return 0
+
+
+def make(task: dict[str, Any]) -> dict[str, Any]:
+    """Apply the passes of a recipe in turn: `source` → `target`."""
+    from packager.optimize.passes import PASSES
+
+    source, target = Path(task["source"]), Path(task["target"])
+    for position, step in enumerate(task["passes"]):
+        last = position == len(task["passes"]) - 1
+        output = target if last else target.parent / f"step-{position}" / target.name
+        output.parent.mkdir(parents=True, exist_ok=True)
+        PASSES[step["name"]](source, output, step["parameters"], _feeds(task), task["external"])
+        source = output
+    return {}
+
+
+def run(task: dict[str, Any]) -> dict[str, Any]:
+    """Outputs of `model` for `samples`, one sample a call or all `at_once`, written to `target`."""
+    import time
+
+    from packager.optimize.engine import open_session
+    from packager.optimize.npz import read_npz, write_npz
+
+    session = open_session(Path(task["model"]), 1)
+    names = [output.name for output in session.get_outputs()]
+    started = time.monotonic()
+    if task["at_once"]:
+        feed = {name: _engine_form(array) for name, array in read_npz(task["samples"]).items()}
+        values = session.run(None, feed)
+        outputs = {name: _plain(value) for name, value in zip(names, values, strict=True)}
+    else:
+        rows = [session.run(None, feed) for feed in _feeds(task)]
+        outputs = {name: _stacked(name, [row[i] for row in rows]) for i, name in enumerate(names)}
+    seconds = time.monotonic() - started
+    write_npz(Path(task["target"]), outputs)
+    return {"seconds": seconds}
+
+
+def measure(task: dict[str, Any]) -> dict[str, Any]:
+    """Time `candidate` against `source` in interleaved rounds, for each number of threads."""
+    from packager.optimize.timing import time_pair
+
+    feeds = list(_feeds(task))
+    figures = [
+        time_pair(Path(task["source"]), Path(task["candidate"]), feeds, threads, task["batch"])
+        for threads in task["threads"]
+    ]
+    return {"figures": figures}
+
+
+_TASKS = {"make": make, "run": run, "measure": measure}
+
+
+def _feeds(task: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The samples one by one, as the engine takes them."""
+    if not task.get("samples"):
+        return
+    from packager.optimize.npz import read_npz
+
+    arrays = read_npz(task["samples"])
+    batched = task["batched"]
+    for index in range(task["count"]):
+        yield {
+            name: _engine_form(array[index : index + 1] if batched[name] else array[index])
+            for name, array in arrays.items()
+        }
+
+
+def _engine_form(array: Any) -> Any:
+    """Strings go to the engine as Python objects, everything else as it is."""
+    import numpy as np
+
+    array = np.asarray(array)
+    return array.astype(object) if array.dtype.kind == "U" else array
+
+
+def _plain(value: Any) -> Any:
+    import numpy as np
+
+    array = np.asarray(value)
+    return array.astype(np.str_) if array.dtype.kind == "O" else array
+
+
+def _stacked(name: str, rows: list[Any]) -> Any:
+    import numpy as np
+
+    if len({np.shape(row) for row in rows}) > 1:
+        raise ValueError(f"the shape of output {name!r} depends on the values of the inputs")
+    return np.stack([_plain(row) for row in rows])
+
+
+def _limit(memory_bytes: int, seconds: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    bound = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
+    signal.alarm(seconds + 5)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
