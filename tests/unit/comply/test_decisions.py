@@ -123,6 +123,20 @@ def test_german_health_data_needs_its_attestation(decided: Decided) -> None:
     assert found["de/sgb5-c5"].status is Status.LEFT_TO_OPERATOR
 
 
+def test_french_health_data_is_stricter_than_adequacy(violated: Violated) -> None:
+    # Code de la santé publique, Art. L. 1111-8: the EEA, where GDPR alone lets Switzerland pass.
+    refused = violated("fr", ["aws/eu-central-2"], data="health")
+    assert refused == {"fr/csp-health", "fr/csp-health-at-rest"}
+    assert violated("fr", ["aws/eu-central-2"], data="personal") == set()
+
+
+def test_the_swiss_list_is_not_that_of_the_union(violated: Violated) -> None:
+    # DPO, Annex 1: Korea and Brazil have an adequacy decision of the EU, and none of Switzerland.
+    assert "ch/fadp-transfer" in violated("ch", ["aws/ap-northeast-2"])
+    assert "eu/gdpr-transfer" not in violated("eu", ["aws/ap-northeast-2"])
+    assert "ch/fadp-transfer" not in violated("ch", ["aws/eu-central-1"])
+
+
 def test_compose_does_not_claim_to_pin_a_region(decided: Decided) -> None:
     assert (
         decided("sa", ["alibaba/me-central-1"], platform="compose")["sa/pdpl-transfer"].status

@@ -34,6 +34,18 @@ REQUESTS: dict[str, dict[str, dict[str, Any]]] = {
         "inside": {"regions": ["aws/eu-central-1"], "registry": "registry.example.de/ml"},
         "adequate": {"regions": ["aws/eu-central-2"], "registry": "registry.example.ch/ml"},
     },
+    "fr": {
+        "inside": {"regions": ["aws/eu-west-3"], "registry": "registry.example.fr/ml"},
+        "adequate": {"regions": ["aws/eu-central-2"], "registry": "registry.example.ch/ml"},
+    },
+    "no": {
+        "inside": {"regions": ["azure/norwayeast"], "registry": "registry.example.no/ml"},
+        "adequate": {"regions": ["aws/eu-west-2"], "registry": "registry.example.co.uk/ml"},
+    },
+    "ch": {
+        "inside": {"regions": ["aws/eu-central-2"], "registry": "registry.example.ch/ml"},
+        "adequate": {"regions": ["aws/il-central-1"], "registry": "registry.example.co.il/ml"},
+    },
     "sa": {
         "inside": {"regions": ["alibaba/me-central-1"], "registry": "registry.example.sa/ml"},
         "neighbour": {"regions": ["aws/me-central-1"], "registry": "registry.example.ae/ml"},
@@ -93,6 +105,10 @@ def test_the_table_notices_when_a_rule_is_gone(
     owner = catalogue.jurisdiction(profile).owner[rule]
     outcomes = {row[f"{owner}/{rule}"] for classes in meant.values() for row in classes.values()}
     assert outcomes != {Status.NOT_APPLICABLE.value}, "no request in the table meets this rule"
+
+
+def test_every_profile_has_its_table(catalogue: Catalogue) -> None:
+    assert sorted(catalogue.jurisdiction_ids()) == PROFILES
 
 
 @pytest.mark.parametrize("profile", PROFILES)
