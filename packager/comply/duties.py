@@ -10,8 +10,6 @@ from packager.comply.situation import Outcome, Situation
 from packager.domain.decision import Status
 from packager.domain.jurisdiction import Rule
 
-SBOM = "evidence/sbom.cdx.json"
-PROVENANCE = "evidence/provenance.json"
 FIRST_ONNXRUNTIME_WITH_TELEMETRY = (1, 29)
 
 
@@ -41,7 +39,7 @@ def decide_telemetry(_rule: Rule, situation: Situation) -> Outcome:
         Status.ENFORCED,
         "telemetry is switched off in the image and in the server's code"
         + (f"; {pinned} has none built in" if absent else f"; {pinned} has it built in"),
-        (situation.workload, SBOM),
+        (situation.workload, situation.target.name.sbom_path),
     )
 
 
@@ -75,7 +73,11 @@ def decide_ai_duty(rule: Rule, situation: Situation) -> Outcome:
         Status.LEFT_TO_OPERATOR,
         "whoever offers or uses the system meets this duty; the record of quality, the bill of "
         f"materials and the provenance can serve as documentation{_from(rule)}",
-        (f"evidence/quality/{situation.target.hardware.id}.json", SBOM, PROVENANCE),
+        (
+            f"evidence/quality/{situation.target.hardware.id}.json",
+            situation.target.name.sbom_path,
+            situation.target.name.provenance_path,
+        ),
     )
 
 

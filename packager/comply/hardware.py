@@ -8,7 +8,6 @@ from packager.comply.situation import Outcome, Situation
 from packager.domain.decision import Decision, Status
 from packager.domain.hardware import HardwareProfile, Precision, Wheel
 
-SBOM = "evidence/sbom.cdx.json"
 # Number formats that a device computes in, but ONNX Runtime's provider for it has no kernels for.
 _PROVIDER_LACKS = {"CUDAExecutionProvider": frozenset({Precision.INT8})}
 
@@ -72,10 +71,14 @@ def _wheel(situation: Situation) -> Outcome:
         return Outcome(
             Status.LEFT_TO_OPERATOR,
             f"which machines {wheel} is built for is not known here; assembling it will tell",
-            (SBOM,),
+            (situation.target.name.sbom_path,),
         )
     if hardware.platform.architecture in built_for:
-        return Outcome(Status.EVIDENCED, f"{wheel} is built for {hardware.platform}", (SBOM,))
+        return Outcome(
+            Status.EVIDENCED,
+            f"{wheel} is built for {hardware.platform}",
+            (situation.target.name.sbom_path,),
+        )
     return Outcome(
         Status.VIOLATED,
         f"{wheel} is not built for {hardware.platform}",

@@ -15,8 +15,6 @@ from packager.comply.situation import Outcome, Situation
 from packager.domain.decision import Status
 from packager.domain.jurisdiction import Rule
 
-SBOM = "evidence/sbom.cdx.json"
-
 KNOWN = frozenset(
     """
     0BSD AFL-3.0 AGPL-3.0-only AGPL-3.0-or-later Apache-1.1 Apache-2.0 Artistic-2.0 BSD-2-Clause
@@ -59,9 +57,13 @@ def decide_model_license(_rule: Rule, situation: Situation) -> Outcome:
         return Outcome(
             Status.LEFT_TO_OPERATOR,
             f"{expression} is a licence of your own naming: read whether it allows this use here",
-            (SBOM,),
+            (situation.target.name.sbom_path,),
         )
-    return Outcome(Status.EVIDENCED, f"the model is recorded under {expression}", (SBOM,))
+    return Outcome(
+        Status.EVIDENCED,
+        f"the model is recorded under {expression}",
+        (situation.target.name.sbom_path,),
+    )
 
 
 def _identifiers(expression: str) -> list[str]:
