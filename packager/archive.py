@@ -69,7 +69,11 @@ class Entry:
 
 
 def with_parents(entries: Iterable[Entry]) -> list[Entry]:
-    """The entries, sorted, with every missing parent folder added; refuses two of one name."""
+    """The entries, sorted, with every missing parent folder added.
+
+    Raises ValueError for two entries of one name, and for one that stands below a file or a link:
+    where it would land depends on who unpacks.
+    """
     named: dict[str, Entry] = {}
     for entry in entries:
         known = named.get(entry.path)
@@ -81,6 +85,8 @@ def with_parents(entries: Iterable[Entry]) -> list[Entry]:
         while parent and parent not in named:
             named[parent] = Entry.directory(parent)
             parent = parent.rpartition("/")[0]
+        if parent and named[parent].kind is not EntryKind.DIRECTORY:
+            raise ValueError(f"{path} stands below {parent}, which is no folder")
     return [named[path] for path in sorted(named, key=str.encode)]
 
 
