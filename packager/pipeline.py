@@ -19,9 +19,10 @@ from packager.canonical import SourceDateEpoch
 from packager.catalogue import load_catalogue
 from packager.comply.deciding import decide
 from packager.comply.refusing import refuse
-from packager.domain.decision import Decision
+from packager.domain.decision import Decision, Status
 from packager.domain.release import Plan, Release, ReleaseRequest
 from packager.domain.target import TargetName
+from packager.errors import PolicyRefusal
 from packager.oci.registry import push as push_layout
 from packager.plan import make_plan
 from packager.progress import Progress
@@ -97,6 +98,14 @@ def check(request: ReleaseRequest, targets: Path | None = None) -> tuple[Plan, D
 def refuse_violations(decisions: Decisions) -> None:
     """Raises PolicyRefusal with all violations of all targets, when there is one."""
     refuse({str(name): made for name, made in decisions.items()})
+
+
+def exit_code(decisions: Decisions) -> int:
+    """3 when a target is refused, else 0."""
+    violated = any(
+        decision.status is Status.VIOLATED for made in decisions.values() for decision in made
+    )
+    return PolicyRefusal.exit_code if violated else 0
 
 
 def verify(folder: Path, key: Path, progress: Progress) -> VerificationReport:

@@ -112,6 +112,8 @@ def check(console: Console, source: Path, targets_folder: Path | None, **options
         table(["target", "status", "control", "why"], rows),
         {str(name): [decision.as_dict() for decision in made] for name, made in decisions.items()},
     )
+    if console.json_output:  # one document on stdout: the violations stand in it already
+        return pipeline.exit_code(decisions)
     pipeline.refuse_violations(decisions)
     return 0
 

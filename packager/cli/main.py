@@ -79,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return answer if isinstance(answer, int) else 0
     except click.exceptions.Exit as leave:
         return leave.exit_code
+    except SystemExit as leave:  # Click's own way out of shell completion
+        return leave.code if isinstance(leave.code, int) else 1
     except click.UsageError as error:
         error.show()
         return error.exit_code
