@@ -32,11 +32,14 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """Seconds: until endpoints forget the pod, for the runtime's drain, and both with a margin."""
+    """Seconds. `endpoints`: until nothing is routed to a pod any more; `drain`: what the runtime
+    takes to answer what it accepted; `grace`: until a container that drains is killed; `pod_grace`:
+    the same for a pod, which first waits for the endpoints."""
 
     endpoints: int
     drain: int
     grace: int
+    pod_grace: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,7 @@ def make_context(built: BuiltTarget, request: ReleaseRequest) -> Context:
         stopping=Stopping(
             _ENDPOINT_SECONDS,
             _DRAIN_SECONDS,
+            _DRAIN_SECONDS + _MARGIN_SECONDS,
             _ENDPOINT_SECONDS + _DRAIN_SECONDS + _MARGIN_SECONDS,
         ),
         door=door_network(instance),

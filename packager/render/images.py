@@ -46,18 +46,17 @@ def documents(name: str, data: bytes) -> list[Any]:
 
 
 def _references(node: object) -> Iterator[str]:
-    match node:
-        case dict():
-            for key, value in node.items():
-                if key == "image" and isinstance(value, str):
-                    yield value
-                elif key == "image" and isinstance(value, dict) and "reference" in value:
-                    yield str(value["reference"])
-                else:
-                    yield from _references(value)
-        case list():
-            for value in node:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "image" and isinstance(value, str):
+                yield value
+            elif key == "image" and isinstance(value, dict) and "reference" in value:
+                yield str(value["reference"])
+            else:
                 yield from _references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _references(value)
 
 
 def _replacements(document: object) -> Iterator[str]:

@@ -32,17 +32,17 @@ def render_target(
     variables = make_context(built, request).variables()
     rendered: dict[str, bytes] = {}
     for name in (name for name in available.names if name != _KUSTOMIZATION):
-        if text := _text(available.render(name, variables)):
-            rendered[name] = text
+        if data := _data(available.render(name, variables)):
+            rendered[name] = data
     if _KUSTOMIZATION in available.names:
         resources = tuple(name for name in sorted(rendered) if is_yaml(name))
-        text = available.render(_KUSTOMIZATION, {**variables, "resources": resources})
-        rendered[_KUSTOMIZATION] = _text(text)
+        told = {**variables, "resources": resources}
+        rendered[_KUSTOMIZATION] = _data(available.render(_KUSTOMIZATION, told))
     for name in filter(is_yaml, rendered):
         documents(name, rendered[name])
     return dict(sorted(rendered.items()))
 
 
-def _text(rendered: str) -> bytes:
-    stripped = rendered.strip("\n")
-    return f"{stripped}\n".encode() if stripped.strip() else b""
+def _data(text: str) -> bytes:
+    """The text with one final newline; nothing for a template that came out empty."""
+    return f"{text.strip(chr(10))}\n".encode() if text.strip() else b""

@@ -22,6 +22,7 @@ _STEP_MIB = 64
 _SLOWEST_DISK_MIB_PER_S = 20
 _START_SECONDS = 60
 _PROBE_PERIOD_SECONDS = 5
+_PULL_SECONDS = 300
 # The design case is a surge to ten times the usual load.
 _SURGE = 10
 
@@ -37,12 +38,18 @@ class Autoscaling:
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """`processors` in cores, `memory_mib` and `tmp_mib` in MiB; probes in seconds and tries.
+    """`processor_millis` is reserved and `processors` the most, in thousandths and in whole cores;
+    `memory_mib` and `tmp_mib` in MiB; the startup probe's period in seconds, and how many tries.
 
+    Half a core less than the threads is reserved, so that a node with as many cores as threads
+    still takes the pod beside what the system keeps for itself; one more than the threads is the
+    most, for the server around them.
     `replicas` is what is started where nothing scales; accelerators are counted pieces of
     hardware, so that a target which needs one is not scaled by itself.
     """
 
+    threads: int
+    processor_millis: int
     processors: int
     memory_mib: int
     tmp_mib: int
@@ -55,9 +62,24 @@ class Sizing:
     def memory_bytes(self) -> int:
         return self.memory_mib * _MIB
 
+    @property
+    def tmp_bytes(self) -> int:
+        return self.tmp_mib * _MIB
+
+    @property
+    def startup_seconds(self) -> int:
+        """How long loading the model and the self-test may take before it counts as failed."""
+        return self.startup_period * self.startup_tries
+
+    @property
+    def progress_seconds(self) -> int:
+        """How long a roll-out may stand still: pulling the image, then starting."""
+        return self.startup_seconds + _PULL_SECONDS
+
 
 def size(model: OptimizedModel, accelerator: Accelerator | None) -> Sizing:
-    """What one replica needs: the measured threads and one more core for the server around them."""
+    """What one replica of a model needs on a machine with or without an accelerator."""
+    threads = max(1, model.intra_op_threads)
     weights_mib = -(-model.model.size // _MIB)
     memory = _BASE_MIB + _REQUESTS_MIB + TMP_MIB + _WEIGHT_COPIES * weights_mib
     seconds = _START_SECONDS + weights_mib // _SLOWEST_DISK_MIB_PER_S
@@ -65,7 +87,9 @@ def size(model: OptimizedModel, accelerator: Accelerator | None) -> Sizing:
         memory += _CUDA_CONTEXT_MIB
         seconds += _START_SECONDS
     return Sizing(
-        processors=max(1, model.intra_op_threads) + 1,
+        threads=threads,
+        processor_millis=1000 * threads - 500,
+        processors=threads + 1,
         memory_mib=-(-memory // _STEP_MIB) * _STEP_MIB,
         tmp_mib=TMP_MIB,
         replicas=1 if accelerator else 2,

@@ -31,7 +31,7 @@ SUFFIX = ".j2"
 _YAML_SUFFIXES = (".yaml", ".yml")
 # YAML 1.1 and 1.2 readers agree that these are strings without quotes: they start with a letter.
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9./@_-]*(:[A-Za-z0-9./@_-]+)*")
-_WORDS = frozenset("y n yes no on off true false null".split())
+_WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null"])
 
 
 class Templates:
@@ -75,7 +75,7 @@ class Templates:
         return ImmutableSandboxedEnvironment(
             loader=ChoiceLoader([FileSystemLoader(folder) for folder in self._folders]),
             undefined=StrictUndefined,
-            autoescape=False,  # noqa: S701  # no HTML: `finalize` encodes for YAML instead
+            autoescape=False,  # no HTML: `finalize` encodes for YAML instead
             finalize=finalize,
             trim_blocks=True,
             lstrip_blocks=True,

@@ -1,0 +1,30 @@
+"""The targets that have golden files, and a rendered target as documents."""
+
+from __future__ import annotations
+
+from built_targets import HARDWARE, JURISDICTIONS, sample_target
+
+from packager.domain.target import DeploymentPlatform
+from packager.render.images import documents
+from packager.render.rendering import render_target
+
+Target = tuple[str, str, DeploymentPlatform]
+
+TARGETS: list[Target] = [
+    (where, machine, platform)
+    for where in JURISDICTIONS
+    for machine in HARDWARE
+    for platform in DeploymentPlatform
+]
+
+
+def golden_name(target: Target) -> str:
+    return f"{target[0]}-{target[1]}-{target[2].value}"
+
+
+def as_documents(target: Target) -> dict[str, object]:
+    """File name → its documents for YAML, its text for everything else."""
+    return {
+        name: documents(name, data) if name.endswith(".yaml") else data.decode()
+        for name, data in render_target(*sample_target(*target)).items()
+    }
