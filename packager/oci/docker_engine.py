@@ -1,11 +1,12 @@
 """The local Docker engine: find it, load a verified image, start it so that nothing gets out.
 
-The only module that knows the Docker SDK. An image is loaded from the layout and believed only when
-its ID is the configuration digest that the signed manifest names. A container runs without root,
-capabilities or a writable root file system, on an internal network: it has no route out and no name
-server, and the host reaches it at its own address (or through a relay on loopback). Where the host
-cannot reach such a network (Docker Desktop, rootless Docker, an engine of another machine's
-network), it gets a bridge without masquerading and a port published on 127.0.0.1 alone;
+This module and `docker_container` alone know the Docker SDK. An image is loaded from the layout and
+believed only when its ID is the configuration digest that the signed manifest names. A container
+runs without root, capabilities or a writable root file system, on an internal network: it has no
+name server, and the engine's packet filter drops whatever is not for that network or for this
+machine itself. The host reaches it at its own address, or through a relay on loopback. Where the
+host is not on such a network (Docker Desktop, rootless Docker, an engine in another network
+namespace), it gets a bridge without masquerading and a port published on 127.0.0.1 alone;
 `Container.isolated` says which of the two it is.
 """
 
@@ -16,25 +17,26 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import docker
 import requests
-from docker.errors import DockerException, ImageNotFound, NotFound
-from docker.models.containers import Container as DockerContainer
+from docker.errors import DockerException, ImageNotFound
 from docker.models.images import Image as DockerImage
 from docker.models.networks import Network
 
 from packager.digest import Digest
 from packager.domain.artifact import Image
-from packager.errors import UnavailableError, VerificationError
+from packager.errors import VerificationError
+from packager.oci.docker_container import Container, asking, remove_container, remove_network
 from packager.oci.image_archive import image_entries, tar_chunks
 from packager.oci.layout_reading import read_layout
 from packager.oci.loopback_relay import LoopbackRelay
 from packager.progress import SILENT, Progress
+
+__all__ = ["Container", "Engine", "NoEngine", "engine"]
 
 _SECONDS = 300  # the engine unpacks a large layer without a word in between
 _LABEL = "dev.packager.run"
@@ -64,8 +66,7 @@ def engine() -> Engine | NoEngine:
             reasons.append(f"no Docker socket at {address.removeprefix('unix://')}")
             continue
         try:
-            client = docker.DockerClient(base_url=address, timeout=_SECONDS)
-            return Engine(client)
+            return Engine(docker.DockerClient(base_url=address, timeout=_SECONDS))
         except (DockerException, requests.RequestException) as error:
             reasons.append(f"the Docker engine at {address} does not answer: {error}")
     return NoEngine("; ".join(reasons))
@@ -96,7 +97,7 @@ class Engine:
         loaded = self._present(image)
         if loaded is None:
             chunks = _told(tar_chunks(image_entries(layout, image)), image, progress)
-            with _asking("load the image"):
+            with asking("load the image"):
                 # requests streams an iterator; the SDK's annotation knows only bytes and files.
                 images = self._client.images.load(cast(Any, chunks))
             for each in images:
@@ -126,7 +127,7 @@ class Engine:
         Raises UnavailableError when the engine refuses; nothing of the attempt is left behind.
         """
         resources = contextlib.ExitStack()
-        with _asking(f"start a container of {image_id[:19]}"), resources:
+        with asking(f"start a container of {image_id[:19]}"), resources:
             network, isolated = self._network(name, resources)
             published = {} if isolated else {f"{inner_port}/tcp": ("127.0.0.1", port or 0)}
             started = self._client.containers.create(
@@ -148,7 +149,7 @@ class Engine:
                     type="json-file", config={"max-size": "10m", "max-file": "1"}
                 ),
             )
-            resources.callback(_remove, started)
+            resources.callback(remove_container, started)
             started.start()
             started.reload()
             settings = started.attrs["NetworkSettings"]
@@ -168,7 +169,7 @@ class Engine:
     def _present(self, image: Image) -> DockerImage | None:
         """The image when the engine has it already: an ID *is* the digest of what it names."""
         for identity in _signed_ids(image):
-            with _asking("look for the image"):
+            with asking("look for the image"):
                 try:
                     found = self._client.images.get(identity)
                 except ImageNotFound:
@@ -187,7 +188,7 @@ class Engine:
             )
             internal.reload()
             if _is_ours(internal.attrs["IPAM"]["Config"][0].get("Gateway", "")):
-                resources.callback(_remove_network, internal)
+                resources.callback(remove_network, internal)
                 return internal, True
             internal.remove()
         bridge = self._client.networks.create(
@@ -196,77 +197,13 @@ class Engine:
             options={"com.docker.network.bridge.enable_ip_masquerade": "false"},
             labels={_LABEL: name},
         )
-        resources.callback(_remove_network, bridge)
+        resources.callback(remove_network, bridge)
         return bridge, False
 
     def _shares_our_network(self) -> bool:
         security = " ".join(self._info.get("SecurityOptions") or [])
         desktop = "Docker Desktop" in str(self._info.get("OperatingSystem", ""))
         return sys.platform == "linux" and not desktop and "rootless" not in security
-
-
-class Container:
-    """A container that we started. `isolated` when it has no route out at all."""
-
-    def __init__(
-        self,
-        url: str,
-        isolated: bool,
-        container: DockerContainer,
-        resources: contextlib.ExitStack,
-    ) -> None:
-        self.url = url
-        self.isolated = isolated
-        self.id = str(container.id)
-        self.name = str(container.name)
-        self._container = container
-        self._resources = resources
-
-    def __enter__(self) -> Container:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def running(self) -> bool:
-        """Whether its process is alive; false as well when the engine is gone."""
-        try:
-            self._container.reload()
-        except (DockerException, requests.RequestException):
-            return False
-        return bool(self._container.status == "running")
-
-    def logs(self, lines: int = 200) -> str:
-        """The last lines that it wrote, standard output and error together."""
-        with _asking("read the container's log"):
-            return self._container.logs(tail=lines).decode(errors="replace")
-
-    def wait(self) -> int:
-        """Wait for its end and return its exit status."""
-        with _asking("wait for the container"):
-            while True:
-                with contextlib.suppress(requests.ReadTimeout, requests.ConnectionError):
-                    return int(self._container.wait(timeout=3600)["StatusCode"])
-                self._container.reload()
-
-    def stop(self, grace_s: int = 15) -> None:
-        """Stop it, `grace_s` seconds after asking by force; remove it and its network."""
-        with _asking("stop the container"):
-            try:
-                with contextlib.suppress(NotFound):
-                    self._container.stop(timeout=grace_s)
-            finally:
-                self._resources.close()
-
-
-def _remove(container: DockerContainer) -> None:
-    with contextlib.suppress(NotFound):
-        container.remove(force=True, v=True)
-
-
-def _remove_network(network: Network) -> None:
-    with contextlib.suppress(NotFound):
-        network.remove()
 
 
 def _signed_ids(image: Image) -> tuple[str, str]:
@@ -290,17 +227,3 @@ def _told(chunks: Iterator[bytes], image: Image, progress: Progress) -> Iterator
         done += len(chunk)
         progress.advance(f"load {image.reference}", min(done, image.size), image.size)
         yield chunk
-
-
-@contextmanager
-def _asking(step: str) -> Iterator[None]:
-    """Turns what the engine or the way to it says into an UnavailableError."""
-    try:
-        yield
-    except (DockerException, requests.RequestException) as error:
-        raise UnavailableError(
-            f"the Docker engine did not {step}",
-            where="Docker engine",
-            got=str(error)[:400],
-            next_step="see `docker info`; `packager run --engine process` needs no engine",
-        ) from error
