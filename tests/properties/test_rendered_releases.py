@@ -88,7 +88,7 @@ def labelled(node: object) -> Iterator[dict[str, str]]:
             yield from labelled(value)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(releases())
 def test_any_release_gives_manifests_with_good_names_labels_and_one_image(release):
     built, request = release

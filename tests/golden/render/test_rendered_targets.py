@@ -1,7 +1,8 @@
 """Rendered targets against golden files, compared as documents.
 
-One golden file holds all files of one target: manifests as documents, prose as text. After a change
-that is meant, write them again with `python tests/golden/render/rewrite.py` and read the difference.
+One golden file holds all files of one target: manifests as documents, prose as text. After a
+change that is meant, write them again with `python tests/golden/render/rewrite.py`, and read
+the difference.
 """
 
 from __future__ import annotations
