@@ -41,6 +41,7 @@ from packager.errors import Finding, InputError, VerificationError
 from packager.progress import SILENT, Progress
 
 MAX_FINDINGS = 100
+NEXT_STEP = "do not use this release; get it again from its maker"
 _Value = TypeVar("_Value")
 
 
@@ -171,7 +172,7 @@ class _Steps:
             return
         shown = self.findings[:MAX_FINDINGS]
         if left := len(self.findings) - len(shown):
-            shown.append(Finding(f"and {left} more findings of the same steps"))
+            shown.append(Finding(f"and {left} more findings of these steps", next_step=NEXT_STEP))
         raise VerificationError.of(shown)
 
 
@@ -180,7 +181,7 @@ def _told(number: int, title: str, error: VerificationError) -> list[Finding]:
         replace(
             finding,
             what=f"step {number}, {title}: {finding.what}",
-            next_step=finding.next_step or "do not use this release; get it again from its maker",
+            next_step=finding.next_step or NEXT_STEP,
         )
         for finding in error.findings
     ]

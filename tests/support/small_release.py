@@ -1,0 +1,236 @@
+"""A small but whole release: real layers, layout, signatures, evidence and seal; two targets.
+
+Everything in it is made by the product's own parts, a few kilobytes in all, so that a test can copy
+it and do harm to the copy. `make_release` also makes releases that are wrong on the inside but
+validly sealed: what a careless or dishonest builder with the right key would make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from built_targets import HARDWARE, JURISDICTIONS, build_target, jurisdiction, release_request
+from tiny_images import tiny_image
+
+from packager.attest import root, sigstore
+from packager.attest.cosign import (
+    attestation_artifact,
+    bundle_referrer,
+    repository_of,
+    signature_artifact,
+)
+from packager.attest.keys import PublicKey, Signer, generate_key, open_signer, read_public_key
+from packager.attest.provenance import slsa_provenance
+from packager.attest.sbom import cyclonedx
+from packager.attest.sealing import seal
+from packager.attest.statement import CYCLONEDX, SLSA_PROVENANCE
+from packager.canonical import SourceDateEpoch, dumps, dumps_readable
+from packager.digest import Digest
+from packager.domain.artifact import Artifact
+from packager.domain.hardware import Precision
+from packager.domain.lock import Lock, LockedEnvironment, LockedPackage, LockedWheel
+from packager.domain.model import (
+    Candidate,
+    Measurement,
+    Metric,
+    Model,
+    ModelFile,
+    OptimizedModel,
+    Quality,
+    TensorSpec,
+    Verdict,
+)
+from packager.domain.release import BuiltTarget, ReleaseRequest
+from packager.domain.target import DeploymentPlatform, Region
+from packager.oci.layer import LayerStore
+from packager.oci.layout import LayoutWriter
+from packager.steps.describing import describe
+
+EPOCH = SourceDateEpoch(1767225600)
+LOCK_DIGEST = Digest.of(b"the lock file")
+PLACES = (
+    ("de", DeploymentPlatform.KUBERNETES, "registry.example.de/ml"),
+    ("sa", DeploymentPlatform.COMPOSE, "registry.example.sa/ml"),
+)
+ENVIRONMENT = LockedEnvironment(
+    "amd64/onnxruntime==1.26.0",
+    "amd64",
+    (
+        LockedPackage(
+            "libc6", "2.41-12+deb13u1", "amd64", "pool/libc6.deb", Digest.of(b"libc6"), 9, "LGPL"
+        ),
+        LockedPackage("tzdata", "1:2025b-4", "all", "pool/tzdata.deb", Digest.of(b"tz"), 7),
+    ),
+    (
+        LockedWheel("numpy", "2.1.0", "numpy.whl", Digest.of(b"numpy"), 5, "BSD-3-Clause"),
+        LockedWheel("Onnx_Runtime", "1.26.0", "ort.whl", Digest.of(b"ort"), 5, "MIT License"),
+    ),
+)
+LOCK = Lock(Digest.of(b"inputs"), "trixie", (ENVIRONMENT,))
+
+MakeArtifacts = Callable[[BuiltTarget, ReleaseRequest, Signer], Sequence[Artifact]]
+ChangeFolder = Callable[[Path, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class SmallRelease:
+    """A sealed folder, and what a test needs to verify it or to seal it again."""
+
+    folder: Path
+    key_file: Path
+    public_file: Path
+    built: tuple[BuiltTarget, ...]
+    request: ReleaseRequest
+
+    @property
+    def signer(self) -> Signer:
+        return open_signer(str(self.key_file), {})
+
+    @property
+    def public(self) -> PublicKey:
+        return read_public_key(self.public_file)
+
+    def blob(self, digest: Digest) -> Path:
+        return self.folder / "images" / "blobs" / "sha256" / digest.hex
+
+
+def optimized_model(size: int = 3_000_000) -> OptimizedModel:
+    """An INT8 model made from an FP32 one, with measured quality."""
+    inputs = (TensorSpec("x", "INT32", (-1, 2048)),)
+    outputs = (TensorSpec("scores", "FP32", (-1, 214)),)
+
+    def model(name: bytes, precision: Precision) -> Model:
+        file = ModelFile("model.onnx", Path("model.onnx"), Digest.of(name), size)
+        return Model((file,), inputs, outputs, 15, precision)
+
+    source, shipped = model(b"source", Precision.FP32), model(b"shipped", Precision.INT8)
+    baseline = Candidate(
+        "baseline", Precision.FP32, Verdict.ELIGIBLE, "slower", (), source.digest, size
+    )
+    chosen = Candidate(
+        "int8-dynamic",
+        Precision.INT8,
+        Verdict.CHOSEN,
+        "fastest within the budget",
+        ("quantize_dynamic",),
+        shipped.digest,
+        size,
+        Measurement(1.25, 2.5, 812.5, 1.75),
+        Quality(Metric.TOP1_AGREEMENT, 0.998, 0.995, 500),
+    )
+    return OptimizedModel(
+        source,
+        shipped,
+        (baseline, chosen),
+        "measured on a test machine",
+        None,
+        2,
+        (("onnxruntime", "1.26.0"),),
+    )
+
+
+def build_targets(store: LayerStore, version: str = "1.4.0", registry: str | None = None):
+    """The request and its built targets, with real images in `store`."""
+    request = release_request(version=version)
+    built = []
+    for place, platform, inside in PLACES:
+        title, labels, _ = JURISDICTIONS[place]
+        regions = tuple(Region.parse(label) for label in labels)
+        target = build_target(
+            request,
+            jurisdiction(place, title, regions),
+            HARDWARE["x86-64-v3"],
+            platform,
+            regions=regions,
+            registry=registry or inside,
+            model=optimized_model(),
+        )
+        image = tiny_image(store, target.plan.reference, model=f"weights {version}".encode())
+        built.append(replace(target, image=image))
+    return request, tuple(built)
+
+
+def evidence_of(built: BuiltTarget, request: ReleaseRequest) -> dict[str, dict[str, Any]]:
+    """Predicate type → predicate."""
+    return {
+        CYCLONEDX: cyclonedx(built, request, ENVIRONMENT, EPOCH),
+        SLSA_PROVENANCE: slsa_provenance(built, request, ENVIRONMENT, LOCK_DIGEST, EPOCH, "0.1.0"),
+    }
+
+
+def artifacts_of(built: BuiltTarget, request: ReleaseRequest, signer: Signer) -> list[Artifact]:
+    """What an image is accompanied by, as `steps.attest` makes it."""
+    evidence = evidence_of(built, request)
+    image = built.image
+    return [
+        signature_artifact(image, repository_of(image.reference), signer),
+        attestation_artifact(image, evidence, signer),
+        *(bundle_referrer(image, kind, body, signer) for kind, body in evidence.items()),
+    ]
+
+
+def make_release(
+    base: Path,
+    *,
+    version: str = "1.4.0",
+    key_file: Path | None = None,
+    registry: str | None = None,
+    artifacts: MakeArtifacts = artifacts_of,
+    before_seal: ChangeFolder | None = None,
+) -> SmallRelease:
+    """Build and seal a release in `base`/release.
+
+    `artifacts` and `before_seal` are where a test makes it wrong on the inside: the one decides
+    what accompanies each image, the other changes the folder and the document before sealing.
+    """
+    if key_file is None:
+        key_file = generate_key(base / "site.pem", None).private
+    signer = open_signer(str(key_file), {})
+    store = LayerStore(base / "store", EPOCH)
+    request, built = build_targets(store, version, registry)
+    folder = base / "release"
+    layout = LayoutWriter(folder / "images", store.blobs)
+    for target in built:
+        layout.add_image(target.image)
+        for artifact in artifacts(target, request, signer):
+            layout.add_artifact(artifact)
+    layout.close()
+    for target in built:
+        _write_files(folder, target, request)
+    document = describe(request, built, LOCK, EPOCH)
+    if before_seal:
+        before_seal(folder, document)
+    seal(folder, document, signer)
+    return SmallRelease(folder, key_file, key_file.with_suffix(".pub"), built, request)
+
+
+def _write_files(folder: Path, target: BuiltTarget, request: ReleaseRequest) -> None:
+    manifest = folder / target.folder / "workload.yaml"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(f"containers:\n  - name: server\n    image: {target.pinned_reference}\n")
+    for path, kind in (
+        (target.plan.name.sbom_path, CYCLONEDX),
+        (target.plan.name.provenance_path, SLSA_PROVENANCE),
+    ):
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(dumps_readable(evidence_of(target, request)[kind]))
+
+
+def sign_root(folder: Path, data: bytes, signer: Signer) -> None:
+    """Put `data` in the place of release.json, validly signed, whatever it is."""
+    (folder / root.ROOT).write_bytes(data)
+    (folder / root.BUNDLE).write_bytes(sigstore.message_bundle(data, signer))
+    (folder / root.RAW_SIGNATURE).write_bytes(signer.sign(data))
+
+
+def change_root(release: SmallRelease, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change release.json and sign it again with the release's own key."""
+    import json
+
+    document = json.loads((release.folder / root.ROOT).read_bytes())
+    change(document)
+    sign_root(release.folder, dumps(document), release.signer)

@@ -1,0 +1,96 @@
+"""No step of the verification is there for show: without it, something passes that must not.
+
+Each step in turn is replaced by one that checks nothing. For steps 2 to 10 at least one probe is
+then accepted outright. Step 1 only bounds what is read; others stand behind it, so there the
+refusal moves to a later step, after the bytes were read.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inner_faults import FAULTS
+from small_release import SmallRelease, make_release
+from tampering import PROBES
+
+from packager.attest import root, verifying
+from packager.attest.root import Root, parse_root
+from packager.attest.signed_release import Seal
+from packager.canonical import dumps
+from packager.errors import VerificationError
+
+
+def _read_anything(folder: Path) -> Seal:
+    names = (root.ROOT, root.BUNDLE, root.RAW_SIGNATURE)
+    return Seal(*((folder / name).read_bytes() for name in names))
+
+
+def _parse_anything(seal: Seal) -> Root:
+    return parse_root(dumps(json.loads(seal.root)))
+
+
+def _pass(*_: Any) -> dict[str, int]:
+    return {}
+
+
+# step → name in `verifying`, what replaces it, the probe that then passes
+MUTANTS: dict[int, tuple[str, Callable[..., Any], str]] = {
+    1: ("read_seal", _read_anything, "root too long"),
+    2: ("check_signature", _pass, "changed root, old signatures"),
+    3: ("read_document", _parse_anything, "root not canonical"),
+    4: ("check_closed_world", _pass, "add file"),
+    5: ("check_digests", _pass, "flip SBOM"),
+    6: ("check_checksums", _pass, "flip checksums"),
+    7: ("check_layout", _pass, "docker manifest of another image"),
+    8: ("check_image_signatures", _pass, "image not signed"),
+    9: ("check_attestations", _pass, "image without SBOM"),
+    10: ("check_manifests", _pass, "manifest by tag"),
+}
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory) -> SmallRelease:
+    return make_release(tmp_path_factory.mktemp("pristine"))
+
+
+def harmed(name: str, pristine: SmallRelease, base: Path) -> SmallRelease:
+    for fault in FAULTS:
+        if fault.name == name:
+            return fault.make(base, pristine.key_file)
+    (probe,) = (probe for probe in PROBES if probe.name == name)
+    folder = base / "copy" / "release"
+    shutil.copytree(pristine.folder, folder)
+    release = replace(pristine, folder=folder)
+    probe.harm(release)
+    return release
+
+
+def test_every_step_has_a_mutant(pristine):
+    report = verifying.verify(pristine.folder, pristine.public)
+    assert [step.number for step in report.steps] == sorted(MUTANTS)
+
+
+@pytest.mark.parametrize("step", sorted(set(MUTANTS) - {1}))
+def test_without_the_step_harm_is_accepted(step, pristine, tmp_path, monkeypatch):
+    name, mutant, probe = MUTANTS[step]
+    release = harmed(probe, pristine, tmp_path)
+    with pytest.raises(VerificationError, match=f"step {step},"):
+        verifying.verify(release.folder, release.public)
+    monkeypatch.setattr(verifying, name, mutant)
+    assert verifying.verify(release.folder, release.public)
+
+
+def test_without_the_first_step_too_much_is_read(pristine, tmp_path, monkeypatch):
+    name, mutant, probe = MUTANTS[1]
+    release = harmed(probe, pristine, tmp_path)
+    with pytest.raises(VerificationError, match="step 1, seal"):
+        verifying.verify(release.folder, release.public)
+    monkeypatch.setattr(verifying, name, mutant)
+    with pytest.raises(VerificationError, match="step 3, document"):
+        verifying.verify(release.folder, release.public)
