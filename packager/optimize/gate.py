@@ -102,13 +102,12 @@ def _judge_share(agreeing: int, samples: int, budget: QualityBudget) -> Judgemen
 
 
 def _share_needed(value: float, bound: float) -> int:
-    """Smallest number of samples, to two digits, that proves `bound` when `value` of them agree."""
-    if value >= 1:
-        return samples_needed(bound)
+    """About how many samples prove `bound` when the share `value` of them agree."""
     count = samples_needed(bound)
-    while count < 10_000_000:
-        if share_lower_bound(math.floor(value * count), count) >= bound:
-            return count
+    while value < 1 and count < 1_000_000:
+        # the lower limit reaches `bound` when so many successes were unlikely at `bound` itself
+        if _tail(math.floor(value * count), count, bound) <= 1 - CONFIDENCE:
+            break
         count = math.ceil(count * 1.1)
     return count
 

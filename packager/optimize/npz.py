@@ -1,7 +1,8 @@
 """Deterministic .npz files: two of the same arrays are the same bytes.
 
-numpy promises nothing about order and zip headers. Here names are sorted, times are the zip format's
-epoch (1 January 1980), modes are fixed and nothing is compressed, so that no zlib version shows.
+numpy promises nothing about order and zip headers. Here names are sorted, times are the zip
+format's epoch (1 January 1980), modes are fixed, and nothing is compressed, so that no version of
+zlib shows.
 """
 
 from __future__ import annotations

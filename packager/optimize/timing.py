@@ -18,8 +18,9 @@ import numpy as np
 from packager.optimize.engine import open_session
 from packager.optimize.samples import Feed
 
-WARM_UP = 5
+WARM_UP = 3
 ROUNDS_AT_LEAST = 15
+BATCH_ROUNDS_AT_LEAST = 7
 ROUNDS_AT_MOST = 300
 SECONDS = 1.5
 """What the rounds of one comparison may take together, beyond the smallest number of rounds."""
@@ -34,7 +35,11 @@ def time_pair(
     stacked = [_stack(feeds, batch)] if batch > 1 else []
     if stacked and not _takes(sessions[0], stacked[0]):
         stacked, batch = [], 1
-    many = _rounds([_caller(session, stacked) for session in sessions]) if stacked else single
+    many = (
+        _rounds([_caller(session, stacked) for session in sessions], BATCH_ROUNDS_AT_LEAST)
+        if stacked
+        else single
+    )
     ordered = sorted(candidate for _, candidate in single)
     return {
         "threads": threads,
@@ -48,7 +53,9 @@ def time_pair(
     }
 
 
-def _rounds(calls: Sequence[Callable[[int], float]]) -> list[tuple[float, float]]:
+def _rounds(
+    calls: Sequence[Callable[[int], float]], at_least: int = ROUNDS_AT_LEAST
+) -> list[tuple[float, float]]:
     """Seconds of (source, candidate) for each round."""
     for turn in range(WARM_UP):
         for call in calls:
@@ -56,7 +63,7 @@ def _rounds(calls: Sequence[Callable[[int], float]]) -> list[tuple[float, float]
     seconds = []
     started = time.monotonic()
     for turn in range(ROUNDS_AT_MOST):
-        if turn >= ROUNDS_AT_LEAST and time.monotonic() - started > SECONDS:
+        if turn >= at_least and time.monotonic() - started > SECONDS:
             break
         if turn % 2:
             own = calls[1](turn)

@@ -73,10 +73,9 @@ def try_all(
 ) -> list[Trial]:
     """Make and judge every recipe but the source, several at a time; results in table order."""
     recipes = tuple(recipe for recipe in recipes if recipe.name != SOURCE)
-    patience = Limits(
-        max(PATIENCE_SECONDS, int(PATIENCE_FACTOR * source.seconds)),
-        workshop.workers.limits.memory_bytes,
-    )
+    bounds = workshop.workers.limits
+    seconds = max(PATIENCE_SECONDS, int(PATIENCE_FACTOR * source.seconds))
+    patience = Limits(min(seconds, bounds.seconds), bounds.memory_bytes)
 
     def attempt(recipe: Recipe) -> Trial:
         if precision not in (None, recipe.precision):

@@ -1,0 +1,120 @@
+"""Properties of the optimizer: no bytes crash its doors, and no order changes its choice."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from packager.domain.hardware import Precision
+from packager.domain.model import Model, Objective, TensorSpec
+from packager.errors import PackagerError
+from packager.optimize.choosing import NOISE, Contender, choose, gain
+from packager.optimize.gate import samples_needed, share_lower_bound
+from packager.optimize.reading import read_model
+from packager.optimize.record import read_record
+from packager.optimize.samples import read_samples
+
+
+def _real_model() -> bytes:
+    weight = numpy_helper.from_array(np.ones((4, 3), np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+        [weight],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+REAL = _real_model()
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """A real model, cut, with some bytes changed."""
+    data = bytearray(REAL[: draw(st.integers(0, len(REAL)))])
+    for _ in range(draw(st.integers(0, 6)) if data else 0):
+        data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
+    return bytes(data)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.one_of(st.binary(max_size=400), damaged()))
+def test_no_bytes_at_all_give_a_traceback(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        path.write_bytes(data)
+        try:
+            model = read_model(path)
+        except PackagerError as error:
+            assert all(finding.what and finding.where for finding in error.findings)
+        else:
+            assert model.outputs
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=300))
+def test_no_samples_or_measurements_give_a_traceback(data: bytes) -> None:
+    model = Model((), (TensorSpec("x", "FP32", (-1, 4)),), (), 17, Precision.FP32)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "file")
+        path.write_bytes(data)
+        for read in (lambda: read_samples(path, model), lambda: read_record(path)):
+            try:
+                read()
+            except PackagerError as error:
+                assert error.findings[0].where
+
+
+CONTENDERS = st.lists(
+    st.builds(
+        Contender,
+        name=st.text("abcdefgh", min_size=1, max_size=4),
+        lossless=st.booleans(),
+        size=st.integers(1, 5000),
+        speedup=st.one_of(st.none(), st.floats(0.01, 20)),
+    ),
+    max_size=8,
+    unique_by=lambda contender: contender.name,
+)
+
+
+@given(CONTENDERS, st.sampled_from(Objective), st.randoms(use_true_random=False))
+def test_the_choice_is_blind_to_order_and_never_much_worse_than_the_best(
+    contenders: list[Contender], objective: Objective, random: object
+) -> None:
+    source = Contender("source", True, 1000, 1.0)
+    choice = choose(source, contenders, objective)
+    shuffled = list(contenders)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert choose(source, shuffled, objective) == choice
+    gains = {c.name: gain(source, c, objective) for c in [source, *contenders]}
+    assert gains[choice.name] >= max(gains.values()) * (1 - NOISE) / (1 + NOISE)
+    assert set(choice.others) | {choice.name} >= {c.name for c in contenders}
+
+
+@settings(deadline=None)
+@given(st.integers(1, 400), st.data())
+def test_a_bound_is_below_its_value_and_grows_with_agreement(
+    trials: int, data: st.DataObject
+) -> None:
+    successes = data.draw(st.integers(0, trials))
+    bound = share_lower_bound(successes, trials)
+    assert 0 <= bound <= successes / trials
+    if successes < trials:
+        assert bound < share_lower_bound(successes + 1, trials)
+
+
+@given(st.floats(0.5, 0.9995))
+def test_the_number_needed_is_the_smallest_that_proves(share: float) -> None:
+    needed = samples_needed(share)
+    assert share_lower_bound(needed, needed) >= share - 1e-9
+    if needed > 1:
+        assert share_lower_bound(needed - 1, needed - 1) < share + 1e-9

@@ -1,0 +1,84 @@
+"""Measurements as an input."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from packager.digest import Digest
+from packager.domain.model import Objective
+from packager.errors import InputError
+from packager.optimize.record import (
+    Figures,
+    MeasurementRecord,
+    Row,
+    measurement,
+    read_record,
+    record_bytes,
+)
+
+ONE = Figures(1, 16, 40, 8.0, 9.5, 120.0, 1.0, 1.1)
+TWO = replace(ONE, threads=2, latency_p50_ms=7.5, throughput_per_s=210.0)
+ROW = Row(Digest.of(b"source"), Digest.of(b"candidate"), "x86-64-v3", "some CPU", (ONE, TWO))
+
+
+def test_a_record_survives_its_file(tmp_path: Path) -> None:
+    record = MeasurementRecord().having([ROW, replace(ROW, hardware="arm64-v8")])
+    path = tmp_path / "measurements.json"
+    path.write_bytes(record_bytes(record))
+    assert read_record(path) == record
+    assert record_bytes(read_record(path)) == path.read_bytes()
+
+
+def test_the_order_of_adding_does_not_show() -> None:
+    other = replace(ROW, hardware="arm64-v8")
+    one = MeasurementRecord().having([ROW]).having([other])
+    two = MeasurementRecord().having([other]).having([ROW])
+    assert record_bytes(one) == record_bytes(two)
+
+
+def test_finding_rows() -> None:
+    record = MeasurementRecord().having([ROW])
+    assert record.find(ROW.source, ROW.candidate, "x86-64-v3") == ROW
+    assert record.find(ROW.source, ROW.candidate, "arm64-v8") is None
+    assert record.elsewhere(ROW.source, ROW.candidate, "some CPU") == ROW
+    assert record.elsewhere(ROW.source, ROW.candidate, "another CPU") is None
+
+
+def test_the_fewest_threads_that_come_within_a_tenth() -> None:
+    assert ROW.best(Objective.LATENCY).threads == 1
+    assert ROW.best(Objective.THROUGHPUT).threads == 2
+    assert measurement(ONE, Objective.LATENCY).speedup == 1.0
+    assert measurement(ONE, Objective.COST).speedup == 1.1
+
+
+def test_broken_records_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "measurements.json"
+    good = json.loads(record_bytes(MeasurementRecord().having([ROW])))
+
+    def refused(content: bytes) -> None:
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="measurements cannot be used"):
+            read_record(path)
+
+    refused(b"")
+    refused(b"[1, 2")
+    refused(b"[" * 100_000)
+    refused(b'{"kind": "Other"}')
+    for key, value in (
+        ("candidate", "sha256:short"),
+        ("figures", []),
+        ("figures", [{"threads": 1}]),
+        ("figures", [{**good["measurements"][0]["figures"][0], "latency_p50_ms": -1}]),
+        ("figures", [{**good["measurements"][0]["figures"][0], "threads": True}]),
+        ("figures", "text"),
+        ("hardware", 5),
+    ):
+        row = {**good["measurements"][0], key: value}
+        refused(json.dumps({**good, "measurements": [row]}).encode())
+    path.unlink()
+    with pytest.raises(InputError):
+        read_record(path)
