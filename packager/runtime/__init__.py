@@ -6,7 +6,7 @@ server says that it is ready. It is an island: it imports nothing of the package
 library, numpy, onnxruntime, uvicorn and httptools; `server.json` is the whole contract.
 
 Reading order: `configuration` (what was declared) → `integrity`, `session`, `golden` (is it true?)
-→ `protocol`, `tensors`, `datatypes` (what clients say) → `application`, `server` (serving it).
+→ `protocol`, `responses`, `tensors` (what clients say) → `application`, `server` (serving it).
 """
 
 VERSION = "1.0.0"

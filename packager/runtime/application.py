@@ -16,17 +16,19 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from . import VERSION, body, protocol
+from . import VERSION, body
 from .configuration import Configuration, HttpSettings
 from .errors import RequestError, quoted
 from .journal import Journal
-from .lifecycle import Lifecycle, Phase
+from .lifecycle import Lifecycle, Phase, unavailable
 from .models import Model, Models
+from .responses import dump
 
 Scope = Mapping[str, Any]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 _JSON = "application/json"
+_EXTENSIONS = ("binary_tensor_data",)
 _CLIENT_GONE = 499
 
 
@@ -41,13 +43,13 @@ class Response:
 
     @classmethod
     def of(cls, value: object, status: int = 200, *, quiet: bool = False) -> Response:
-        return cls(status, protocol.dump(value), quiet=quiet)
+        return cls(status, dump(value), quiet=quiet)
 
     @classmethod
     def of_error(cls, error: RequestError) -> Response:
         closing = {"connection": "close"} if error.close else {}
         headers = {"content-type": _JSON} | error.headers | closing
-        return cls(error.status, protocol.dump({"error": str(error)}), headers)
+        return cls(error.status, dump({"error": str(error)}), headers)
 
 
 class Application:
@@ -81,8 +83,9 @@ class Application:
             self._journal.request(request_id, _CLIENT_GONE, received.size, 0, _since(began))
             return
         except asyncio.CancelledError:
+            # Only the end of the time to drain cancels; the client hears of it and can go on.
             self._lifecycle.cut += 1
-            raise
+            response = Response.of_error(unavailable("the server stops"))
         await self._send(send, response, request_id)
         if not response.quiet:
             size = len(response.body)
@@ -168,7 +171,7 @@ class Application:
         return {
             "name": "packager-runtime",
             "version": VERSION,
-            "extensions": list(protocol.EXTENSIONS),
+            "extensions": list(_EXTENSIONS),
             "release": {
                 "name": release.name,
                 "version": release.version,

@@ -18,6 +18,9 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Headers = Mapping[bytes, bytes]
 
 BODY_SECONDS = 30.0
+# Many clients read an answer only when they have sent everything, so closing on them would show
+# them a reset instead of the 413. A body up to this many times the limit is let run into nothing.
+_DISCARDED = 8
 _WINDOW = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}  # zlib's wbits: gzip, zlib
 
 
@@ -32,7 +35,7 @@ async def read(receive: Receive, headers: Headers, limit: int) -> bytes:
     """
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > limit:
-        raise _too_large(limit)
+        raise _too_large(limit, close=int(declared) > limit * _DISCARDED)
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientGone
@@ -94,6 +97,5 @@ def _within(body: bytes, limit: int) -> bytes:
     return body
 
 
-def _too_large(limit: int) -> RequestError:
-    # The connection is closed: what is left of the body would have to be read to reuse it.
-    return RequestError(413, f"the body is larger than {limit} bytes", close=True)
+def _too_large(limit: int, *, close: bool = True) -> RequestError:
+    return RequestError(413, f"the body is larger than {limit} bytes", close=close)

@@ -44,7 +44,7 @@ class Lifecycle:
         """
         self.require_started()
         if self.in_hand >= self._max_concurrency:
-            raise _unavailable(f"{self._max_concurrency} requests are in hand already")
+            raise unavailable(f"{self._max_concurrency} requests are in hand already")
         self.in_hand += 1
         self.quiet_since = time.monotonic()
         try:
@@ -56,12 +56,13 @@ class Lifecycle:
     def require_started(self) -> None:
         """Raises RequestError (503) while the models are not loaded and tested."""
         if self.phase is Phase.STARTING:
-            raise _unavailable("the server is starting")
+            raise unavailable("the server is starting")
 
     def quiet_for(self) -> float:
         """Seconds since the last inference came or ended; 0 while one is in hand."""
         return 0.0 if self.in_hand else time.monotonic() - self.quiet_since
 
 
-def _unavailable(why: str) -> RequestError:
+def unavailable(why: str) -> RequestError:
+    """503 with Retry-After, for what is well worth another try."""
     return RequestError(503, f"{why}; try again", headers={"retry-after": str(RETRY_AFTER_SECONDS)})

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import body, golden, integrity, protocol
+from . import body, golden, integrity, protocol, responses
 from .configuration import ModelSettings
 from .errors import RequestError, quoted
 from .session import Session, open_session
@@ -36,7 +36,9 @@ class Model:
         request = protocol.parse_request(signature, data, header_length)
         wanted = [output.spec.name for output in request.outputs]
         results = self.session.run(request.inputs, wanted)
-        return protocol.render_response(self.settings.name, self.settings.version, request, results)
+        return responses.render_response(
+            self.settings.name, self.settings.version, request, results
+        )
 
     def metadata(self, versions: tuple[str, ...]) -> dict[str, object]:
         """Open Inference Protocol, "Model Metadata"."""

@@ -1,4 +1,4 @@
-"""Inference requests and responses of the Open Inference Protocol v2 over REST.
+"""Inference requests of the Open Inference Protocol v2 over REST.
 
 A request body is JSON; JSON followed by the binary tensors that it announces, where the header
 `Inference-Header-Content-Length` gives the length of the JSON; or, where that header is 0, nothing
@@ -19,9 +19,8 @@ from typing import Any, NoReturn
 from .datatypes import BYTES, Array, TensorSpec
 from .errors import RequestError, quoted
 from .reading import without_duplicates
-from .tensors import bad, from_binary, from_json, from_raw_text, to_binary, to_json
+from .tensors import bad, from_binary, from_json, from_raw_text
 
-EXTENSIONS = ("binary_tensor_data",)
 _MOST_ELEMENTS = 1 << 40
 # Extensions of other servers that change what the answer is: ignoring them would answer another
 # question than the one that was asked.
@@ -72,37 +71,6 @@ def parse_request(
         inputs=_inputs(signature, document, body[end:]),
         outputs=_outputs(signature, document, _flag(parameters, "binary_data_output", False)),
     )
-
-
-def render_response(
-    model: str, version: str, request: InferenceRequest, results: Mapping[str, Array]
-) -> tuple[bytes, int | None]:
-    """The body of the answer, and the length of its JSON where binary tensors follow it."""
-    described, tensors = [], []
-    for output in request.outputs:
-        spec, array = output.spec, results[output.spec.name]
-        entry: dict[str, Any] = {
-            "name": spec.name,
-            "datatype": spec.datatype.name,
-            "shape": list(array.shape),
-        }
-        if output.binary:
-            tensors.append(to_binary(spec.datatype, array))
-            entry["parameters"] = {"binary_data_size": len(tensors[-1])}
-        else:
-            entry["data"] = to_json(spec.name, spec.datatype, array)
-        described.append(entry)
-    answer: dict[str, Any] = {"model_name": model, "model_version": version}
-    if request.id is not None:
-        answer["id"] = request.id
-    answer["outputs"] = described
-    head = dump(answer)
-    return (b"".join([head, *tensors]), len(head)) if tensors else (head, None)
-
-
-def dump(value: Any) -> bytes:
-    """Compact JSON."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _raw_request(signature: Signature, body: memoryview) -> InferenceRequest:

@@ -31,6 +31,7 @@ from .lifecycle import Lifecycle, Phase
 from .models import Models, load_all
 
 _QUIET_SECONDS = 0.5
+_LAST_WORDS_SECONDS = 0.5
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
 _MOST_WORKERS = 8
@@ -82,7 +83,7 @@ class _Service:
         finally:
             self._server.should_exit = True
             await serving
-        return self._leave()
+        return await self._leave()
 
     async def _load(self) -> Models:
         """The models, loaded in a thread; a signal meanwhile ends the process at once."""
@@ -113,7 +114,11 @@ class _Service:
         # uvicorn reads this when it shuts down; it takes fractions of a second as well.
         self._server.config.timeout_graceful_shutdown = left  # type: ignore[assignment]
 
-    def _leave(self) -> ExitCode:
+    async def _leave(self) -> ExitCode:
+        """The end. Requests that uvicorn has just cancelled get their moment to say so."""
+        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        while self._lifecycle.in_hand and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
         cut = self._lifecycle.cut
         self._journal.event("stopped", cut=cut)
         if cut:

@@ -36,14 +36,17 @@ class RuntimeProcess(AbstractContextManager["RuntimeProcess"]):
         wrapper: Sequence[str] = (),
         arguments: Sequence[str] = ("--host", "127.0.0.1", "--port", "0"),
         home: Path | None = None,
+        command: Sequence[str] = (),
+        cwd: Path | None = None,
     ) -> None:
         module = "packager.runtime" if package_parent is None else "packager_runtime"
-        command = [*wrapper, sys.executable, "-m", module, "--config", str(config), *arguments]
+        start = command or (sys.executable, "-m", module, "--config", str(config), *arguments)
         self.log: list[dict[str, Any]] = []
         self.port = 0
         self._lines: queue.Queue[str | None] = queue.Queue()
         self.process = subprocess.Popen(
-            command,
+            [*wrapper, *start],
+            cwd=cwd,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,0 +1,162 @@
+"""The runtime as a local process reaches out to nobody; and the test that says so can fail.
+
+Three processes run side by side under strace: on the installed ONNX Runtime, on one that has
+telemetry built in, and on that one with the silence switch removed. Each starts, loads, answers 100
+inferences, idles for 30 s and stops.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import egress
+import pytest
+from runtime_process import REPOSITORY, RuntimeProcess
+from tiny_models import RuntimeFolder
+
+TELEMETRY_CAPABLE = "1.32.0"
+SWITCH = 'os.environ["ORT_DISABLE_TELEMETRY"] = "1"\n'
+INFERENCES = 100
+IDLE_SECONDS = 30.0
+REQUIRED = os.environ.get("PACKAGER_REQUIRE_ENGINES") == "1"
+
+pytestmark = pytest.mark.engine
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was seen of one process."""
+
+    trace: str
+    exit_code: int
+    home: list[str]
+
+    @property
+    def attempts(self) -> list[str]:
+        return [attempt.line for attempt in egress.attempts(self.trace)]
+
+
+@pytest.fixture(scope="module")
+def telemetry_capable(request: pytest.FixtureRequest) -> Path:
+    """A folder with an ONNX Runtime that has telemetry built in."""
+    folder = request.config.cache.mkdir(f"onnxruntime-{TELEMETRY_CAPABLE}")
+    if (folder / "complete").exists():
+        return folder
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade"),
+            *("--target", str(folder), f"onnxruntime=={TELEMETRY_CAPABLE}"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        _unavailable(f"onnxruntime {TELEMETRY_CAPABLE} cannot be installed: {done.stderr[-300:]}")
+    (folder / "complete").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def observations(
+    telemetry_capable: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Observation]:
+    """The three runs, at the same time."""
+    if why := egress.why_not_traceable():
+        _unavailable(why)
+    base = tmp_path_factory.mktemp("silence")
+    cases = {
+        "installed": (_runtime(base / "installed"), None),
+        "capable": (_runtime(base / "capable"), telemetry_capable),
+        "switch removed": (_runtime(base / "removed", without_switch=True), telemetry_capable),
+    }
+    started = {name: _start(parent, ort) for name, (parent, ort) in cases.items()}
+    try:
+        for process, _ in started.values():
+            _infer(process)
+        time.sleep(IDLE_SECONDS)
+        return {name: _stop(*pair) for name, pair in started.items()}
+    finally:
+        for process, _ in started.values():
+            process.__exit__(None, None, None)
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("case", ["installed", "capable"])
+def test_nothing_reaches_out(observations: dict[str, Observation], case: str) -> None:
+    seen = observations[case]
+    assert egress.listened(seen.trace)
+    assert seen.attempts == []
+    assert seen.home == []
+    assert seen.exit_code == 0
+
+
+@pytest.mark.network
+def test_without_the_switch_the_same_test_fails(observations: dict[str, Observation]) -> None:
+    seen = observations["switch removed"]
+    assert egress.listened(seen.trace)
+    assert any("AF_INET" in line for line in seen.attempts), seen.attempts
+    assert ".cache/Microsoft" in seen.home
+
+
+def _runtime(parent: Path, *, without_switch: bool = False) -> Path:
+    """The runtime alone, as an image carries it."""
+    package = parent / "packager_runtime"
+    source = REPOSITORY / "packager" / "runtime"
+    shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__"))
+    if without_switch:
+        silence = package / "silence.py"
+        text = silence.read_text()
+        assert text.count(SWITCH) == 1
+        silence.write_text(text.replace(SWITCH, ""))
+    return parent
+
+
+def _start(parent: Path, onnxruntime: Path | None) -> tuple[RuntimeProcess, Path]:
+    folder = RuntimeFolder(parent / "image")
+    folder.add_classifier()
+    home = parent / "home"
+    home.mkdir()
+    paths = [str(path) for path in (parent, onnxruntime) if path]
+    process = RuntimeProcess(
+        folder.write(),
+        package_parent=parent,
+        environment={"PYTHONPATH": os.pathsep.join(paths)},
+        wrapper=egress.strace(parent / "trace"),
+        home=home,
+    )
+    return process, parent
+
+
+def _infer(process: RuntimeProcess) -> None:
+    process.wait_ready()
+    client = process.client()
+    document = {
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]
+    }
+    for _ in range(INFERENCES):
+        status, answer = client.infer("classifier", document)
+        assert status == 200, answer
+    client.close()
+
+
+def _stop(process: RuntimeProcess, parent: Path) -> Observation:
+    code = process.stop()
+    home = parent / "home"
+    return Observation(
+        trace=egress.finished(parent / "trace", process.process.pid),
+        exit_code=code,
+        home=sorted(path.relative_to(home).as_posix() for path in home.rglob("*")),
+    )
+
+
+def _unavailable(why: str) -> None:
+    if REQUIRED:
+        pytest.fail(why)
+    pytest.skip(why)
