@@ -101,7 +101,11 @@ def infer(url: str, model: str, inputs: Mapping[str, Tensor]) -> dict[str, Tenso
 def _encode(inputs: Mapping[str, Tensor]) -> tuple[bytes, list[bytes]]:
     described, tensors = [], []
     for name, tensor in inputs.items():
-        datatype = "BYTES" if tensor.dtype.kind in "SUO" else _DATATYPES.get(tensor.dtype)
+        datatype = (
+            "BYTES"
+            if tensor.dtype.kind in "SUO"
+            else _DATATYPES.get(tensor.dtype.newbyteorder("="))
+        )
         if datatype is None:
             raise InputError(
                 "the protocol has no such number format",
