@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,8 +87,13 @@ def example_source(into: Path) -> Path:
     """A copy of the example with its model and samples prepared from the installed Magika."""
     pytest.importorskip("magika")
     shutil.copytree(EXAMPLE, into, ignore=shutil.ignore_patterns("out", "keys", "__pycache__"))
-    if not (into / "samples.npz").exists():
-        subprocess.run([sys.executable, "prepare.py"], cwd=into, check=True, capture_output=True)
+    for made in ("model.onnx", "samples.npz"):
+        (into / made).unlink(missing_ok=True)
+    subprocess.run([sys.executable, "prepare.py"], cwd=into, check=True, capture_output=True)
+    # Every eighth sample: the same path through the code in an eighth of the time.
+    with np.load(into / "samples.npz") as samples:
+        fewer = {name: samples[name][::8] for name in samples.files}
+    np.savez(into / "samples.npz", **fewer)
     return into
 
 

@@ -20,7 +20,8 @@ import pytest
 
 from packager.oci.docker_engine import Engine, NoEngine, engine
 
-DEBIAN_13 = Path("/opt/trixie")  # a Debian 13 tree, when skopeo and cosign are not installed here
+# A Debian 13 tree with skopeo and cosign, made by tests/peers/install.sh.
+DEBIAN_13 = Path(os.environ.get("PACKAGER_PEERS_ROOT", "/var/lib/packager-peers"))
 
 
 def missing(reason: str) -> None:
