@@ -6,7 +6,6 @@ Tests that use the release run on one worker (`--dist loadgroup`), so that it is
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import command
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "filetype"
@@ -67,20 +67,6 @@ class BuiltRelease:
     @property
     def document(self) -> dict:
         return json.loads((self.folder / "release.json").read_text())
-
-
-def command(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
-    """Run `packager` as its own process; the test fails with its story when it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "packager", *map(str, arguments)],
-        cwd=cwd,
-        env=os.environ | (env or {}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def example_source(into: Path) -> Path:
