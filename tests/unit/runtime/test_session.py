@@ -87,6 +87,21 @@ def test_a_session_on_another_provider_is_refused(
     assert refused.value.code == ExitCode.UNAVAILABLE
 
 
+@pytest.mark.parametrize(
+    ("shape", "accepted"), [([-1, 3], True), ([-1, -1], True), ([2, 3], False), ([-1], False)]
+)
+def test_an_output_may_turn_out_narrower_than_declared(
+    tmp_path: Path, shape: list[int], accepted: bool
+) -> None:
+    folder = RuntimeFolder(tmp_path)
+    folder.add_classifier()["outputs"][0]["shape"] = shape
+    if accepted:
+        load(folder)
+        return
+    with pytest.raises(Refusal, match="outputs of the model are scores FP32"):
+        load(folder)
+
+
 def test_a_failing_inference_is_the_servers_fault_and_a_bad_input_is_not(tmp_path: Path) -> None:
     folder = RuntimeFolder(tmp_path)
     folder.add_classifier()
