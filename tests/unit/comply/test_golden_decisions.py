@@ -1,5 +1,8 @@
 """The decision table: profile × class of data × request, as it is meant to be.
 
+`tests/golden/requests/<profile>.json` holds what is asked of a profile, beside `abroad`, which is
+asked of all of them unless the file has its own; the answers stand in `tests/golden/decisions/`.
+
 `PACKAGER_UPDATE_GOLDEN=1 pytest tests/unit/comply/test_golden_decisions.py` writes it anew; read
 the difference before you keep it.
 """
@@ -26,34 +29,8 @@ Asking = Callable[..., tuple[PlannedTarget, ReleaseRequest]]
 
 ABROAD = {"regions": ["aws/us-east-1"], "registry": "docker.io/acme", "license_": None}
 REQUESTS: dict[str, dict[str, dict[str, Any]]] = {
-    "eu": {
-        "inside": {"regions": ["azure/westeurope"], "registry": "registry.example.nl/ml"},
-        "adequate": {"regions": ["aws/eu-west-2"], "registry": "registry.example.co.uk/ml"},
-    },
-    "de": {
-        "inside": {"regions": ["aws/eu-central-1"], "registry": "registry.example.de/ml"},
-        "adequate": {"regions": ["aws/eu-central-2"], "registry": "registry.example.ch/ml"},
-    },
-    "fr": {
-        "inside": {"regions": ["aws/eu-west-3"], "registry": "registry.example.fr/ml"},
-        "adequate": {"regions": ["aws/eu-central-2"], "registry": "registry.example.ch/ml"},
-    },
-    "no": {
-        "inside": {"regions": ["azure/norwayeast"], "registry": "registry.example.no/ml"},
-        "adequate": {"regions": ["aws/eu-west-2"], "registry": "registry.example.co.uk/ml"},
-    },
-    "ch": {
-        "inside": {"regions": ["aws/eu-central-2"], "registry": "registry.example.ch/ml"},
-        "adequate": {"regions": ["aws/il-central-1"], "registry": "registry.example.co.il/ml"},
-    },
-    "sa": {
-        "inside": {"regions": ["alibaba/me-central-1"], "registry": "registry.example.sa/ml"},
-        "neighbour": {"regions": ["aws/me-central-1"], "registry": "registry.example.ae/ml"},
-    },
-    "sg": {
-        "inside": {"regions": ["aws/ap-southeast-1"], "registry": "registry.example.sg/ml"},
-        "neighbour": {"regions": ["aws/ap-southeast-5"], "registry": "registry.example.my/ml"},
-    },
+    file.stem: {"abroad": ABROAD, **json.loads(file.read_text())}
+    for file in (GOLDEN.parent / "requests").glob("*.json")
 }
 PROFILES = sorted(REQUESTS)
 RULES = [
@@ -69,7 +46,7 @@ def table(
 ) -> dict[str, Any]:
     """Request → class of data → control → how it came out; `without` leaves a rule out."""
     rows: dict[str, Any] = {}
-    for name, options in {**REQUESTS[profile], "abroad": ABROAD}.items():
+    for name, options in REQUESTS[profile].items():
         for platform in ("kubernetes", "compose"):
             for data in DataClass:
                 target, request = asking(profile, **options, data=data.value, platform=platform)
