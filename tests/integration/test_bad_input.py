@@ -72,7 +72,7 @@ def test_what_is_no_model(packager, tmp_path, key, kind):
         ("jurisdiction: de", "jurisdiction: dee", ["dee", "'de'", "targets[0]"]),
         ("hardware: x86-64-v3", "hardware: x86-64-v4", ["x86-64-v4", "'x86-64-v3'"]),
         ("metadata:", "metdata:", ["release.yaml:", "metdata", "'metadata'"]),
-        ("kind: Release", "kind: Release\nkind: Release", ["given twice", "release.yaml:3"]),
+        ("kind: Release", "kind: Release\nkind: Release", ["given twice", "release.yaml:5"]),
         ("objective: latency", "objective: [latency]", ["wrong type", "a list", "objective"]),
     ],
 )
