@@ -60,23 +60,22 @@ def _no_constant(name: str) -> None:
 
 
 def _check(value: Any, depth: int) -> None:
-    """Depth and text, without recursion."""
+    """Depth and text, level by level, without recursion."""
     level = [value]
-    for _ in range(depth + 1):
-        below: list[Any] = []
+    for left in range(depth, -1, -1):
         for item in level:
-            match item:
-                case dict():
-                    below += item.keys()
-                    below += item.values()
-                case list():
-                    below += item
-                case str() if not item.isascii():
-                    _check_text(item)
-        if not below:
+            if isinstance(item, str) and not item.isascii():
+                _check_text(item)
+        nested = [item for item in level if isinstance(item, dict | list)]
+        if not nested:
             return
-        level = below
-    raise ValueError(f"nested more than {depth} deep")
+        if left == 0:
+            raise ValueError(f"nested more than {depth} deep")
+        level = [inner for item in nested for inner in _within(item)]
+
+
+def _within(nested: dict[str, Any] | list[Any]) -> list[Any]:
+    return nested if isinstance(nested, list) else [*nested.keys(), *nested.values()]
 
 
 def _check_text(text: str) -> None:
