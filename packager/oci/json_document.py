@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from packager.digest import Digest
-from packager.domain.artifact import Descriptor
+from packager.domain.artifact import Descriptor, Platform
 from packager.errors import VerificationError
 
 MAX_BYTES = 4 << 20  # distribution-spec, "Pushing Manifests": registries take at least 4 MiB
@@ -84,7 +84,16 @@ class Document:
             self.digest("digest"),
             self.whole("size"),
             annotations=self.texts("annotations"),
+            platform=self._platform(),
             artifact_type=self.text("artifactType") if "artifactType" in self.values else None,
+        )
+
+    def _platform(self) -> Platform | None:
+        platform = self.optional_child("platform")
+        if platform is None:
+            return None
+        return Platform(
+            platform.text("os"), platform.text("architecture"), platform.text("variant", "")
         )
 
     def _list(self, key: str) -> list[Any]:

@@ -20,7 +20,7 @@ from packager.domain.artifact import Artifact, Descriptor, Image, Layer, MediaTy
 from packager.errors import Finding, VerificationError
 from packager.oci.json_document import MAX_BYTES, Document, parse
 from packager.oci.layer import KIND_ANNOTATION
-from packager.oci.layout_writing import IMAGE_KIND, KIND, REFERENCE_NAME
+from packager.oci.layout_writing import IMAGE_KIND, KIND, REFERENCE_NAME, TAG
 
 _AGAIN = "get the release again from where it was built"
 _COSIGN_TAG = re.compile(r"sha256-([0-9a-f]{64})\.(sig|att|sbom)")
@@ -113,7 +113,7 @@ def _read_image(folder: Path, entry: Document) -> Image:
         platform=Platform(
             config.text("os"), config.text("architecture"), config.text("variant", "")
         ),
-        manifest=replace(manifest_descriptor, annotations={}),
+        manifest=replace(manifest_descriptor, annotations={}, platform=None),
         config=config_descriptor,
         layers=tuple(
             Layer(
@@ -133,7 +133,7 @@ def _read_artifact(folder: Path, entry: Document) -> Artifact:
     data = _read_blob(folder, descriptor, MAX_BYTES)
     manifest = parse(data, str(descriptor.digest))
     parts = [manifest.child("config"), *manifest.children("layers")]
-    name = descriptor.annotations.get(REFERENCE_NAME, "")
+    name = descriptor.annotations.get(TAG, "")
     tag = _COSIGN_TAG.fullmatch(name)
     subject = manifest.optional_child("subject")
     return Artifact(

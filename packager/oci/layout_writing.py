@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 from packager.canonical import dumps
@@ -20,6 +21,7 @@ from packager.oci.blobs import BLOB_MODE, BlobFolder
 from packager.workspace import link_or_copy, telling_output_errors, write_atomically
 
 REFERENCE_NAME = "org.opencontainers.image.ref.name"
+TAG = "dev.packager.tag"
 CONTAINERD_NAME = "io.containerd.image.name"
 KIND = "kind"  # cosign's own annotation, without a prefix
 IMAGE_KIND = "dev.cosignproject.cosign/image"
@@ -132,15 +134,10 @@ def docker_entry(image: Image) -> dict[str, object]:
 
 
 def _artifact_entry(artifact: Artifact) -> Descriptor:
-    """The artifact's own descriptor; its tag is its name where it brings no other."""
+    """The artifact's own descriptor, its tag under a name that only we look for.
+
+    containerd makes an image of whatever carries a reference name, and fails to unpack a signature.
+    """
     given = artifact.descriptor
-    if artifact.tag is None or REFERENCE_NAME in given.annotations:
-        return given
-    return Descriptor(
-        given.media_type,
-        given.digest,
-        given.size,
-        annotations={**given.annotations, REFERENCE_NAME: artifact.tag},
-        platform=given.platform,
-        artifact_type=given.artifact_type,
-    )
+    named = {name: text for name, text in given.annotations.items() if name != REFERENCE_NAME}
+    return replace(given, annotations=named | ({TAG: artifact.tag} if artifact.tag else {}))

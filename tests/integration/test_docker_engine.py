@@ -255,3 +255,33 @@ def test_a_layer_that_was_tampered_with_is_refused_by_the_engine(engine, tmp_pat
         engine.load(broken, victim.manifest.digest)
     known = subprocess.run(["docker", "image", "ls", "-q", reference], capture_output=True)
     assert known.stdout == b""
+
+
+def test_containerd_takes_every_image_of_the_folder_and_nothing_else(images, tmp_path):
+    """`ctr images import` names what carries a reference name; signatures must not."""
+    _, folder = images
+    sockets = ("/run/containerd/containerd.sock", "/var/run/docker/containerd/containerd.sock")
+    address = next((path for path in sockets if Path(path).exists()), None)
+    if not shutil.which("ctr") or address is None or os.geteuid() != 0:
+        missing("containerd and its ctr are needed, as root")
+    name = f"packager-{os.getpid()}"
+
+    def ctr(*arguments):
+        done = subprocess.run(
+            ["ctr", "-a", address, "-n", name, *arguments], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    archive = tmp_path / "images.tar"
+    subprocess.run(["tar", "-C", folder, "-cf", archive, "."], check=True)
+    try:
+        ctr("images", "import", "--all-platforms", "--no-unpack", str(archive))
+        assert sorted(ctr("images", "ls", "-q").split()) == sorted([REFERENCE, FOREIGN])
+    finally:
+        known = ctr("images", "ls", "-q").split()
+        if known:
+            ctr("images", "rm", "--sync", *known)
+        for blob in ctr("content", "ls", "-q").split():
+            ctr("content", "rm", blob)
+        ctr("namespaces", "rm", name)

@@ -109,13 +109,14 @@ def _artifact(
             "annotations": {"dev.sigstore.bundle.content": "dsse-envelope"},
         }
     manifest = dumps(document)
-    annotations = {"kind": kind} if kind else {}
+    annotations = {"kind": kind, "org.opencontainers.image.ref.name": tag} if tag else {}
     return Artifact(
         descriptor=Descriptor(
             MediaType.MANIFEST,
             Digest.of(manifest),
             len(manifest),
             annotations=annotations,
+            platform=Platform("unknown", "unknown"),
             artifact_type=None if tag else media_type,
         ),
         manifest=manifest,

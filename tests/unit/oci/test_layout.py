@@ -69,9 +69,17 @@ def test_the_first_signature_belongs_to_the_first_image(folder):
     kinds = [entry.get("annotations", {}).get("kind", "") for entry in entries]
     first_signature = entries[kinds.index("dev.cosignproject.cosign/sigs")]
     assert kinds[0] == "dev.cosignproject.cosign/image"
-    assert first_signature["annotations"]["org.opencontainers.image.ref.name"] == (
+    assert first_signature["annotations"]["dev.packager.tag"] == (
         entries[0]["digest"].replace(":", "-") + ".sig"
     )
+
+
+def test_only_images_carry_a_reference_name(folder):
+    """containerd makes an image of every member that does, and fails to unpack a signature."""
+    for entry in json.loads((folder / "index.json").read_bytes())["manifests"]:
+        annotations = entry.get("annotations", {})
+        named = "org.opencontainers.image.ref.name" in annotations
+        assert named == (annotations.get("kind") == "dev.cosignproject.cosign/image")
 
 
 def test_names_for_the_tools(folder):
