@@ -104,7 +104,7 @@ def _rule(entry: Section, groups: Mapping[str, Group], reviewed: str) -> Rule:
         entry.note(
             "data", "no class of data", expected=" | ".join(kind.value for kind in DataClass)
         )
-    within = countries(entry, "within", groups)
+    within = _within(entry, groups)
     if demand in PLACED and not within:
         entry.note("within", f"{demand.value} needs the countries that count as inside")
     if demand not in PLACED and within:
@@ -128,6 +128,15 @@ def _rule(entry: Section, groups: Mapping[str, Group], reviewed: str) -> Rule:
         certifications=certifications,
         note=entry.optional_text("note"),
     )
+
+
+def _within(entry: Section, groups: Mapping[str, Group]) -> tuple[str, ...]:
+    """What `within` lists less what `except` takes out, for law that names the forbidden."""
+    listed = countries(entry, "within", groups)
+    excepted = countries(entry, "except", groups)
+    if stray := sorted(set(excepted) - set(listed)):
+        entry.note("except", "takes out what `within` does not list", got=", ".join(stray))
+    return tuple(country for country in listed if country not in excepted)
 
 
 def _law(section: Section, reviewed: str) -> Law:

@@ -9,6 +9,7 @@ from packager.domain.hardware import HardwareProfile
 from packager.domain.jurisdiction import Jurisdiction, Rule
 
 WIDTH = 96
+READABLE = 60
 
 
 def describe(profile: Jurisdiction | HardwareProfile) -> dict[str, object]:
@@ -132,7 +133,7 @@ def _rule_lines(rule: Rule, owner: str) -> Iterable[str]:
     yield from _wrap("  ", rule.text)
     yield from _wrap("  data    ", ", ".join(sorted(data.value for data in rule.data_classes)))
     if rule.within:
-        yield from _wrap("  within  ", ", ".join(rule.within))
+        yield from _wrap("  within  ", _countries(rule.within))
     days = [
         f"{word} {count} days"
         for word, count in (("at least", rule.min_days), ("at most", rule.max_days))
@@ -148,6 +149,13 @@ def _rule_lines(rule: Rule, owner: str) -> Iterable[str]:
     yield f"  source  {rule.law.source} (confidence {rule.law.confidence.value})"
     if rule.note:
         yield from _wrap("  note    ", rule.note)
+
+
+def _countries(codes: tuple[str, ...]) -> str:
+    """The codes, or how many they are when the law names those that are left out instead."""
+    if len(codes) <= READABLE:
+        return ", ".join(codes)
+    return f"{len(codes)} countries: all but those that the text names"
 
 
 def _hardware_lines(profile: HardwareProfile) -> Iterable[str]:

@@ -10,6 +10,7 @@ import pytest
 from packager.catalogue import Catalogue, load_catalogue
 from packager.catalogue.linting import lint
 from packager.catalogue.scaffolding import scaffold
+from packager.catalogue.showing import describe_as_text
 from packager.domain.target import Region
 from packager.errors import Finding, InputError
 
@@ -168,6 +169,24 @@ def test_norway_without_quotes_stays_norway(tmp_path: Path) -> None:
     profile = load_catalogue(tmp_path).jurisdiction("north")
     assert profile.countries == ("NO",)
     assert profile.rules[0].within == ("NO",)
+
+
+def test_law_that_names_the_forbidden(tmp_path: Path) -> None:
+    text = rule("no-concern", "world").replace("[world]", "[world]\n    except: [CN, RU]")
+    write(tmp_path, "jurisdictions/free.yaml", jurisdiction("free", rules=text))
+    profile = load_catalogue(tmp_path).jurisdiction("free")
+    within = profile.rules[0].within
+    assert {"DE", "NO", "US"} < set(within)
+    assert not {"CN", "RU"} & set(within)
+    assert f"{len(within)} countries: all but" in describe_as_text(profile)
+
+
+def test_an_exception_from_nothing_is_refused(tmp_path: Path) -> None:
+    text = rule("odd", "DE, FR").replace("FR]", "FR]\n    except: [CN]")
+    write(tmp_path, "jurisdictions/odd.yaml", jurisdiction("odd", rules=text))
+    with pytest.raises(InputError, match="does not list") as caught:
+        load_catalogue(tmp_path).jurisdiction("odd")
+    assert caught.value.findings[0].got == "CN"
 
 
 def test_lint_tells_of_stale_reviews_and_laundered_permissions(tmp_path: Path) -> None:
