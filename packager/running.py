@@ -142,7 +142,7 @@ def _in_docker(
     image_id = docker.load(release.images_folder, target.digest, progress=progress)
     name = f"packager-{release.name}-{target.name.slug}-{os.getpid()}"
     container = docker.start(image_id, name=name, port=port)
-    route = "without a route out" if container.isolated else "published on loopback"
+    route = "nothing leaves this machine" if container.isolated else "published on loopback"
     return container, f"{target.name} runs in Docker {docker.version}, {route}, at {container.url}"
 
 

@@ -42,6 +42,7 @@ from packager.progress import SILENT, Progress
 
 MAX_FINDINGS = 100
 NEXT_STEP = "do not use this release; get it again from its maker"
+STEPS = 10
 _Value = TypeVar("_Value")
 
 
@@ -102,6 +103,7 @@ def verify(folder: Path, key: PublicKey, progress: Progress = SILENT) -> Verific
         )
     folder = folder.resolve()
     steps = _Steps(progress)
+    progress.step(f"verify {folder}")
 
     seal = steps.run(1, "seal", lambda: read_seal(folder))
     steps.run(2, "signature", lambda: check_signature(seal, key))
@@ -141,7 +143,7 @@ class _Steps:
 
     def run(self, number: int, title: str, work: Callable[[], _Value]) -> _Value:
         """A step that all later ones stand on: a refusal ends the verification at once."""
-        self.progress.step(f"verify, step {number}: {title}")
+        self.progress.advance(f"step {number}, {title}", number - 1, STEPS)
         try:
             value = work()
         except VerificationError as error:
@@ -157,7 +159,7 @@ class _Steps:
         release: SignedRelease,
     ) -> None:
         """A step whose findings are told together with its neighbours'."""
-        self.progress.step(f"verify, step {number}: {title}")
+        self.progress.advance(f"step {number}, {title}", number - 1, STEPS)
         try:
             counts = check(release)
         except VerificationError as error:
