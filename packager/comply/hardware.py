@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from packager.comply.situation import Outcome, Situation
 from packager.domain.decision import Decision, Status
-from packager.domain.hardware import HardwareProfile, Precision, Wheel
+from packager.domain.hardware import HardwareProfile, Precision
+from packager.domain.provider_wheel import objections, wheel_architectures
 
 # Number formats that a device computes in, but ONNX Runtime's provider for it has no kernels for.
 _PROVIDER_LACKS = {"CUDAExecutionProvider": frozenset({Precision.INT8})}
@@ -65,24 +66,23 @@ def _precision(situation: Situation) -> Outcome:
 
 def _wheel(situation: Situation) -> Outcome:
     hardware = situation.target.hardware
-    built_for = wheel_architectures(hardware.wheel)
     wheel = f"{hardware.wheel.name} {hardware.wheel.version}"
-    if built_for is None:
+    if found := objections(hardware):
+        return Outcome(
+            Status.VIOLATED,
+            "; ".join(one.why for one in found),
+            remedy="; ".join(one.remedy for one in found),
+        )
+    if wheel_architectures(hardware.wheel) is None:
         return Outcome(
             Status.LEFT_TO_OPERATOR,
             f"which machines {wheel} is built for is not known here; assembling it will tell",
             (situation.target.name.sbom_path,),
         )
-    if hardware.platform.architecture in built_for:
-        return Outcome(
-            Status.EVIDENCED,
-            f"{wheel} is built for {hardware.platform}",
-            (situation.target.name.sbom_path,),
-        )
     return Outcome(
-        Status.VIOLATED,
-        f"{wheel} is not built for {hardware.platform}",
-        remedy=f"built for {', '.join(sorted(built_for))}; choose another wheel in the profile",
+        Status.EVIDENCED,
+        f"{wheel} is built for {hardware.platform}",
+        (situation.target.name.sbom_path,),
     )
 
 
@@ -91,23 +91,6 @@ def usable_precisions(hardware: HardwareProfile) -> list[Precision]:
     lacking = _PROVIDER_LACKS.get(hardware.execution_provider, frozenset())
     return [precision for precision in hardware.precisions if precision not in lacking]
 
-
-def wheel_architectures(wheel: Wheel) -> frozenset[str] | None:
-    """The architectures of a wheel on Linux, None when it is not known (PyPI, 2026-11-23)."""
-    version = tuple(int(part) for part in wheel.version.split(".") if part.isdecimal())
-    if wheel.name == "onnxruntime":
-        return frozenset({"amd64", "arm64"})
-    if wheel.name == "onnxruntime-gpu":
-        return frozenset({"amd64", "arm64"}) if version >= (1, 29) else frozenset({"amd64"})
-    return _ARCHITECTURES.get(wheel.name)
-
-
-_ARCHITECTURES = {
-    "onnxruntime-openvino": frozenset({"amd64"}),
-    "onnxruntime-migraphx": frozenset({"amd64"}),
-    "onnxruntime-cann": frozenset({"amd64", "arm64"}),
-    "onnxruntime-qnn": frozenset({"arm64"}),
-}
 
 _CHECKS: tuple[tuple[str, str, Callable[[Situation], Outcome]], ...] = (
     ("platform", "The deployment platform can run this hardware.", _platform),

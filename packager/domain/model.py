@@ -37,13 +37,17 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """An ONNX model on disk with its signature; `files[0]` is the graph, others external data."""
+    """An ONNX model on disk with its signature; `files[0]` is the graph, others external data.
+
+    `operators` are the names of its operator types, subgraphs included; empty when nobody looked.
+    """
 
     files: tuple[ModelFile, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     opset: int
     precision: Precision
+    operators: frozenset[str] = frozenset()
 
     @property
     def digest(self) -> Digest:

@@ -15,7 +15,7 @@ import onnx
 from packager.digest import Digest
 from packager.domain.model import Model, ModelFile
 from packager.errors import Finding, InputError
-from packager.optimize.anatomy import precision_of
+from packager.optimize.anatomy import anatomy_of
 from packager.optimize.external_data import external_files
 from packager.optimize.magic import HEAD, begins_like_onnx, recognize
 from packager.optimize.signature import signature
@@ -42,7 +42,10 @@ def read_model(path: Path) -> Model:
         raise _unreadable(where, error) from error
     except MemoryError as error:
         raise _not_onnx(where, "a model too large for this machine's memory") from error
-    return Model(files, inputs, outputs, _opset(proto), precision_of(proto))
+    anatomy = anatomy_of(proto)
+    return Model(
+        files, inputs, outputs, _opset(proto), anatomy.precision, frozenset(anatomy.operators)
+    )
 
 
 def load_graph(file: Path) -> onnx.ModelProto:
