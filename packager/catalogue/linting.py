@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from packager.catalogue.catalogue import Catalogue
 from packager.catalogue.jurisdiction_file import JurisdictionFile
 from packager.domain.hardware import Confidence, HardwareProfile
-from packager.domain.jurisdiction import Rule
+from packager.domain.jurisdiction import Demand, Rule
 from packager.errors import Finding, InputError
 
 STALE_AFTER_DAYS = 400
+_UNCONFIRMED = (Confidence.MEMORY, Confidence.LOW)
 
 
 def lint(catalogue: Catalogue, today: str) -> tuple[Finding, ...]:
@@ -40,13 +41,13 @@ def _jurisdiction(catalogue: Catalogue, name: str, now: datetime.date) -> list[F
     findings = _readable(lambda: catalogue.jurisdiction(name))
     if findings:
         return findings
-    profile = catalogue.written(name)
+    profile, inherited = catalogue.written(name), _inherited(catalogue, name)
     findings += _stale(profile.reviewed, str(profile.file), now)
     for rule in profile.rules:
         where = profile.lines[rule.id]
         findings += _stale(rule.law.reviewed, where, now)
         findings += _unsourced(rule, where)
-        findings += _laundered(profile, rule, where)
+        findings += _laundered(profile, inherited, rule, where)
     return findings
 
 
@@ -83,15 +84,34 @@ def _unsourced(rule: Rule, where: str) -> Iterator[Finding]:
         )
 
 
-def _laundered(profile: JurisdictionFile, rule: Rule, where: str) -> Iterator[Finding]:
-    """A rule that lets data leave the profile's own countries needs more than memory."""
-    beyond = sorted(set(rule.within) - set(profile.countries))
-    if beyond and rule.law.confidence in (Confidence.MEMORY, Confidence.LOW):
+def _inherited(catalogue: Catalogue, name: str) -> list[Rule]:
+    """What the profile has from its parents and has not replaced."""
+    resolved = catalogue.jurisdiction(name)
+    return [rule for rule in resolved.rules if resolved.owner[rule.id] != name]
+
+
+def _laundered(
+    profile: JurisdictionFile, inherited: list[Rule], rule: Rule, where: str
+) -> Iterator[Finding]:
+    """A rule that lets data leave the profile's own countries needs more than memory.
+
+    What an inherited transfer rule allows with a source, such as the adequate countries of `eu`,
+    may be narrowed on memory: rules add up, so the narrower one can only refuse more.
+    """
+    beyond = set(rule.within) - set(profile.countries)
+    for confirmed in inherited:
+        if (
+            confirmed.demand is Demand.TRANSFER
+            and confirmed.law.confidence not in _UNCONFIRMED
+            and rule.data_classes <= confirmed.data_classes
+        ):
+            beyond -= set(confirmed.within)
+    if beyond and rule.law.confidence in _UNCONFIRMED:
         yield Finding(
             "a rule allows other countries on a fact that nobody confirmed",
             where,
             expected="within the profile's own countries, or a source with confidence medium",
-            got=", ".join(beyond),
+            got=", ".join(sorted(beyond)),
         )
 
 

@@ -199,6 +199,27 @@ def test_lint_tells_of_stale_reviews_and_laundered_permissions(tmp_path: Path) -
     assert "a rule allows other countries on a fact that nobody confirmed" in told
 
 
+def test_memory_may_narrow_what_a_parent_allows_and_never_widen_it(tmp_path: Path) -> None:
+    unsure = ('"https://example.org/law", confidence: high', "memory, confidence: memory")
+    for name, within in (("narrow", "eu"), ("wide", "eu, CA")):
+        text = jurisdiction(name, extends="eu", rules=rule("ours", within)).replace(*unsure)
+        write(tmp_path, f"jurisdictions/{name}.yaml", text)
+    told = findings(load_catalogue(tmp_path))
+    assert [(finding.what, finding.got) for finding in told] == [
+        ("a rule allows other countries on a fact that nobody confirmed", "CA")
+    ]
+
+
+def test_what_a_rule_replaces_does_not_vouch_for_it(tmp_path: Path) -> None:
+    text = jurisdiction("sly", extends="eu", rules=rule("ours", "eu"))
+    text = text.replace('"https://example.org/law", confidence: high', "memory, confidence: memory")
+    text = text.replace("demand: inference_within", "replaces: gdpr-transfer\n    demand: transfer")
+    write(tmp_path, "jurisdictions/sly.yaml", text)
+    assert [finding.what for finding in findings(load_catalogue(tmp_path))] == [
+        "a rule allows other countries on a fact that nobody confirmed"
+    ]
+
+
 def test_a_review_is_stale_after_four_hundred_days() -> None:
     assert lint(load_catalogue(), "2027-12-28") == ()
     assert lint(load_catalogue(), "2027-12-29")

@@ -33,9 +33,14 @@ REQUESTS: dict[str, dict[str, dict[str, Any]]] = {
     for file in (GOLDEN.parent / "requests").glob("*.json")
 }
 PROFILES = sorted(REQUESTS)
+# A rule is tested where it is written; the profiles that inherit it show it in their tables.
 RULES = [
     (profile, rule.id)
     for catalogue in [load_catalogue()]
+    for profile in PROFILES
+    for rule in catalogue.jurisdiction(profile).rules
+    if catalogue.jurisdiction(profile).owner[rule.id] == profile
+]
     for profile in PROFILES
     for rule in catalogue.jurisdiction(profile).rules
 ]
