@@ -53,7 +53,7 @@ def cyclonedx(
         "metadata": {
             "timestamp": epoch.rfc3339(),
             "lifecycles": [{"phase": "build"}],
-            "tools": {"components": [_tool("packager", __version__), *_tools(built.model)]},
+            "tools": {"components": _tools(built.model)},
             "component": subject,
         },
         "components": components,
@@ -246,11 +246,11 @@ def _hashes(digest: Digest) -> list[dict[str, str]]:
 
 
 def _tools(optimized: OptimizedModel) -> list[_Component]:
-    return [_tool(name, version) for name, version in sorted(set(optimized.tools))]
-
-
-def _tool(name: str, version: str) -> _Component:
-    return {"type": "application", "name": name, "version": version}
+    """Each tool once: the optimizer names packager among its own."""
+    named = {("packager", __version__), *optimized.tools}
+    return [
+        {"type": "application", "name": name, "version": version} for name, version in sorted(named)
+    ]
 
 
 def _properties(pairs: Sequence[tuple[str, str]]) -> list[dict[str, str]]:

@@ -106,8 +106,11 @@ def verify(folder: Path, key: PublicKey, progress: Progress = SILENT) -> Verific
     progress.step(f"verify {folder}")
 
     seal = steps.run(1, "seal", lambda: read_seal(folder))
+    steps.tell({"bytes": len(seal.root)})
     steps.run(2, "signature", lambda: check_signature(seal, key))
+    steps.tell({"signatures": 2})
     root = steps.run(3, "document", lambda: read_document(seal))
+    steps.tell({"files": len(root.files), "targets": len(root.images)})
 
     listed = {file.path: file for file in root.files}
     release = SignedRelease(folder, key, root, listed, progress)
@@ -140,6 +143,7 @@ class _Steps:
     progress: Progress
     passed: list[VerifiedStep] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    running: tuple[int, str] = (0, "")
 
     def run(self, number: int, title: str, work: Callable[[], _Value]) -> _Value:
         """A step that all later ones stand on: a refusal ends the verification at once."""
@@ -148,8 +152,13 @@ class _Steps:
             value = work()
         except VerificationError as error:
             raise VerificationError.of(_told(number, title, error)) from None
-        self.passed.append(VerifiedStep(number, title, "passed", {}))
+        self.running = (number, title)
         return value
+
+    def tell(self, counts: Mapping[str, int]) -> None:
+        """The step that ran last was passed, having looked at this much."""
+        result = ", ".join(_counted(count, what) for what, count in counts.items())
+        self.passed.append(VerifiedStep(*self.running, result or "passed", counts))
 
     def count(
         self,
@@ -165,8 +174,8 @@ class _Steps:
         except VerificationError as error:
             self.findings += _told(number, title, error)
             return
-        result = ", ".join(f"{count} {what}" for what, count in counts.items())
-        self.passed.append(VerifiedStep(number, title, result or "passed", counts))
+        self.running = (number, title)
+        self.tell(counts)
 
     def refuse_if_found(self) -> None:
         """Raises VerificationError with what the steps found so far."""
@@ -176,6 +185,10 @@ class _Steps:
         if left := len(self.findings) - len(shown):
             shown.append(Finding(f"and {left} more findings of these steps", next_step=NEXT_STEP))
         raise VerificationError.of(shown)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what.removesuffix('s') if count == 1 else what}"
 
 
 def _told(number: int, title: str, error: VerificationError) -> list[Finding]:

@@ -15,6 +15,7 @@ from typing import Any
 from built_targets import HARDWARE, JURISDICTIONS, build_target, jurisdiction, release_request
 from tiny_images import tiny_image
 
+from packager import __version__
 from packager.attest import root, sigstore
 from packager.attest.cosign import (
     attestation_artifact,
@@ -128,7 +129,7 @@ def optimized_model(size: int = 3_000_000) -> OptimizedModel:
         "measured on a test machine",
         None,
         2,
-        (("onnxruntime", "1.26.0"),),
+        (("onnxruntime", "1.26.0"), ("packager", __version__)),
     )
 
 

@@ -11,6 +11,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from small_release import ENVIRONMENT, EPOCH, LOCK_DIGEST, build_targets
 
+from packager import __version__
 from packager.attest import purl
 from packager.attest.provenance import slsa_provenance
 from packager.attest.sbom import cyclonedx
@@ -118,6 +119,11 @@ def test_packages_and_wheels_with_their_names_and_hashes(built):
     assert component(bom, "pkg:deb/debian/tzdata@1:2025b-4?arch=all")
 
 
+def test_each_tool_is_named_once(built):
+    tools = [tool["name"] for tool in bom_of(built)["metadata"]["tools"]["components"]]
+    assert tools == ["onnxruntime", "packager"]
+
+
 def test_every_reference_is_of_a_component(built):
     bom = bom_of(built)
     known = [part["bom-ref"] for part in bom["components"]] + ["image"]
@@ -157,7 +163,7 @@ def test_provenance_records_the_optimization_and_its_materials(built):
     assert optimization["chosen"]["passes"] == ["quantize_dynamic"]
     assert optimization["chosen"]["measurement"]["speedup"] == 1.75
     assert optimization["chosen"]["quality"]["value"] == 0.998
-    assert optimization["tools"] == {"onnxruntime": "1.26.0"}
+    assert optimization["tools"] == {"onnxruntime": "1.26.0", "packager": __version__}
     assert optimization["where"] == "measured on a test machine"
     assert len(optimization["considered"]) == 2
     materials = {it["name"]: it["digest"]["sha256"] for it in definition["resolvedDependencies"]}
