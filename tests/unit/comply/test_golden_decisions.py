@@ -41,9 +41,6 @@ RULES = [
     for rule in catalogue.jurisdiction(profile).rules
     if catalogue.jurisdiction(profile).owner[rule.id] == profile
 ]
-    for profile in PROFILES
-    for rule in catalogue.jurisdiction(profile).rules
-]
 
 
 def table(
