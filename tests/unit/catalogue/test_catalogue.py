@@ -162,7 +162,7 @@ def test_nothing_is_called_proven_that_was_not_shown(catalogue: Catalogue) -> No
 
 @pytest.mark.parametrize("ask", ["jurisdiction", "hardware", "find"])
 def test_an_unknown_id_gets_the_nearest_names_and_the_list(catalogue: Catalogue, ask: str) -> None:
-    wrong = "nvidia-l5" if ask == "hardware" else "sq"
+    wrong = "nvidia-l5" if ask == "hardware" else "saa"
     with pytest.raises(InputError) as caught:
         getattr(catalogue, ask)(wrong)
     finding = caught.value.findings[0]
