@@ -9,7 +9,7 @@ from packager import pipeline, steps
 from packager.assemble.fetch import fetch
 from packager.assemble.lock_file import lock_bytes, read_lock
 from packager.assemble.resolve import is_fresh, resolve
-from packager.domain.lock import Lock
+from packager.domain.lock import Lock, LockedEnvironment
 from packager.domain.release import ReleaseRequest
 from packager.domain.target import TargetName
 from packager.errors import LockError, PackagerError, UnavailableError
@@ -44,7 +44,7 @@ def lock(
     request: ReleaseRequest,
     targets: Path | None,
     file: Path,
-    mirror: str | None,
+    sources: steps.Sources,
     upgrade: bool,
     progress: Progress,
 ) -> Lock:
@@ -56,13 +56,14 @@ def lock(
     hardware = steps.distinct_hardware(plan)
     if file.exists() and not upgrade:
         known = _known(file)
-        if known and is_fresh(known, hardware) and _fetched(known, mirror, progress):
+        fresh = known and is_fresh(known, hardware, sources.wheels)
+        if known and fresh and _fetched(known, sources, progress):
             return known
     progress.step("resolve packages and wheels")
-    made = resolve(hardware, mirror_option=mirror, progress=progress)
+    made = resolve(hardware, mirror_option=sources.mirror, wheels=sources.wheels, progress=progress)
     for environment in made.environments:
         progress.step(f"fetch {environment.key}")
-        fetch(environment, cache_folder(), mirror_option=mirror, progress=progress)
+        _fetch(environment, sources, progress)
     write_atomically(file, lock_bytes(made))
     return made
 
@@ -103,13 +104,23 @@ def _known(file: Path) -> Lock | None:
         return None
 
 
-def _fetched(known: Lock, mirror: str | None, progress: Progress) -> bool:
+def _fetched(known: Lock, sources: steps.Sources, progress: Progress) -> bool:
     """Whether everything that a lock names is in the cache or can still be had."""
     try:
         for environment in known.environments:
             progress.step(f"fetch {environment.key}")
-            fetch(environment, cache_folder(), mirror_option=mirror, progress=progress)
+            _fetch(environment, sources, progress)
     except (UnavailableError, LockError) as error:
         progress.note(f"the lock is made anew: {error.findings[0].what}")
         return False
     return True
+
+
+def _fetch(environment: LockedEnvironment, sources: steps.Sources, progress: Progress) -> None:
+    fetch(
+        environment,
+        cache_folder(),
+        mirror_option=sources.mirror,
+        wheels=sources.wheels,
+        progress=progress,
+    )

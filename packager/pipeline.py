@@ -7,7 +7,7 @@ came out. Engines never meet each other; they meet here, through the values of `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from packager import steps
@@ -37,15 +37,15 @@ class BuildOptions:
     """What a build needs beside the request.
 
     `key` names the signer (a file or `env://NAME`); `lock_file` and `measurements` are the pinned
-    inputs, made by the first build and read by the next ones; `mirror` overrides where Debian
-    packages come from; `targets` and `templates` are the user's own folders.
+    inputs, made by the first build and read by the next ones; `sources` says where foreign parts
+    come from; `targets` and `templates` are the user's own folders.
     """
 
     output: Path
     key: str
     lock_file: Path
     measurements: Path
-    mirror: str | None = None
+    sources: steps.Sources = field(default_factory=steps.Sources)
     targets: Path | None = None
     templates: Path | None = None
 
@@ -63,9 +63,9 @@ def build(request: ReleaseRequest, options: BuildOptions, progress: Progress) ->
 
     with publishing(options.output) as work:
         models = steps.optimize(plan, options.measurements, work, progress)
-        lock = steps.lock(plan, options.lock_file, options.mirror, progress)
+        lock = steps.lock(plan, options.lock_file, options.sources, progress)
         images = steps.assemble(
-            plan, models, lock, decisions, work.release, options.mirror, progress
+            plan, models, lock, decisions, work.release, options.sources, progress
         )
         built = images.targets
         steps.attest(

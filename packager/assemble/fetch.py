@@ -7,8 +7,9 @@ wheels through pip.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -34,8 +35,9 @@ def fetch(
     *,
     mirror_option: str | None,
     progress: Progress,
+    wheels: Path | None = None,
 ) -> Mapping[Digest, Path]:
-    """Every file of `environment` by digest, in `cache`.
+    """Every file of `environment` by digest, in `cache`; the user's own wheels are in `wheels`.
 
     Raises UnavailableError when mirror or index do not deliver or have the file no longer,
     LockError when they deliver other bytes, InputError when something is missing in the cache and
@@ -49,7 +51,7 @@ def fetch(
             mirror = find_mirror(mirror_option)
         else:
             mirror = Mirror("")
-        jobs = [pool.submit(_bring, entry, environment, cache, mirror) for entry in missing]
+        jobs = [pool.submit(_bring, entry, environment, cache, mirror, wheels) for entry in missing]
         try:
             for number, (entry, job) in enumerate(zip(missing, jobs, strict=True), start=1):
                 job.result()
@@ -58,6 +60,46 @@ def fetch(
             for job in jobs:
                 job.cancel()
     return {entry.digest: cached_path(cache, entry.digest) for entry in entries}
+
+
+class Fetched(Mapping[Digest, Path]):
+    """The files of an environment by digest, fetched when the first of them is asked for.
+
+    An image whose layers are all known already needs none of them.
+    """
+
+    def __init__(
+        self,
+        environment: LockedEnvironment,
+        cache: Path,
+        *,
+        mirror_option: str | None,
+        wheels: Path | None = None,
+        progress: Progress,
+    ) -> None:
+        self._bring = partial(
+            fetch,
+            environment,
+            cache,
+            mirror_option=mirror_option,
+            wheels=wheels,
+            progress=progress,
+        )
+        self._files: Mapping[Digest, Path] | None = None
+
+    def _all(self) -> Mapping[Digest, Path]:
+        if self._files is None:
+            self._files = self._bring()
+        return self._files
+
+    def __getitem__(self, digest: Digest) -> Path:
+        return self._all()[digest]
+
+    def __iter__(self) -> Iterator[Digest]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
 
 
 def cached_path(cache: Path, digest: Digest) -> Path:
@@ -82,13 +124,21 @@ def keep(cache: Path, source: Path, digest: Digest) -> Path:
     return path
 
 
-def _bring(entry: Entry, environment: LockedEnvironment, cache: Path, mirror: Mirror) -> None:
+def _bring(
+    entry: Entry,
+    environment: LockedEnvironment,
+    cache: Path,
+    mirror: Mirror,
+    wheels: Path | None,
+) -> None:
     folder = cached_path(cache, entry.digest).parent
     folder.mkdir(parents=True, exist_ok=True)
     # Scratch space beside its destination, so that the last step is a rename.
     with tempfile.TemporaryDirectory(prefix=".packager-fetch-", dir=folder) as scratch:
         if isinstance(entry, LockedPackage):
             source = _bring_package(entry, Path(scratch), mirror)
+        elif wheels and (wheels / entry.filename).is_file():
+            source = Path(shutil.copyfile(wheels / entry.filename, Path(scratch, "own.whl")))
         else:
             source = _bring_wheel(entry, Path(scratch), environment.architecture)
         if (got := Digest.of_file(source)) != entry.digest:

@@ -1,22 +1,26 @@
 """The layers of an image, most shared first: what each holds, and the key that names its content.
 
-system · python · provider · runtime · model · configuration. A key is the digest of everything
-that the bytes are made from: locked digests, the rules of this package, the runtime's files. So two
-targets share a layer when they share its inputs, and a known layer need not be read again.
+system · python · provider · GPU libraries · runtime · model · configuration. A key is the digest of
+everything that the bytes are made from: locked digests, the rules of this package, the runtime's
+files. So two targets share a layer when they share its inputs, and a known layer need not be read
+again.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from packager.archive import Entry
 from packager.assemble.debian_archive import read_debian_archive
+from packager.assemble.device import Device
+from packager.assemble.gpu_libraries import is_left_out
 from packager.assemble.model_files import MODEL_ROOT, model_entries, model_inputs
 from packager.assemble.pruning import is_dropped, rules_digest
 from packager.assemble.recipe import RULES_VERSION, SITE_PACKAGES, parse_key
+from packager.assemble.slimming import Cut
 from packager.assemble.system_files import status_entries, system_entries
 from packager.assemble.wheel_archive import read_wheel
 from packager.canonical import dumps
@@ -28,6 +32,8 @@ from packager.errors import LockError
 from packager.resources import runtime_files
 
 RUNTIME_ROOT = f"{SITE_PACKAGES}/packager_runtime"
+CPU = Device()
+_FAMILY_NAME = re.compile(r"^nvidia-(cuda-)?|-cu\d+$")
 _PYTHON_PACKAGE = re.compile(r"(lib)?python3\b.*")
 
 
@@ -37,8 +43,13 @@ def layers(
     model: OptimizedModel,
     model_name: str,
     server_config: bytes,
+    device: Device = CPU,
+    cut: Cut | None = None,
 ) -> tuple[LayerContent, ...]:
-    """The six layers of one image. `blobs` gives the checked file of every locked digest.
+    """The layers of one image. `blobs` gives the checked file of every locked digest.
+
+    Each wheel with GPU libraries is a layer of its own, so that images of models with other needs
+    share the rest. `cut` is what is left out of the provider's device code.
 
     Reading the entries raises LockError for a package or wheel that is malformed; entries read
     their files when they are opened, so `blobs` must stay until the layers are written.
@@ -46,7 +57,8 @@ def layers(
     system = [one for one in environment.packages if not _PYTHON_PACKAGE.fullmatch(one.name)]
     python = [one for one in environment.packages if _PYTHON_PACKAGE.fullmatch(one.name)]
     provider = [one for one in environment.wheels if _is_provider(one, environment)]
-    server = [one for one in environment.wheels if not _is_provider(one, environment)]
+    gpu = [one for one in environment.wheels if _is_gpu_library(one)]
+    server = [one for one in environment.wheels if one not in provider and one not in gpu]
     runtime = runtime_files()
     return (
         _layer(
@@ -64,9 +76,10 @@ def layers(
         _layer(
             "provider",
             "ONNX Runtime with its execution provider",
-            _digests(provider),
-            lambda: _installed(provider, blobs),
+            [*_digests(provider), cut and str(cut.digest)],
+            lambda: _installed(provider, blobs, cut=cut),
         ),
+        *(_gpu_layer(wheel, blobs, device) for wheel in gpu),
         _layer(
             "runtime",
             "the inference server",
@@ -89,6 +102,26 @@ def layers(
     )
 
 
+def foundation(
+    environment: LockedEnvironment, blobs: Mapping[Digest, Path], device: Device
+) -> list[Entry]:
+    """Everything of an image that comes from packages and wheels, before anything is cut."""
+    return [
+        *system_entries(environment.architecture),
+        *_unpacked(environment.packages, blobs),
+        *_installed(environment.wheels, blobs, device.libraries),
+    ]
+
+
+def _gpu_layer(wheel: LockedWheel, blobs: Mapping[Digest, Path], device: Device) -> LayerContent:
+    return _layer(
+        f"gpu-{_FAMILY_NAME.sub('', wheel.name)}",
+        f"{wheel.name} {wheel.version}",
+        [str(wheel.digest), sorted(device.libraries)],
+        lambda: _installed([wheel], blobs, device.libraries),
+    )
+
+
 def _layer(
     kind: str,
     created_by: str,
@@ -104,7 +137,11 @@ def _layer(
 
 
 def _is_provider(wheel: LockedWheel, environment: LockedEnvironment) -> bool:
-    return wheel.name == parse_key(environment.key)[1].name or wheel.name.startswith("nvidia-")
+    return wheel.name == parse_key(environment.key)[1].name
+
+
+def _is_gpu_library(wheel: LockedWheel) -> bool:
+    return wheel.name.startswith("nvidia-")
 
 
 def _digests(entries: Iterable[LockedPackage | LockedWheel]) -> list[str]:
@@ -121,11 +158,22 @@ def _unpacked(packages: Iterable[LockedPackage], blobs: Mapping[Digest, Path]) -
     return entries
 
 
-def _installed(wheels: Iterable[LockedWheel], blobs: Mapping[Digest, Path]) -> list[Entry]:
+def _installed(
+    wheels: Iterable[LockedWheel],
+    blobs: Mapping[Digest, Path],
+    libraries: Collection[str] = (),
+    cut: Cut | None = None,
+) -> list[Entry]:
+    def dropped(path: str) -> bool:
+        return is_dropped(path) or is_left_out(path, libraries)
+
+    def changed(entry: Entry) -> tuple[Entry, Digest] | None:
+        return cut.applied(entry) if cut else None
+
     return [
         entry
         for wheel in wheels
-        for entry in read_wheel(blobs[wheel.digest], wheel.filename, is_dropped)
+        for entry in read_wheel(blobs[wheel.digest], wheel.filename, dropped, changed)
     ]
 
 

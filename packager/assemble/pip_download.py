@@ -57,18 +57,23 @@ def download_wheels(
         raise _told(story, ", ".join(line.split(" --hash=")[0] for line in requirements))
 
 
-def _platform_options(architecture: str) -> list[str]:
-    """The tags of wheels that load on Debian 13's Python and C library, newest first."""
+def platforms(architecture: str) -> tuple[str, ...]:
+    """The platform tags of wheels that load on Debian 13's C library, newest first."""
     machine = WHEEL_MACHINE.get(architecture)
     if machine is None:
         raise InputError(
             f"no images are assembled for the architecture {architecture!r}",
             expected=" or ".join(sorted(WHEEL_MACHINE)),
         )
+    minors = range(GLIBC_MINOR, _OLDEST_GLIBC_MINOR - 1, -1)
+    return tuple(f"manylinux_2_{minor}_{machine}" for minor in minors)
+
+
+def _platform_options(architecture: str) -> list[str]:
+    """The tags of wheels that load on Debian 13's Python and C library."""
     options = ["--only-binary=:all:", "--implementation=cp"]
     options += [f"--python-version={PYTHON}", f"--abi=cp{PYTHON.replace('.', '')}"]
-    minors = range(GLIBC_MINOR, _OLDEST_GLIBC_MINOR - 1, -1)
-    return [*options, *(f"--platform=manylinux_2_{minor}_{machine}" for minor in minors)]
+    return [*options, *(f"--platform={name}" for name in platforms(architecture))]
 
 
 def _told(story: str, what: str) -> PackagerError:

@@ -7,11 +7,12 @@ package asks for it stands below with the reason. A change here makes every lock
 
 from __future__ import annotations
 
-from packager.domain.hardware import Wheel
+from packager.domain.hardware import HardwareProfile, Wheel
+from packager.domain.provider_wheel import cuda_major, release_of
 from packager.errors import InputError
 
 # Raise it when the code in this package makes other bytes from the same inputs.
-RULES_VERSION = 1
+RULES_VERSION = 2
 
 SUITE = "trixie"
 COMPONENT = "main"
@@ -58,34 +59,44 @@ DROPPED_WHEELS = {
 WHEEL_MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}
 GLIBC_MINOR = 41  # Debian 13 carries glibc 2.41, so wheels up to manylinux_2_41 load
 
-# Opened or linked by `libonnxruntime_providers_cuda.so` of the CUDA 12 wheels.
-_CUDA_12 = (
-    "nvidia-cublas-cu12",
-    "nvidia-cuda-runtime-cu12",
-    "nvidia-cudnn-cu12",
-    "nvidia-cufft-cu12",
-    "nvidia-curand-cu12",
-)
-_LAST_CUDA_12 = (1, 26)
+# What the CUDA provider links or opens on demand; `gpu_libraries` says which of it an image gets.
+# CUDA 13 is held to 13.0, the release that driver 580 came with and the smallest: cuBLAS grew by
+# 6 % and cuRAND by 30 % until 13.10 (sizes of the wheels).
+_CUDA_LIBRARIES = {
+    12: (
+        "nvidia-cublas-cu12",
+        "nvidia-cuda-nvrtc-cu12",
+        "nvidia-cuda-runtime-cu12",
+        "nvidia-cudnn-cu12>=9,<10",
+        "nvidia-cufft-cu12",
+        "nvidia-curand-cu12",
+    ),
+    13: (
+        "nvidia-cublas>=13.0,<13.1",
+        "nvidia-cuda-nvrtc>=13.0,<13.1",
+        "nvidia-cuda-runtime>=13.0,<13.1",
+        "nvidia-cudnn-cu13>=9,<10",
+        "nvidia-cufft>=12.0,<12.1",
+        "nvidia-curand>=10.4.0,<10.4.1",
+    ),
+}
 
 
 def requirements(wheel: Wheel) -> tuple[str, ...]:
     """What pip is asked for, sorted: server, execution provider and the libraries it links.
 
-    Raises InputError for an onnxruntime-gpu whose CUDA libraries are not known here.
+    Raises InputError for an onnxruntime-gpu whose version cannot be read.
     """
     asked = {*SERVER_WHEELS, f"{wheel.name}=={wheel.version}"}
-    if needs_cuda(wheel):
-        if _major_minor(wheel) > _LAST_CUDA_12:
-            raise InputError(
-                f"no CUDA libraries are known for {wheel.name} {wheel.version}",
-                where="hardware profile: wheel",
-                expected="onnxruntime-gpu 1.26 or older, which is built for CUDA 12",
-                got=f"{wheel.name}=={wheel.version}",
-                next_step="pin onnxruntime-gpu==1.26.0 in the hardware profile",
-            )
-        asked.update(_CUDA_12)
+    if major := cuda_major(_released(wheel)):
+        asked.update(_CUDA_LIBRARIES[major])
     return tuple(sorted(asked))
+
+
+def environment_key(hardware: HardwareProfile) -> str:
+    """`amd64/onnxruntime==1.28.0`: the environment that the profile's images are made of."""
+    wheel = hardware.wheel
+    return f"{hardware.platform.architecture}/{wheel.name}=={wheel.version}"
 
 
 def parse_key(key: str) -> tuple[str, Wheel]:
@@ -95,18 +106,12 @@ def parse_key(key: str) -> tuple[str, Wheel]:
     return architecture, Wheel(name, version)
 
 
-def needs_cuda(wheel: Wheel) -> bool:
-    return wheel.name == "onnxruntime-gpu"
-
-
-def _major_minor(wheel: Wheel) -> tuple[int, int]:
-    major, _, rest = wheel.version.partition(".")
-    minor = rest.partition(".")[0]
-    if not (major.isdecimal() and minor.isdecimal()):
+def _released(wheel: Wheel) -> Wheel:
+    if cuda_major(wheel) and release_of(wheel) == (0, 0):
         raise InputError(
             f"the version of {wheel.name} cannot be read",
             where="hardware profile: wheel",
             expected="a released version, such as 1.26.0",
             got=repr(wheel.version[:80]),
         )
-    return int(major), int(minor)
+    return wheel

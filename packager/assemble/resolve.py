@@ -7,19 +7,21 @@ digest of what was asked for, so that a stale one is told from a fresh one witho
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from packager.assemble.closure import closure
 from packager.assemble.fetch import keep
 from packager.assemble.index import PackageRecord, read_index
 from packager.assemble.mirror import Mirror, find_mirror
+from packager.assemble.own_wheels import own_wheels
 from packager.assemble.recipe import (
     DROPPED_PACKAGES,
     DROPPED_WHEELS,
     PACKAGES,
     PYTHON,
     SUITE,
+    environment_key,
     parse_key,
     requirements,
 )
@@ -31,12 +33,6 @@ from packager.domain.lock import Lock, LockedEnvironment, LockedPackage, LockedW
 from packager.errors import InputError
 from packager.progress import Progress
 from packager.workspace import cache_folder
-
-
-def environment_key(hardware: HardwareProfile) -> str:
-    """`amd64/onnxruntime==1.28.0`: the environment that the profile's images are made of."""
-    wheel = hardware.wheel
-    return f"{hardware.platform.architecture}/{wheel.name}=={wheel.version}"
 
 
 def lock_inputs(hardware: Sequence[HardwareProfile]) -> Digest:
@@ -58,17 +54,31 @@ def _inputs(keys: Iterable[str]) -> Digest:
     )
 
 
-def is_fresh(lock: Lock, hardware: Sequence[HardwareProfile]) -> bool:
+def is_fresh(lock: Lock, hardware: Sequence[HardwareProfile], wheels: Path | None = None) -> bool:
     """Whether the lock holds an environment for each profile and was made from today's recipe.
 
-    A lock may hold more than is asked for: one file serves releases with different targets.
+    A lock may hold more than is asked for: one file serves releases with different targets. The
+    user's own `wheels` must be the ones that it pins.
     """
     keys = {entry.key for entry in lock.environments}
     try:
         made_from = _inputs(keys)
     except InputError:  # the lock names a wheel that the recipe does not know
         return False
-    return made_from == lock.inputs and all(environment_key(one) in keys for one in hardware)
+    if made_from != lock.inputs or any(environment_key(one) not in keys for one in hardware):
+        return False
+    asked = {environment_key(one) for one in hardware}
+    return all(_pins_own(entry, wheels) for entry in lock.environments if entry.key in asked)
+
+
+def _pins_own(environment: LockedEnvironment, wheels: Path | None) -> bool:
+    """Whether every own wheel that the environment could use is the one that it pins."""
+    own = own_wheels(wheels, environment.architecture)
+    return all(
+        Digest.of_file(own[wheel.name]) == wheel.digest
+        for wheel in environment.wheels
+        if wheel.name in own
+    )
 
 
 def resolve(
@@ -77,6 +87,7 @@ def resolve(
     mirror_option: str | None,
     progress: Progress,
     cache: Path | None = None,
+    wheels: Path | None = None,
 ) -> Lock:
     """Ask the Debian mirror and pip what the profiles need today.
 
@@ -93,8 +104,9 @@ def resolve(
         architecture, wheel = parse_key(key)
         if architecture not in packages:
             packages[architecture] = _packages(mirror, architecture)
-        wheels = _wheels(wheel, architecture, cache or cache_folder())
-        environments.append(LockedEnvironment(key, architecture, packages[architecture], wheels))
+        own = own_wheels(wheels, architecture)
+        locked = _wheels(wheel, architecture, cache or cache_folder(), own)
+        environments.append(LockedEnvironment(key, architecture, packages[architecture], locked))
     progress.advance("resolved", len(keys), len(keys))
     return Lock(inputs, SUITE, tuple(environments))
 
@@ -115,10 +127,12 @@ def _locked(record: PackageRecord) -> LockedPackage:
     )
 
 
-def _wheels(wheel: Wheel, architecture: str, cache: Path) -> tuple[LockedWheel, ...]:
+def _wheels(
+    wheel: Wheel, architecture: str, cache: Path, own: Mapping[str, Path]
+) -> tuple[LockedWheel, ...]:
     locked = []
     with tempfile.TemporaryDirectory(prefix=".packager-resolve-", dir=cache) as scratch:
-        for found in resolve_wheels(requirements(wheel), architecture, Path(scratch)):
+        for found in resolve_wheels(requirements(wheel), architecture, Path(scratch), own):
             entry = found.locked()
             keep(cache, found.path, entry.digest)
             locked.append(entry)

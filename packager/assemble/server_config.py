@@ -6,9 +6,11 @@ folder of this machine. Every file of the model is listed by digest: the runtime
 
 from __future__ import annotations
 
+from packager.assemble.gpu_libraries import needs_cudnn
 from packager.assemble.model_files import GOLDEN, GRAPH, MODEL_VERSION, model_folder, placed_files
 from packager.canonical import dumps_readable
 from packager.domain.model import OptimizedModel
+from packager.domain.provider_wheel import cudnn_is_optional
 from packager.domain.release import PlannedTarget, ReleaseRequest
 
 API_VERSION = "packager.runtime/v1"
@@ -60,7 +62,7 @@ def _model(target: PlannedTarget, model: OptimizedModel, model_name: str) -> dic
         "inputs": [tensor.as_dict() for tensor in model.model.inputs],
         "outputs": [tensor.as_dict() for tensor in model.model.outputs],
         "execution_provider": target.hardware.execution_provider,
-        "provider_options": {},
+        "provider_options": _provider_options(target, model),
         "intra_op_threads": model.intra_op_threads,
         "golden": _golden(folder) if model.golden else None,
     }
@@ -68,3 +70,11 @@ def _model(target: PlannedTarget, model: OptimizedModel, model_name: str) -> dic
 
 def _golden(folder: str) -> dict[str, object]:
     return {"path": f"{folder}/{GOLDEN}", "tolerance": _GOLDEN_TOLERANCE}
+
+
+def _provider_options(target: PlannedTarget, model: OptimizedModel) -> dict[str, str]:
+    """ONNX Runtime looks for cuDNN first unless told that the image has none."""
+    wheel = target.hardware.wheel
+    if cudnn_is_optional(wheel) and not needs_cudnn(model.model.operators):
+        return {"enable_cudnn": "0"}
+    return {}

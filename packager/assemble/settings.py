@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
+from packager.assemble.gpu_libraries import library_folders
 from packager.assemble.model_files import MODEL_ROOT
-from packager.assemble.recipe import PYTHON, SITE_PACKAGES, needs_cuda
+from packager.assemble.recipe import PYTHON, environment_key
 from packager.assemble.server_config import PORT
 from packager.assemble.system_files import USER
 from packager.content import ImageSettings
 from packager.domain.release import PlannedTarget, ReleaseRequest
 
 _LABEL = "dev.packager."
-_CUDA_LIBRARIES = (
-    "cublas",
-    "cuda_nvrtc",
-    "cuda_runtime",
-    "cudnn",
-    "cufft",
-    "curand",
-    "nvjitlink",
-)
 
 
 def image_settings(target: PlannedTarget, request: ReleaseRequest) -> ImageSettings:
@@ -46,9 +38,8 @@ def _environment(target: PlannedTarget) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
     }
-    if needs_cuda(target.hardware.wheel):
-        folders = (f"/{SITE_PACKAGES}/nvidia/{name}/lib" for name in _CUDA_LIBRARIES)
-        environment["LD_LIBRARY_PATH"] = ":".join(folders)
+    if folders := library_folders(environment_key(target.hardware)):
+        environment["LD_LIBRARY_PATH"] = ":".join(f"/{folder}" for folder in folders)
         # Which driver libraries the container runtime brings in. Which devices is for the site to
         # say: NVIDIA_VISIBLE_DEVICES in an image would give every GPU to whoever starts it.
         environment["NVIDIA_DRIVER_CAPABILITIES"] = "compute,utility"

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 from packager.archive import Entry, EntryKind
 from packager.assemble.image_paths import plain_path
 from packager.assemble.recipe import SITE_PACKAGES
+from packager.digest import Digest
 from packager.errors import LockError
 
 _RECORD_LIMIT = 64 << 20
@@ -39,11 +40,17 @@ class _Wheel:
     members: Mapping[str, zipfile.ZipInfo]
 
 
-def read_wheel(path: Path, filename: str, dropped: Callable[[str], bool]) -> tuple[Entry, ...]:
+def read_wheel(
+    path: Path,
+    filename: str,
+    dropped: Callable[[str], bool],
+    changed: Callable[[Entry], tuple[Entry, Digest] | None] = lambda _: None,
+) -> tuple[Entry, ...]:
     """The wheel's files at their places in the image, without those that are `dropped`.
 
-    Contents are read and checked against RECORD only when an entry is opened, in constant memory.
-    Raises LockError, also from reading an entry.
+    `changed` may put another content in a file's place, with its digest. Contents are read and
+    checked against RECORD only when an entry is opened, in constant memory. Raises LockError, also
+    from reading an entry.
     """
     try:
         wheel = _open(path, filename)
@@ -54,7 +61,11 @@ def read_wheel(path: Path, filename: str, dropped: Callable[[str], bool]) -> tup
     for name, digest in sorted(record.items()):
         target = _installed(name)
         if target and not dropped(target):
-            kept.append((_entry(wheel, wheel.members[name], target, digest), digest))
+            entry = _entry(wheel, wheel.members[name], target, digest)
+            if other := changed(entry):
+                kept.append((other[0], other[1].hex))
+            else:
+                kept.append((entry, digest))
     info = f"{SITE_PACKAGES}/{wheel.info}"
     kept.append((Entry.of_bytes(f"{info}/INSTALLER", b"packager\n"), ""))
     return (*(entry for entry, _ in kept), _new_record(kept, f"{info}/RECORD"))

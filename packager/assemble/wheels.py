@@ -51,8 +51,15 @@ class FoundWheel:
         )
 
 
-def resolve_wheels(asked: Iterable[str], architecture: str, folder: Path) -> tuple[FoundWheel, ...]:
+def resolve_wheels(
+    asked: Iterable[str],
+    architecture: str,
+    folder: Path,
+    own: Mapping[str, Path] | None = None,
+) -> tuple[FoundWheel, ...]:
     """The wheels that meet `asked` on Debian 13 of that architecture, by name, in `folder`.
+
+    `own` are wheels by name that are taken instead of the index's.
 
     Raises LockError when nothing fits, UnavailableError when the index does not answer.
     """
@@ -60,7 +67,8 @@ def resolve_wheels(asked: Iterable[str], architecture: str, folder: Path) -> tup
     for turn in range(_ROUNDS):
         place = folder / str(turn)
         place.mkdir()
-        download_wheels(sorted(wanted), architecture, place, dependencies=True)
+        named = [_source(text, own or {}) for text in sorted(wanted)]
+        download_wheels(named, architecture, place, dependencies=True)
         found = {wheel.name: wheel for wheel in map(read_metadata, sorted(place.glob("*.whl")))}
         needed, missing = walk(wanted, found, architecture)
         if not missing:
@@ -72,6 +80,12 @@ def resolve_wheels(asked: Iterable[str], architecture: str, folder: Path) -> tup
         got=", ".join(sorted(missing))[:300],
         next_step="pin the named packages in the hardware profile's wheel",
     )
+
+
+def _source(requirement: str, own: Mapping[str, Path]) -> str:
+    """The requirement as pip is asked: the user's own file where there is one."""
+    path = own.get(canonicalize_name(Requirement(requirement).name))
+    return str(path.resolve()) if path else requirement
 
 
 def walk(

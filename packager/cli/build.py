@@ -17,6 +17,7 @@ from packager.cli.options import (
     read_request,
     release_options,
     target_option,
+    wheels_option,
     with_console,
 )
 from packager.domain.target import TargetName
@@ -30,6 +31,12 @@ from packager.errors import InputError
 @lock_option
 @measurements_option
 @mirror_option
+@wheels_option
+@click.option(
+    "--slim/--no-slim",
+    default=True,
+    help="Cut ONNX Runtime's CUDA provider down to the profile's GPU.  [default: slim]",
+)
 @click.option("--templates", type=FILE, help="A folder of templates that override built-in ones.")
 @with_console
 def build(
@@ -40,6 +47,8 @@ def build(
     lock_file: Path | None,
     measurements: Path | None,
     mirror: str | None,
+    wheels: Path | None,
+    slim: bool,
     templates: Path | None,
     targets_folder: Path | None,
     **options: Any,
@@ -52,7 +61,7 @@ def build(
       packager build model.onnx -j de -w x86-64-v3 -p kubernetes \\
           --region aws/eu-central-1 --license Apache-2.0 --key env://SIGNING_KEY -o release
     """
-    from packager import pipeline
+    from packager import pipeline, steps
 
     request = read_request(source, options)
     signing_key = key or request.signing_key
@@ -70,7 +79,7 @@ def build(
             key=signing_key,
             lock_file=lock_path,
             measurements=measurements or default_measurements(lock_path),
-            mirror=mirror,
+            sources=steps.Sources(mirror, wheels, slim),
             targets=targets_folder,
             templates=templates,
         ),
@@ -171,6 +180,7 @@ def _candidates(hardware: str, record: Any) -> str:
 @release_options
 @lock_option
 @mirror_option
+@wheels_option
 @click.option("--upgrade", is_flag=True, help="Resolve everything anew, even when still fresh.")
 @with_console
 def lock(
@@ -178,6 +188,7 @@ def lock(
     source: Path,
     lock_file: Path | None,
     mirror: str | None,
+    wheels: Path | None,
     upgrade: bool,
     targets_folder: Path | None,
     **options: Any,
@@ -191,11 +202,16 @@ def lock(
       packager lock release.yaml
       packager lock release.yaml --upgrade
     """
-    from packager import alone
+    from packager import alone, steps
 
     path = lock_file or default_lock(source)
     written = alone.lock(
-        read_request(source, options), targets_folder, path, mirror, upgrade, console
+        read_request(source, options),
+        targets_folder,
+        path,
+        steps.Sources(mirror, wheels),
+        upgrade,
+        console,
     )
     rows = [
         [

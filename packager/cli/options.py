@@ -103,6 +103,11 @@ mirror_option = click.option(
     "--mirror",
     help="Debian mirror to fetch from.  [default: $PACKAGER_DEBIAN_MIRROR, else apt's own]",
 )
+wheels_option = click.option(
+    "--wheels",
+    type=FILE,
+    help="A folder of your own wheels; they are pinned and checked like all others.",
+)
 key_option = click.option(
     "--key",
     "key",

@@ -8,8 +8,10 @@ from packager.steps.optimizing import distinct_hardware, optimize
 from packager.steps.rebuilding import rebuilt
 from packager.steps.rendering import render
 from packager.steps.reporting import report
+from packager.steps.sources import Sources
 
 __all__ = [
+    "Sources",
     "assemble",
     "attest",
     "describe",

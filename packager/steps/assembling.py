@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from packager.assemble.fetch import fetch
+from packager.assemble.device import Device
+from packager.assemble.examining import examine
+from packager.assemble.fetch import Fetched
+from packager.assemble.gpu_libraries import shipped
 from packager.assemble.layers import layers
-from packager.assemble.resolve import environment_key
+from packager.assemble.recipe import environment_key
 from packager.assemble.server_config import server_config
 from packager.assemble.settings import image_settings
+from packager.canonical import dumps_readable
 from packager.domain.artifact import Image
 from packager.domain.decision import Decision
 from packager.domain.lock import Lock, LockedEnvironment
@@ -22,7 +27,8 @@ from packager.oci.image import write_image
 from packager.oci.layer import LayerStore
 from packager.oci.layout import LayoutWriter
 from packager.progress import Progress
-from packager.workspace import cache_folder
+from packager.steps.sources import Sources
+from packager.workspace import cache_folder, write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +45,33 @@ def assemble(
     lock: Lock,
     decisions: Mapping[TargetName, tuple[Decision, ...]],
     release: Path,
-    mirror: str | None,
+    sources: Sources,
     progress: Progress,
 ) -> Assembled:
-    """Fetch what the lock names, write each layer once, and tie the layers to images."""
+    """Examine what the lock names, write each layer once, and tie the layers to images.
+
+    What was found, chosen and cut stands in `evidence/images/<target>.json`.
+    """
     store = LayerStore(cache_folder() / "layers", plan.epoch)
     layout = LayoutWriter(release / "images", store.blobs)
     built = []
     for target in plan.targets:
         progress.step(f"assemble {target.name}")
-        image = _image(plan, target, models[target.hardware.id], lock, store, mirror, progress)
+        model = models[target.hardware.id]
+        image, record = _image(plan, target, model, lock, store, sources, progress)
+        write_atomically(
+            release / "evidence" / "images" / f"{target.name.slug}.json", dumps_readable(record)
+        )
         layout.add_image(image)
-        built.append(BuiltTarget(target, models[target.hardware.id], image, decisions[target.name]))
+        built.append(BuiltTarget(target, model, image, decisions[target.name]))
     return Assembled(tuple(built), layout)
+
+
+def shipped_environment(
+    target: PlannedTarget, model: OptimizedModel, lock: Lock
+) -> LockedEnvironment:
+    """What of the lock goes into a target's image: GPU libraries only as the model needs them."""
+    return shipped(environment_of(target, lock), model.model.operators)
 
 
 def environment_of(target: PlannedTarget, lock: Lock) -> LockedEnvironment:
@@ -73,18 +93,26 @@ def _image(
     model: OptimizedModel,
     lock: Lock,
     store: LayerStore,
-    mirror: str | None,
+    sources: Sources,
     progress: Progress,
-) -> Image:
-    environment = environment_of(target, lock)
-    blobs = fetch(environment, cache_folder(), mirror_option=mirror, progress=progress)
+) -> tuple[Image, Mapping[str, Any]]:
+    environment = shipped_environment(target, model, lock)
+    blobs = Fetched(
+        environment,
+        cache_folder(),
+        mirror_option=sources.mirror,
+        wheels=sources.wheels,
+        progress=progress,
+    )
+    device = Device.of(target.hardware, environment, model, slimmed=sources.slim)
+    examined = examine(environment, blobs, device, cache_folder())
     config = server_config(target, plan.request, model, plan.request.name)
-    contents = layers(environment, blobs, model, plan.request.name, config)
+    contents = layers(environment, blobs, model, plan.request.name, config, device, examined.cut)
     written = []
     for number, content in enumerate(contents, start=1):
         written.append(store.write(content))
         progress.advance(f"layer {content.kind}", number, len(contents))
-    return write_image(
+    image = write_image(
         written,
         image_settings(target, plan.request),
         target.hardware.platform,
@@ -92,3 +120,8 @@ def _image(
         plan.epoch,
         store.blobs,
     )
+    weights = {
+        layer.kind: {"digest": str(layer.descriptor.digest), "size": layer.descriptor.size}
+        for layer in written
+    }
+    return image, {**examined.record, "layers": weights}

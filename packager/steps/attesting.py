@@ -22,7 +22,7 @@ from packager.domain.lock import Lock
 from packager.domain.release import BuiltTarget, ReleaseRequest
 from packager.oci.layout import LayoutWriter
 from packager.progress import Progress
-from packager.steps.assembling import environment_of
+from packager.steps.assembling import shipped_environment
 from packager.workspace import write_atomically
 
 CYCLONEDX = "https://cyclonedx.org/bom"
@@ -46,7 +46,7 @@ def attest(
     for target in built:
         name = target.plan.name
         progress.step(f"attest {name}")
-        environment = environment_of(target.plan, lock)
+        environment = shipped_environment(target.plan, target.model, lock)
         predicates = {
             CYCLONEDX: cyclonedx(target, request, environment, epoch),
             SLSA: slsa_provenance(

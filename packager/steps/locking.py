@@ -11,10 +11,11 @@ from packager.domain.release import Plan
 from packager.errors import LockError
 from packager.progress import Progress
 from packager.steps.optimizing import distinct_hardware
+from packager.steps.sources import Sources
 from packager.workspace import write_atomically
 
 
-def lock(plan: Plan, file: Path, mirror: str | None, progress: Progress) -> Lock:
+def lock(plan: Plan, file: Path, sources: Sources, progress: Progress) -> Lock:
     """The lock in `file`; made there when it does not exist. Raises LockError when it is stale.
 
     A stale lock is never brought up to date in silence: what goes into an image changes only when
@@ -23,13 +24,15 @@ def lock(plan: Plan, file: Path, mirror: str | None, progress: Progress) -> Lock
     hardware = distinct_hardware(plan)
     if not file.exists():
         progress.step(f"lock: pin every package and wheel in {file}")
-        made = resolve(hardware, mirror_option=mirror, progress=progress)
+        made = resolve(
+            hardware, mirror_option=sources.mirror, wheels=sources.wheels, progress=progress
+        )
         write_atomically(file, lock_bytes(made))
         return made
     known = read_lock(file)
-    if not is_fresh(known, hardware):
+    if not is_fresh(known, hardware, sources.wheels):
         raise LockError(
-            "the lock was made for other hardware profiles or other rules",
+            "the lock was made for other hardware profiles, other rules or other wheels",
             where=str(file),
             expected=", ".join(profile.id for profile in hardware),
             next_step="bring it up to date: packager lock RELEASE.yaml",

@@ -17,8 +17,8 @@ from tiny_packages import wheel_of
 from packager.assemble.index import read_index
 from packager.assemble.lock_file import lock_bytes
 from packager.assemble.mirror import Mirror
-from packager.assemble.recipe import PACKAGES
-from packager.assemble.resolve import environment_key, is_fresh, lock_inputs, resolve
+from packager.assemble.recipe import PACKAGES, environment_key, requirements
+from packager.assemble.resolve import is_fresh, lock_inputs, resolve
 from packager.domain.artifact import Platform
 from packager.domain.hardware import Wheel
 from packager.errors import InputError, LockError
@@ -197,8 +197,14 @@ def test_inputs_depend_on_the_set_of_environments_only():
     assert environment_key(two) == "arm64/onnxruntime==1.28.0"
 
 
-def test_a_cuda_wheel_without_known_libraries_is_refused():
-    lock_inputs([profile(wheel="onnxruntime-gpu", version="1.26.0")])
-    for version in ("1.27.0", "2.0", "newest"):
-        with pytest.raises(InputError):
-            lock_inputs([profile(wheel="onnxruntime-gpu", version=version)])
+def test_the_libraries_of_a_cuda_wheel_follow_its_cuda():
+    cuda_12 = requirements(Wheel("onnxruntime-gpu", "1.26.0"))
+    cuda_13 = requirements(Wheel("onnxruntime-gpu", "1.28.0"))
+    assert "nvidia-cublas-cu12" in cuda_12
+    assert "nvidia-cublas>=13.0,<13.1" in cuda_13
+    assert not any(name.startswith("nvidia-") for name in requirements(Wheel("onnxruntime", "1")))
+
+
+def test_a_cuda_wheel_whose_version_cannot_be_read_is_refused():
+    with pytest.raises(InputError):
+        lock_inputs([profile(wheel="onnxruntime-gpu", version="newest")])

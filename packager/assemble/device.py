@@ -1,0 +1,38 @@
+"""The device that an image is cut for: what examining and layering must know of the hardware."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from packager.assemble.gpu_libraries import families
+from packager.domain.hardware import HardwareProfile
+from packager.domain.lock import LockedEnvironment
+from packager.domain.model import OptimizedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """`capability` as `8.9`, None beside CUDA; `libraries` are families of GPU libraries."""
+
+    capability: str | None = None
+    libraries: frozenset[str] = frozenset()
+    slimmed: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        hardware: HardwareProfile,
+        environment: LockedEnvironment,
+        model: OptimizedModel,
+        *,
+        slimmed: bool,
+    ) -> Device:
+        """For a profile, what its environment locks, and the operators of the model."""
+        chosen = families(environment, model.model.operators)
+        accelerator = hardware.accelerator
+        capability = accelerator.compute_capability if accelerator and chosen else None
+        return cls(capability, chosen, slimmed and capability is not None)
+
+    def as_list(self) -> list[object]:
+        """For keys: whatever changes the bytes of a layer."""
+        return [self.capability, sorted(self.libraries), self.slimmed]
