@@ -95,6 +95,11 @@ def test_the_tax_office_of_kenya_is_not_strategic(rules: dict[str, Rule]) -> Non
     assert "revenue" not in rule.text
 
 
+def test_the_two_years_of_israel_stand_in_regulation_17(rules: dict[str, Rule]) -> None:
+    rule = rules["il/data-security-logs"]
+    assert (rule.law.article, rule.min_days) == ("reg. 10, 17", 730)
+
+
 def test_brazil_grants_the_union_and_waits_for_the_rest(rules: dict[str, Rule]) -> None:
     within = set(rules["br/lgpd-transfer"].within)
     assert {"BR", "DE", "SE"} < within
@@ -105,7 +110,6 @@ def test_brazil_grants_the_union_and_waits_for_the_rest(rules: dict[str, Rule]) 
     "name",
     [
         "es/rdl-14-2019",
-        "il/data-security-logs",
         "pl/kri-logs",
         "ca/event-logs",
         "mx/cnbv-cloud",
