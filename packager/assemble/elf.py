@@ -20,6 +20,7 @@ _LOAD, _DYNAMIC = 1, 2
 _NEEDED, _STRTAB, _SONAME, _RPATH, _RUNPATH = 1, 5, 14, 15, 29
 _VERNEED, _VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
 _ENTRIES_LIMIT = 1 << 16
+_DAMAGE = (struct.error, ValueError, IndexError, OverflowError)
 _GLIBC = re.compile(r"GLIBC_(\d+)\.(\d+)(?:\.\d+)?")
 
 
@@ -46,7 +47,7 @@ def read_library(data: Bytes, where: str) -> Library:
     """The dynamic section of the ELF file `data`. Raises LockError when it is malformed."""
     try:
         return _read(data)
-    except (struct.error, ValueError, IndexError) as error:
+    except _DAMAGE as error:
         raise _malformed(where, str(error)) from error
 
 
@@ -64,7 +65,7 @@ def sections(data: Bytes, where: str) -> tuple[Section, ...]:
             for name, kind, _flags, _address, start, length in headers
             if kind not in (0, 8)  # SHT_NULL and SHT_NOBITS have no bytes in the file
         )
-    except (struct.error, ValueError, IndexError) as error:
+    except _DAMAGE as error:
         raise _malformed(where, str(error)) from error
 
 
@@ -122,10 +123,14 @@ def _glibc(
     if _VERNEED not in tags:
         return None
     found = []
+    left = _ENTRIES_LIMIT  # counts in a damaged file multiply
     place = _place(tags[_VERNEED], loads)
     for _ in range(min(tags.get(_VERNEEDNUM, 0), _ENTRIES_LIMIT)):
         _version, count, _file, first, following = struct.unpack_from("<HHIII", data, place)
         one = place + first
+        left -= count + 1
+        if left < 0:
+            raise ValueError("more symbol versions than any library has")
         for _ in range(count):
             _hash, _flags, _other, name, step = struct.unpack_from("<IHHII", data, one)
             if match := _GLIBC.fullmatch(_text(data, strings + name)):

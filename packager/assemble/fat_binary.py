@@ -70,7 +70,7 @@ def read_fat_binary(data: Bytes, where: str) -> tuple[tuple[FatEntry, ...], ...]
             if section.name == SECTION
             for container in _containers(data, section.offset, section.offset + section.size)
         )
-    except (struct.error, ValueError) as error:
+    except (struct.error, ValueError, OverflowError) as error:
         raise LockError(
             "the device code of a library cannot be read",
             where=where,

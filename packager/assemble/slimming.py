@@ -45,7 +45,7 @@ class Cut:
             "digest": str(self.digest),
             "kept": list(self.kept),
             "zeroed_bytes": dict(self.dropped),
-            "zeroed": [list(span) for span in self.spans],
+            "zeroed": [f"{start}-{end}" for start, end in self.spans],
         }
 
     @classmethod
@@ -54,7 +54,7 @@ class Cut:
         return cls(
             path=value["file"],
             digest=Digest.parse(value["digest"]),
-            spans=tuple((int(start), int(end)) for start, end in value["zeroed"]),
+            spans=tuple(_span(text) for text in value["zeroed"]),
             kept=tuple(value["kept"]),
             dropped=tuple(sorted(value["zeroed_bytes"].items())),
         )
@@ -90,6 +90,11 @@ def find_cut(entry: Entry, capability: str) -> Cut:
 
 def _zeroed(entry: Entry, spans: Sequence[Span]) -> Entry:
     return replace(entry, open=lambda: io.BufferedReader(_Zeroing(entry, spans), CHUNK))
+
+
+def _span(text: str) -> Span:
+    start, _, end = text.partition("-")
+    return int(start), int(end)
 
 
 def _by_code(dropped: Sequence[FatEntry]) -> tuple[tuple[str, int], ...]:
