@@ -25,23 +25,31 @@ from packager.errors import Finding, LockError
 # Brought in by the container runtime from the site's driver, never by an image.
 DRIVERS = re.compile(r"lib(cuda|nvidia-\w+|nvcuvid|nvoptix)\.so\.\d+")
 _SHARED = re.compile(r".*\.so(\.[\w.]+)?|usr/bin/[^/]+")
+# ONNX Runtime's telemetry end point (docs/adr/0003). It is off by a switch wherever it occurs; that
+# it does not occur at all is the stronger form, and the record says which it is.
+_TELEMETRY = b"events.data.microsoft.com"
 # cuFFT's one entry is a stub: its kernels stand elsewhere in the file, in a form of its own.
 _CODE_ELSEWHERE = re.compile(r"libcufft\.so\.\d+")
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was looked at: libraries by number, and device code by file as `found of containers`."""
+    """What was looked at: libraries by number, and device code by file as `found of containers`.
+
+    `telemetry` are the files that contain ONNX Runtime's telemetry end point.
+    """
 
     libraries: int
     code: Mapping[str, str]
     glibc: str
+    telemetry: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         return {
             "libraries": self.libraries,
             "newest_glibc_asked": self.glibc,
             "device_code": dict(sorted(self.code.items())),
+            "telemetry_endpoint_in": list(self.telemetry),
         }
 
 
@@ -51,6 +59,7 @@ class _Seen:
     containers: int
     covered: int
     codes: tuple[str, ...]
+    telemetry: bool
 
 
 def check_image(
@@ -90,6 +99,7 @@ def check_image(
             if one.containers and number
         },
         glibc=f"{asked[0]}.{asked[1]}",
+        telemetry=tuple(sorted(path for path, one in seen.items() if one.telemetry)),
     )
 
 
@@ -104,7 +114,8 @@ def _look(entry: Entry, capability: int | None) -> _Seen | None:
         containers = read_fat_binary(data, entry.path) if capability else ()
         codes = sorted({one.code for container in containers for one in container})
         covered = sum(1 for container in containers if capability and taken(container, capability))
-        return _Seen(library, len(containers), covered, tuple(map(str, codes)))
+        telemetry = data.find(_TELEMETRY) >= 0
+        return _Seen(library, len(containers), covered, tuple(map(str, codes)), telemetry)
 
 
 def _closure(

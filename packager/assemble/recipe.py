@@ -12,7 +12,7 @@ from packager.domain.provider_wheel import cuda_major, release_of
 from packager.errors import InputError
 
 # Raise it when the code in this package makes other bytes from the same inputs.
-RULES_VERSION = 2
+RULES_VERSION = 3
 
 SUITE = "trixie"
 COMPONENT = "main"

@@ -100,3 +100,9 @@ def test_a_newer_c_library_and_another_machine():
 
 def test_without_a_gpu_no_code_is_asked_for():
     assert check(files(), capability=None, chosen=frozenset()).code == {}
+
+
+def test_a_telemetry_end_point_is_recorded_where_it_occurs():
+    assert check(files()).telemetry == ()
+    loud = library() + b"https://mobile.events.data.microsoft.com/OneCollector/1.0"
+    assert check(files(**{"opt/loud.so": loud})).telemetry == ("opt/loud.so",)
