@@ -19,6 +19,7 @@ from packager.assemble.lock_file import lock_bytes
 from packager.assemble.mirror import Mirror
 from packager.assemble.recipe import PACKAGES, environment_key, requirements
 from packager.assemble.resolve import is_fresh, lock_inputs, resolve
+from packager.digest import Digest
 from packager.domain.artifact import Platform
 from packager.domain.hardware import Wheel
 from packager.errors import InputError, LockError
@@ -208,3 +209,24 @@ def test_the_libraries_of_a_cuda_wheel_follow_its_cuda():
 def test_a_cuda_wheel_whose_version_cannot_be_read_is_refused():
     with pytest.raises(InputError):
         lock_inputs([profile(wheel="onnxruntime-gpu", version="newest")])
+
+
+@needs_gpg
+def test_an_own_wheel_is_locked_and_another_one_makes_the_lock_stale(mirror, wheels, tmp_path):
+    for name in ("httptools-1", "numpy-2", "uvicorn-3", "onnxruntime-1.28.0"):
+        wheel_of(wheels / f"{name}-py3-none-any.whl", {})
+    (mine := tmp_path / "mine").mkdir()
+    (cache := tmp_path / "cache").mkdir()
+    own = wheel_of(mine / "onnxruntime-1.28.0+mine-py3-none-any.whl", {"onnxruntime.py": b"1"})
+    lock = resolve(
+        [profile()],
+        mirror_option=mirror.address,
+        progress=SILENT,
+        cache=cache,
+        wheels=mine,
+    )
+    locked = {wheel.name: wheel for wheel in lock.environments[0].wheels}
+    assert locked["onnxruntime"].digest == Digest.of_file(own)
+    assert is_fresh(lock, [profile()], mine)
+    wheel_of(own, {"onnxruntime.py": b"2"})
+    assert not is_fresh(lock, [profile()], mine)
