@@ -19,9 +19,10 @@ from packager.canonical import SourceDateEpoch
 from packager.catalogue import load_catalogue
 from packager.comply.deciding import decide
 from packager.comply.refusing import refuse
+from packager.comply.transfers import Transfer, matrix
 from packager.domain.decision import Decision, Status
 from packager.domain.release import Plan, Release, ReleaseRequest
-from packager.domain.target import TargetName
+from packager.domain.target import DataClass, TargetName
 from packager.errors import PolicyRefusal
 from packager.oci.registry import push as push_layout
 from packager.plan import make_plan
@@ -93,6 +94,16 @@ def check(request: ReleaseRequest, targets: Path | None = None) -> tuple[Plan, D
         target.name: decide(target, request, catalogue.country_of, catalogue.distance_km)
         for target in plan.targets
     }
+
+
+def transfers(
+    targets: Path | None, data: DataClass, origin: str | None = None
+) -> tuple[Transfer, ...]:
+    """For whose data inference may happen where: every pair of profiles, or one profile's row."""
+    catalogue = load_catalogue(targets)
+    profiles = [catalogue.jurisdiction(name) for name in catalogue.jurisdiction_ids()]
+    origins = [catalogue.jurisdiction(origin)] if origin else profiles
+    return matrix(origins, profiles, [data])
 
 
 def refuse_violations(decisions: Decisions) -> None:

@@ -10,6 +10,7 @@ import click
 from packager.cli.console import Console, human_size, table
 from packager.cli.options import (
     FILE,
+    described_release,
     key_option,
     lock_option,
     measurements_option,
@@ -20,7 +21,7 @@ from packager.cli.options import (
     wheels_option,
     with_console,
 )
-from packager.domain.target import TargetName
+from packager.domain.target import DataClass, TargetName
 from packager.errors import InputError
 
 
@@ -99,18 +100,36 @@ def build(
 
 
 @click.command()
-@release_options
+@click.argument("source", metavar="RELEASE.yaml|MODEL", type=FILE, required=False)
+@described_release
+@click.option(
+    "--matrix",
+    is_flag=True,
+    help="No model: for whose data inference may happen where, for every pair (-j for one row).",
+)
 @with_console
-def check(console: Console, source: Path, targets_folder: Path | None, **options: Any) -> int:
+def check(
+    console: Console,
+    source: Path | None,
+    matrix: bool,
+    targets_folder: Path | None,
+    **options: Any,
+) -> int:
     """Decide every rule for every target; build nothing. Exit 3 when one is violated.
 
     \b
     Examples:
       packager check release.yaml
       packager check model.onnx -j sa -w nvidia-l4 -p compose --region gcp/me-central2 --json
+      packager check --matrix --data-class health
+      packager check --matrix -j de
     """
     from packager import pipeline
 
+    if matrix:
+        return _transfers(console, source, targets_folder, options)
+    if source is None:
+        raise click.UsageError("name a release file or a model, or ask for --matrix")
     _, decisions = pipeline.check(read_request(source, options), targets_folder)
     rows = [
         [str(name), decision.status.value, decision.control, decision.why]
@@ -158,6 +177,26 @@ def optimize(
     )
     tables = [_candidates(name, record) for name, record in records.items()]
     console.result("\n\n".join([*tables, str(output)]), records)
+
+
+def _transfers(
+    console: Console, source: Path | None, targets_folder: Path | None, options: dict[str, Any]
+) -> int:
+    """`check --matrix`: a table, no decision on a target, hence always exit 0."""
+    from packager import pipeline
+    from packager.cli.transfers import LEGEND, explained, grid
+
+    given = {name for name, value in options.items() if value not in (None, ())}
+    if source is not None or given - {"jurisdiction", "data_class"}:
+        raise click.UsageError("--matrix goes with --jurisdiction, --data-class and --targets only")
+    data = DataClass(options.get("data_class") or DataClass.PERSONAL.value)
+    pairs = pipeline.transfers(targets_folder, data, options.get("jurisdiction"))
+    shown = explained(pairs) if options.get("jurisdiction") else f"{grid(pairs)}\n\n{LEGEND}"
+    console.result(
+        f"data: {data.value}\n\n{shown}",
+        {"data": data.value, "transfers": [pair.as_dict() for pair in pairs]},
+    )
+    return 0
 
 
 def _candidates(hardware: str, record: Any) -> str:

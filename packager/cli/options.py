@@ -122,9 +122,15 @@ target_option = click.option(
 
 def release_options(command: Command) -> Command:
     """What to package: a release file, or a model with the options that stand for one."""
+    return click.argument("source", metavar="RELEASE.yaml|MODEL", type=FILE)(
+        described_release(command)
+    )
+
+
+def described_release(command: Command) -> Command:
+    """The options that describe a release beside its model, for a command that may need neither."""
     for option in reversed(
         (
-            click.argument("source", metavar="RELEASE.yaml|MODEL", type=FILE),
             click.option(
                 "-j",
                 "--jurisdiction",
