@@ -13,7 +13,7 @@ from pathlib import Path
 from packager.document import Section, read_document
 from packager.domain.hardware import Precision
 from packager.domain.model import Metric, Objective, QualityBudget
-from packager.domain.release import ReleaseRequest, TargetRequest
+from packager.domain.release import Declarations, ReleaseRequest, TargetRequest
 from packager.domain.target import DataClass, DeploymentPlatform, Region, TargetName
 from packager.errors import InputError
 
@@ -77,6 +77,7 @@ def read_release(file: Path) -> ReleaseRequest:
         signing_key=signing.optional_text("key"),
         precision=root.choice("precision", Precision) if "precision" in root else None,
         where=str(file),
+        declared=_declarations(root, model, signing),
     )
     root.finish()
     return request
@@ -178,6 +179,36 @@ def _countries(root: Section, name: str) -> dict[str, str]:
         key: section.parsed(key, _matching(_COUNTRY), "an ISO 3166 code such as SA", "")
         for key in section.keys()  # noqa: SIM118 - a Section is no dict
     }
+
+
+def _declarations(root: Section, model: Section, signing: Section) -> Declarations:
+    """What the user says of places and hosts that no file can show."""
+    hosting, logs = root.section("hosting"), root.section("logs")
+    held = hosting.texts("certifications")
+    region = logs.optional_text("region")
+    log_region = None
+    if region is not None:
+        try:
+            log_region = Region.parse(region)
+        except ValueError:
+            logs.note(
+                "region",
+                "a region is always provider/region",
+                expected="such as aws/eu-central-1, or site/<name> for a room of your own",
+                got=repr(region),
+            )
+    return Declarations(
+        hosting_certifications=held if "certifications" in hosting else None,
+        model_origin=_country(model, "origin"),
+        log_region=log_region,
+        key_location=_country(signing, "location"),
+    )
+
+
+def _country(section: Section, key: str) -> str | None:
+    if section.optional_text(key) is None:
+        return None
+    return section.parsed(key, _matching(_COUNTRY), "an ISO 3166 code such as SA", "")
 
 
 def _license(model: Section) -> str | None:

@@ -11,7 +11,7 @@ from packager.catalogue.files import Kind, open_profile
 from packager.catalogue.groups import Group, countries
 from packager.document import Section
 from packager.domain.hardware import Confidence
-from packager.domain.jurisdiction import Demand, Law, Rule
+from packager.domain.jurisdiction import CryptographyStandard, Demand, Law, Rule
 from packager.domain.target import DataClass
 
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -25,6 +25,7 @@ PLACED = frozenset(
         Demand.LOGS_WITHIN,
         Demand.KEYS_WITHIN,
         Demand.TRANSFER,
+        Demand.MODEL_ORIGIN_WITHIN,
     }
 )
 
@@ -115,6 +116,14 @@ def _rule(entry: Section, groups: Mapping[str, Group], reviewed: str) -> Rule:
     certifications = entry.texts("certifications")
     if demand is Demand.HOSTING_CERTIFICATION and not certifications:
         entry.note("certifications", "a certification rule names at least one")
+    classes = entry.texts("classes")
+    if (demand is Demand.ACCELERATOR_EXPORT) != bool(classes):
+        entry.note(
+            "classes", "export classes and a rule on them go together", expected="such as [3A090.a]"
+        )
+    standard = entry.choice("standard", CryptographyStandard) if "standard" in entry else None
+    if standard is not None and demand is not Demand.CRYPTOGRAPHY:
+        entry.note("standard", f"{demand.value} has nothing to do with cryptography")
     return Rule(
         id=name,
         demand=demand,
@@ -127,6 +136,8 @@ def _rule(entry: Section, groups: Mapping[str, Group], reviewed: str) -> Rule:
         max_days=most,
         certifications=certifications,
         note=entry.optional_text("note"),
+        export_classes=classes,
+        standard=standard,
     )
 
 

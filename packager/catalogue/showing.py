@@ -68,6 +68,8 @@ def _rule(rule: Rule, control: str) -> dict[str, object]:
         "min_days": rule.min_days,
         "max_days": rule.max_days,
         "certifications": list(rule.certifications),
+        "export_classes": list(rule.export_classes),
+        "standard": rule.standard.value if rule.standard else None,
         "note": rule.note,
     }
     return described | {key: value for key, value in optional.items() if value}
@@ -143,6 +145,10 @@ def _rule_lines(rule: Rule, owner: str) -> Iterable[str]:
         yield f"  keep    {', '.join(days)}"
     if rule.certifications:
         yield from _wrap("  needs   ", ", ".join(rule.certifications))
+    if rule.export_classes:
+        yield from _wrap("  refuses ", ", ".join(rule.export_classes))
+    if rule.standard:
+        yield f"  asks    {rule.standard.value}"
     if rule.since:
         yield f"  since   {rule.since}"
     yield from _wrap("  law     ", f"{rule.law.name}, {rule.law.article}")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from packager.comply.certifications import decide_hosting_certification
+from packager.comply.cryptography import decide_cryptography
 from packager.comply.duties import (
     decide_ai_duty,
-    decide_cryptography,
     decide_egress,
-    decide_hosting_certification,
     decide_log_retention,
     decide_telemetry,
 )
+from packager.comply.export_control import decide_accelerator_export
 from packager.comply.licenses import decide_model_license
 from packager.comply.location import (
     decide_data_at_rest,
@@ -20,6 +21,7 @@ from packager.comply.location import (
     decide_logs,
     decide_transfer,
 )
+from packager.comply.origin import decide_model_origin
 from packager.comply.registry import decide_registry
 from packager.comply.situation import Outcome, Situation
 from packager.domain.jurisdiction import Demand, Rule
@@ -38,4 +40,6 @@ DECIDERS: Mapping[Demand, Callable[[Rule, Situation], Outcome]] = {
     Demand.CRYPTOGRAPHY: decide_cryptography,
     Demand.AI_DUTY: decide_ai_duty,
     Demand.HOSTING_CERTIFICATION: decide_hosting_certification,
+    Demand.MODEL_ORIGIN_WITHIN: decide_model_origin,
+    Demand.ACCELERATOR_EXPORT: decide_accelerator_export,
 }

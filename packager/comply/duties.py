@@ -53,17 +53,7 @@ def decide_log_retention(rule: Rule, _situation: Situation) -> Outcome:
     return Outcome(
         Status.LEFT_TO_OPERATOR,
         "the server writes to standard output and keeps nothing: set the site's log store to keep "
-        f"it {' and '.join(bounds)}{_from(rule)}",
-    )
-
-
-def decide_cryptography(_rule: Rule, _situation: Situation) -> Outcome:
-    """What the release itself uses, and that the rest of the demand is not met by it."""
-    return Outcome(
-        Status.LEFT_TO_OPERATOR,
-        "the release is signed with ECDSA P-256 and SHA-256 and holds no validated module; the "
-        "server ends no TLS. If other algorithms or validated products are demanded, the site's "
-        "gateway, disks and key store have to bring them; the signature does not meet the demand",
+        f"it {' and '.join(bounds)}{since(rule)}",
     )
 
 
@@ -72,7 +62,7 @@ def decide_ai_duty(rule: Rule, situation: Situation) -> Outcome:
     return Outcome(
         Status.LEFT_TO_OPERATOR,
         "whoever offers or uses the system meets this duty; the record of quality, the bill of "
-        f"materials and the provenance can serve as documentation{_from(rule)}",
+        f"materials and the provenance can serve as documentation{since(rule)}",
         (
             f"evidence/quality/{situation.target.hardware.id}.json",
             situation.target.name.sbom_path,
@@ -81,14 +71,6 @@ def decide_ai_duty(rule: Rule, situation: Situation) -> Outcome:
     )
 
 
-def decide_hosting_certification(rule: Rule, _situation: Situation) -> Outcome:
-    """A certificate belongs to the place; nothing in a release can show it."""
-    return Outcome(
-        Status.LEFT_TO_OPERATOR,
-        f"ask the host for: {', '.join(rule.certifications)}; nothing in the release can show "
-        f"it{_from(rule)}",
-    )
-
-
-def _from(rule: Rule) -> str:
+def since(rule: Rule) -> str:
+    """From when a duty holds, in brackets; empty when no date is known."""
     return f" (from {rule.since})" if rule.since else ""

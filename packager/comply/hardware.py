@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from packager.comply.export_control import export_class_known
 from packager.comply.situation import Outcome, Situation
 from packager.domain.decision import Decision, Status
 from packager.domain.hardware import HardwareProfile, Precision
@@ -96,4 +97,5 @@ _CHECKS: tuple[tuple[str, str, Callable[[Situation], Outcome]], ...] = (
     ("platform", "The deployment platform can run this hardware.", _platform),
     ("precision", "The hardware computes in the number format that is asked for.", _precision),
     ("wheel", "ONNX Runtime is built for this machine.", _wheel),
+    ("export-class", "The export class of the accelerator is known.", export_class_known),
 )

@@ -9,8 +9,10 @@ from __future__ import annotations
 from packager.comply.situation import SITE, Outcome, Place, Situation
 from packager.domain.decision import Status
 from packager.domain.jurisdiction import Rule
+from packager.domain.target import Region
 
 MANY = 6
+DECLARED_IN = "release.json"
 
 
 def decide_inference(rule: Rule, situation: Situation) -> Outcome:
@@ -50,7 +52,11 @@ def decide_data_at_rest(rule: Rule, situation: Situation) -> Outcome:
 
 def decide_logs(rule: Rule, situation: Situation) -> Outcome:
     """The server writes to its standard output only; where that is collected is the site's."""
-    return refused_place(rule, situation) or Outcome(
+    if refused := refused_place(rule, situation):
+        return refused
+    if situation.request.declared.log_region is not None:
+        return _declared_log(rule, situation, situation.request.declared.log_region)
+    return Outcome(
         Status.LEFT_TO_OPERATOR,
         "the server writes its log to standard output only and carries no request data in it; "
         f"collect and keep that output within {allowed(rule)}",
@@ -60,10 +66,50 @@ def decide_logs(rule: Rule, situation: Situation) -> Outcome:
 
 def decide_keys(rule: Rule, situation: Situation) -> Outcome:
     """No key travels in a release; the keys of disks and of transport are the site's."""
-    return refused_place(rule, situation) or Outcome(
+    if refused := refused_place(rule, situation):
+        return refused
+    held = situation.request.declared.key_location
+    if held is not None and held not in rule.within:
+        return Outcome(
+            Status.VIOLATED,
+            f"the keys are held in {held}, as you declared, outside {allowed(rule)}",
+            remedy=f"hold them within {allowed(rule)} and declare that: "
+            f"`signing: {{location: {rule.within[0]}}}`",
+        )
+    if held is not None:
+        return Outcome(
+            Status.EVIDENCED,
+            f"no private key travels in the release; the keys are held in {held}, as you declared",
+            (DECLARED_IN,),
+        )
+    return Outcome(
         Status.LEFT_TO_OPERATOR,
         "no private key travels in the release; hold the keys for disks and for transport within "
         f"{allowed(rule)}",
+    )
+
+
+def _declared_log(rule: Rule, situation: Situation, region: Region) -> Outcome:
+    """Where the log is collected, as declared, held to the rule; a stranger is never inside."""
+    place = situation.place(region)
+    if place.country is None:
+        return Outcome(
+            Status.VIOLATED,
+            f"the log goes to {region}, and nobody knows where that is",
+            remedy=declare(place),
+        )
+    if place.country not in rule.within:
+        return Outcome(
+            Status.VIOLATED,
+            f"the log goes to {place}, as you declared, outside {allowed(rule)}",
+            remedy=f"collect it within {allowed(rule)}, and name that place: "
+            "`logs: {region: provider/region}`",
+        )
+    return Outcome(
+        Status.EVIDENCED,
+        f"the server writes its log to standard output only; it is collected in {place}, as you "
+        "declared",
+        (DECLARED_IN,),
     )
 
 

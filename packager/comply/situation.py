@@ -65,6 +65,10 @@ class Situation:
         """The manifest that says whom the server may talk to."""
         return f"{self.folder}/{'networkpolicy.yaml' if self.on_kubernetes else 'compose.yaml'}"
 
+    def place(self, region: Region) -> Place:
+        """Where a region lies: by the catalogue, or as declared for a room of the user's own."""
+        return _place(region, self.request, self.country_of)
+
     def nearest_regions(self, countries: Iterable[str], count: int = 3) -> list[str]:
         """Known regions of the jurisdiction inside `countries`, the nearest to ours first."""
         allowed = set(countries)
@@ -87,16 +91,17 @@ def situate(
 ) -> Situation:
     """The target with the country of each of its regions: by the catalogue, or as declared."""
 
-    def place(region: Region) -> Place:
-        if region.provider == SITE:
-            country = request.sites.get(region.name)
-            return Place(region, country, declared=country is not None)
-        return Place(region, country_of(region), declared=False)
-
     return Situation(
         target=target,
         request=request,
-        places=tuple(place(region) for region in sorted(set(target.regions))),
+        places=tuple(_place(region, request, country_of) for region in sorted(set(target.regions))),
         country_of=country_of,
         distance_km=distance_km,
     )
+
+
+def _place(region: Region, request: ReleaseRequest, country_of: Countries) -> Place:
+    if region.provider == SITE:
+        country = request.sites.get(region.name)
+        return Place(region, country, declared=country is not None)
+    return Place(region, country_of(region), declared=False)

@@ -26,6 +26,19 @@ class Demand(StrEnum):
     TRANSFER = "transfer"
     AI_DUTY = "ai_duty"
     HOSTING_CERTIFICATION = "hosting_certification"
+    MODEL_ORIGIN_WITHIN = "model_origin_within"
+    ACCELERATOR_EXPORT = "accelerator_export"
+
+
+class CryptographyStandard(StrEnum):
+    """What a cryptography rule asks for, where it names something that we can compare with."""
+
+    FIPS_140_3 = "fips-140-3"
+    SM = "sm2-sm3-sm4"
+    GOST = "gost"
+    KCMVP = "kcmvp"
+    APPROVED_PRODUCTS = "approved-products"
+    RECOMMENDED_ALGORITHMS = "recommended-algorithms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +56,8 @@ class Law:
 class Rule:
     """One demand for some data classes. `parameters` depend on the demand and are typed there.
 
-    `within` lists ISO 3166 country codes; it is what "inside" means for this rule.
+    `within` lists ISO 3166 country codes; it is what "inside" means for this rule. `export_classes`
+    are the computed classes of an accelerator that the rule refuses, such as `3A090.a`.
     """
 
     id: str
@@ -57,6 +71,8 @@ class Rule:
     max_days: int | None = None
     certifications: tuple[str, ...] = ()
     note: str | None = None
+    export_classes: tuple[str, ...] = ()
+    standard: CryptographyStandard | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,21 @@ class TargetRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Declarations:
+    """What only the user knows about the site. Believed as declared, and shown as such.
+
+    `hosting_certifications` is the whole list of what the hosts hold, None when nothing is said;
+    `model_origin` is the ISO 3166 country of the model's maker; `log_region` is where the server's
+    log is collected; `key_location` is the country where the keys of the site are held.
+    """
+
+    hosting_certifications: tuple[str, ...] | None = None
+    model_origin: str | None = None
+    log_region: Region | None = None
+    key_location: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseRequest:
     """`release.yaml`, or a bare model with the options of the command line.
 
@@ -49,6 +64,7 @@ class ReleaseRequest:
     signing_key: str | None
     where: str
     precision: Precision | None = None
+    declared: Declarations = Declarations()
 
 
 @dataclass(frozen=True, slots=True)

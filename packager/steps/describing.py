@@ -32,6 +32,7 @@ def describe(
             "outputs": [tensor.as_dict() for tensor in source.outputs],
         },
         "data": {"class": request.data_class.value},
+        "declared": _declared(request),
         "quality": {"metric": request.quality.metric.value, "bound": request.quality.bound},
         "objective": request.objective.value,
         "lock": {
@@ -39,6 +40,20 @@ def describe(
             "digest": str(Digest.of(lock_bytes(lock))),
         },
         "targets": [_target(target) for target in built],
+    }
+
+
+def _declared(request: ReleaseRequest) -> dict[str, Any]:
+    """What decisions call "as you declared", so that it stands under the signature."""
+    said = request.declared
+    held = said.hosting_certifications
+    return {
+        "sites": dict(sorted(request.sites.items())),
+        "registry_countries": dict(sorted(request.registry_countries.items())),
+        "hosting_certifications": None if held is None else list(held),
+        "model_origin": said.model_origin,
+        "log_region": str(said.log_region) if said.log_region else None,
+        "key_location": said.key_location,
     }
 
 

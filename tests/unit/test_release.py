@@ -126,3 +126,51 @@ def test_a_bare_model_makes_the_same_request():
             Path("m.onnx"),
             ModelOptions("de", "x", DeploymentPlatform.COMPOSE, (), registry="a b"),
         )
+
+
+FACTS = """\
+apiVersion: packager/v1
+kind: Release
+metadata: {name: a, version: 1.0}
+model: {path: model.onnx, origin: FR}
+targets: [{jurisdiction: fr, hardware: x86-64-v3, platform: compose}]
+hosting: {certifications: [HDS v2, ISO 27001]}
+logs: {region: aws/eu-west-3}
+signing: {key: site.pem, location: FR}
+"""
+
+
+def test_what_only_the_user_knows_is_declared(tmp_path):
+    said = read(tmp_path, FACTS).declared
+    assert said.hosting_certifications == ("HDS v2", "ISO 27001")
+    assert said.model_origin == "FR"
+    assert said.log_region == Region("aws", "eu-west-3")
+    assert said.key_location == "FR"
+
+
+def test_nothing_said_is_not_the_same_as_nothing_held(tmp_path):
+    silent = read(tmp_path, GOOD).declared
+    assert silent == type(silent)(None, None, None, None)
+    none_held = FACTS.replace("[HDS v2, ISO 27001]", "[]")
+    assert read(tmp_path, none_held).declared.hosting_certifications == ()
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "where"),
+    [
+        ("origin: FR", "origin: France", "model.origin"),
+        ("location: FR", "location: fr", "signing.location"),
+        ("aws/eu-west-3", "eu-west-3", "logs.region"),
+        ("certifications:", "certificates:", "hosting.certificates"),
+        ("[HDS v2, ISO 27001]", "HDS v2", "hosting.certifications"),
+    ],
+)
+def test_declarations_are_read_as_strictly_as_the_rest(tmp_path, good, bad, where):
+    findings = refused(tmp_path, FACTS.replace(good, bad))
+    assert any(where in (finding.where or "") for finding in findings)
+
+
+def test_norway_is_no_boolean(tmp_path):
+    text = FACTS.replace("origin: FR", "origin: NO").replace("location: FR", "location: NO")
+    said = read(tmp_path, text).declared
+    assert (said.model_origin, said.key_location) == ("NO", "NO")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from packager.comply.deciding import decide
 from packager.domain.decision import Decision, Status
 from packager.domain.hardware import Precision
 from packager.domain.model import Objective, QualityBudget
-from packager.domain.release import PlannedTarget, ReleaseRequest, TargetRequest
+from packager.domain.release import Declarations, PlannedTarget, ReleaseRequest, TargetRequest
 from packager.domain.target import DataClass, DeploymentPlatform, Region, TargetName
 
 Asking = tuple[PlannedTarget, ReleaseRequest]
@@ -39,6 +40,7 @@ def asking(catalogue: Catalogue) -> Callable[..., Asking]:
         sites: dict[str, str] | None = None,
         declared: dict[str, str] | None = None,
         precision: Precision | None = None,
+        facts: dict[str, Any] | None = None,
     ) -> Asking:
         name = TargetName(jurisdiction, hardware, DeploymentPlatform(platform))
         places = tuple(Region.parse(region) for region in regions)
@@ -58,6 +60,7 @@ def asking(catalogue: Catalogue) -> Callable[..., Asking]:
             signing_key=None,
             where="release.yaml",
             precision=precision,
+            declared=Declarations(**(facts or {})),
         )
         target = PlannedTarget(
             name=name,
