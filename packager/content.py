@@ -26,8 +26,9 @@ class LayerContent:
     """One layer to be.
 
     `kind`: system, python, provider, gpu-…, runtime, model or configuration, most shared first;
-    each kind once in an image. `key` is the digest of everything that the entries are made from (locked digests, rules, files), so equal
-    keys mean equal layers. `created_by` is the history line of the image configuration.
+    each kind once in an image. `key` is the digest of everything that the entries are made from
+    (locked digests, rules, files), so equal keys mean equal layers. `created_by` is the history
+    line of the image configuration.
     """
 
     kind: str
