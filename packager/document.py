@@ -4,14 +4,12 @@ A file becomes a tree of `Section`s that know their file, key path and line. A t
 returns the value or notes a finding and returns a harmless placeholder; `finish` raises everything
 that was noted, unknown and duplicate keys included, so no placeholder ever leaves the reader.
 
-The YAML is kept narrow on purpose (StrictYAML's lesson): one document, no anchors, no tags, no
-merge keys; only `true` and `false` are booleans, so that the country code `NO` stays Norway.
+How little of YAML is understood stands in `packager.narrow_yaml`.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -21,37 +19,13 @@ from typing import TypeVar
 import yaml
 
 from packager.errors import Finding, InputError
+from packager.narrow_yaml import compose
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 _MISSING = object()
 _Choice = TypeVar("_Choice", bound=StrEnum)
 _Parsed = TypeVar("_Parsed")
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's core schema for plain scalars, and nothing that could surprise or explode."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(
-                problem="aliases (*name) are not used here", problem_mark=event.start_mark
-            )
-        return super().compose_node(parent, index)
-
-
-_Loader.yaml_implicit_resolvers = {}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(true|false)$"), list("tf"))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"(null|~|)$"), ["n", "~", ""])
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"[-+]?[0-9]+$"), list("-+0123456789")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9]+\.[0-9]*([eE][-+]?[0-9]+)?$"),
-    list("-+0123456789"),
-)
 
 
 @dataclass(slots=True)
@@ -274,7 +248,7 @@ def read_document(file: Path) -> Section:
 def parse_document(data: bytes, file: Path) -> Section:
     """The root mapping of YAML bytes; `file` is for messages only."""
     try:
-        node = _compose(data.decode())
+        node = compose(data.decode())
     except UnicodeDecodeError as error:
         raise InputError(
             "the file is not UTF-8 text", where=str(file), got=f"byte {error.start}"
@@ -317,14 +291,6 @@ def _read(file: Path) -> bytes:
             "the file is too large", where=str(file), expected=f"at most {MAX_BYTES} bytes"
         )
     return data
-
-
-def _compose(text: str) -> yaml.Node | None:
-    loader = _Loader(text)
-    try:
-        return loader.get_single_node()
-    finally:
-        loader.dispose()
 
 
 def _syntax_error(error: yaml.YAMLError, file: Path) -> InputError:
