@@ -18,6 +18,7 @@ from packager.domain.release import BuiltTarget, PlannedTarget, ReleaseRequest
 from packager.resources import data_folder
 
 SCHEMA = "packager/compliance/v1"
+ROOT = "release.json"
 DISCLAIMER = (
     "This report says which rules of the named profiles were decided, how, and on what source. "
     "It is no legal advice, and no statement that the law is kept."
@@ -31,10 +32,26 @@ ORDER = (
 )
 
 
-def compliance_record(request: ReleaseRequest, built: Sequence[BuiltTarget]) -> dict[str, Any]:
-    """Every decision of every target, with the profiles that they rest on. Plain JSON values."""
+def evidence_named(built: Sequence[BuiltTarget]) -> list[str]:
+    """Every file of the release that a decision names, but the root, which is sealed after all."""
+    named = {name for one in built for decision in one.decisions for name in decision.by}
+    return sorted(named - {ROOT})
+
+
+def compliance_record(
+    request: ReleaseRequest,
+    built: Sequence[BuiltTarget],
+    evidence: Mapping[str, str],
+    created: str,
+) -> dict[str, Any]:
+    """Every decision of every target, with the profiles that they rest on. Plain JSON values.
+
+    `evidence` maps each of `evidence_named` to its digest (`sha256:…`); `created` as in RFC 3339.
+    """
     return {
         "schema": SCHEMA,
+        "created": created,
+        "evidence": dict(sorted(evidence.items())),
         "disclaimer": DISCLAIMER,
         "release": {
             "name": request.name,
@@ -68,6 +85,8 @@ def compliance_markdown(record: Mapping[str, Any]) -> str:
         if target["uncertain"]:
             lines += ["", "Not certain:", ""]
             lines += [f"- {_cell(line)}" for line in target["uncertain"]]
+    lines += ["", "## Evidence", "", "| file | digest |", "|---|---|"]
+    lines += [f"| `{_cell(name)}` | `{digest}` |" for name, digest in record["evidence"].items()]
     return "\n".join(lines) + "\n"
 
 
@@ -82,7 +101,7 @@ def compliance_html(record: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     template = environment.get_template("compliance.html.j2")
-    return template.render(record=record, statuses=[status.value for status in ORDER])
+    return template.render(record=record, statuses=[status.value for status in ORDER], root=ROOT)
 
 
 def _target(plan: PlannedTarget, decisions: Sequence[Decision], image: str) -> dict[str, Any]:

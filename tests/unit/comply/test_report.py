@@ -13,7 +13,12 @@ import pytest
 from packager.canonical import dumps_readable
 from packager.catalogue import Catalogue
 from packager.comply.deciding import decide
-from packager.comply.report import compliance_html, compliance_markdown, compliance_record
+from packager.comply.report import (
+    compliance_html,
+    compliance_markdown,
+    compliance_record,
+    evidence_named,
+)
 from packager.digest import Digest
 from packager.domain.artifact import Descriptor, Image, MediaType
 from packager.domain.decision import Decision, Status
@@ -49,7 +54,12 @@ def record(catalogue: Catalogue, asking: Asking) -> dict[str, Any]:
         target, request = asking(jurisdiction, [region], data="government")
         decisions = decide(target, request, catalogue.country_of, catalogue.distance_km)
         targets.append(built(target, decisions))
-    return compliance_record(request, targets)
+    return recorded(request, targets)
+
+
+def recorded(request: ReleaseRequest, targets: list[BuiltTarget]) -> dict[str, Any]:
+    digests = {name: str(Digest.of(name.encode())) for name in evidence_named(targets)}
+    return compliance_record(request, targets, digests, "2026-01-01T00:00:00Z")
 
 
 class Page(HTMLParser):
@@ -130,7 +140,7 @@ def test_what_a_profile_says_cannot_become_markup(asking: Asking) -> None:
     evil = "<script>alert(1)</script>|[x](javascript:y)"
     law = Law(evil, evil, "javascript:alert(1)", Confidence.LOW, "2026-11-23")
     decision = Decision("de/evil", evil, Status.VIOLATED, evil, (evil,), evil, law)
-    made = compliance_record(request, [built(target, (decision,))])
+    made = recorded(request, [built(target, (decision,))])
     html = compliance_html(made)
     assert "<script>alert" not in html
     assert 'href="javascript:' not in html
