@@ -25,6 +25,7 @@ from packager.domain.hardware import (
 from packager.domain.target import DeploymentPlatform
 
 UNKNOWN = "unknown"
+NO_WHEEL = Wheel("none", "0")
 _PLATFORMS = ("linux/amd64", "linux/arm64")
 _MARKETS = ("data center", "workstation", "edge")
 Chain = Sequence[Section]
@@ -41,6 +42,7 @@ def read_hardware(file: Path, file_of: Callable[[str], Path]) -> HardwareProfile
         platform=_platform(chain),
         execution_provider=_at(chain, "execution_provider").text("execution_provider"),
         wheel=_wheel(chain),
+        unpackaged=_unpackaged(chain),
         precisions=precisions,
         memory_gb=_at(chain, "memory_gb").number("memory_gb"),
         bandwidth_gb_s=_at(chain, "bandwidth_gb_s").optional_number("bandwidth_gb_s"),
@@ -90,8 +92,21 @@ def _platform(chain: Chain) -> Platform:
 
 
 def _wheel(chain: Chain) -> Wheel:
+    """The nearest wheel; `NO_WHEEL` where a profile says instead why there is none."""
+    if _unpackaged(chain) is not None and not any("wheel" in document for document in chain):
+        return NO_WHEEL
     section = _at(chain, "wheel").section("wheel", required=True)
     return Wheel(section.text("name"), section.text("version"))
+
+
+def _unpackaged(chain: Chain) -> str | None:
+    """Why no image can be made. A nearer document that names a wheel of its own knows better."""
+    for document in chain:
+        if reason := document.optional_text("unpackaged"):
+            return reason
+        if "wheel" in document:
+            return None
+    return None
 
 
 def _precisions(chain: Chain) -> dict[Precision, float | None]:

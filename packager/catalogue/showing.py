@@ -83,7 +83,10 @@ def _hardware(profile: HardwareProfile) -> dict[str, object]:
         "name": profile.name,
         "platform": str(profile.platform),
         "execution_provider": profile.execution_provider,
-        "wheel": f"{profile.wheel.name}=={profile.wheel.version}",
+        "wheel": None
+        if profile.wheel.name == "none"
+        else f"{profile.wheel.name}=={profile.wheel.version}",
+        "unpackaged": profile.unpackaged,
         "precisions": {
             precision.value: rate for precision, rate in sorted(profile.precisions.items())
         },

@@ -21,18 +21,33 @@ def targets() -> None:
 @targets.command(name="list")
 @click.option("--hardware", "kind", flag_value="hardware", help="Only hardware profiles.")
 @click.option("--jurisdictions", "kind", flag_value="jurisdictions", help="Only jurisdictions.")
+@click.option("--vendor", help="Only hardware of this vendor, such as nvidia.")
+@click.option("--arch", type=click.Choice(["amd64", "arm64"]), help="Only this architecture.")
+@click.option("--provider", help="Only hardware driven by this execution provider, such as cuda.")
 @targets_option
 @with_console
-def list_(console: Console, kind: str | None, targets_folder: Path | None) -> None:
-    """List the profiles.
+def list_(
+    console: Console,
+    kind: str | None,
+    vendor: str | None,
+    arch: str | None,
+    provider: str | None,
+    targets_folder: Path | None,
+) -> None:
+    """List the profiles. --vendor, --arch and --provider list hardware alone.
 
     \b
-    Example:
+    Examples:
       packager targets list --hardware
+      packager targets list --vendor nvidia --arch amd64
     """
     from packager.catalogue import load_catalogue
+    from packager.catalogue.selecting import HardwareFilter
 
     catalogue = load_catalogue(targets_folder)
+    wanted = HardwareFilter(vendor, arch, provider)
+    if wanted != HardwareFilter():
+        kind = "hardware"
     parts, document = [], {}
     if kind != "hardware":
         profiles = [catalogue.jurisdiction(name) for name in catalogue.jurisdiction_ids()]
@@ -51,7 +66,7 @@ def list_(console: Console, kind: str | None, targets_folder: Path | None) -> No
         parts.append(table(head, rows))
         document["jurisdictions"] = [dict(zip(head, row, strict=True)) for row in rows]
     if kind != "jurisdictions":
-        hardware = [catalogue.hardware(name) for name in catalogue.hardware_ids()]
+        hardware = wanted.of(catalogue.hardware(name) for name in catalogue.hardware_ids())
         rows = [
             [
                 profile.id,
@@ -68,6 +83,40 @@ def list_(console: Console, kind: str | None, targets_folder: Path | None) -> No
         parts.append(table(head, rows))
         document["hardware"] = [dict(zip(head, row, strict=True)) for row in rows]
     console.result("\n\n".join(parts), document)
+
+
+@targets.command()
+@targets_option
+@with_console
+def detect(console: Console, targets_folder: Path | None) -> None:
+    """Propose hardware profiles for this machine: its CPU, and its NVIDIA GPUs.
+
+    \b
+    Example:
+      packager targets detect
+    """
+    from packager.catalogue import load_catalogue
+    from packager.catalogue.detecting import look, propose, unmatched
+
+    catalogue = load_catalogue(targets_folder)
+    profiles = [catalogue.hardware(name) for name in catalogue.hardware_ids()]
+    machine = look()
+    proposals, unknown = propose(machine, profiles), unmatched(machine, profiles)
+    rows = [[one.hardware, one.why, "; ".join(one.against) or "nothing"] for one in proposals]
+    lines = [table(["hardware", "why", "against it"], rows)] if rows else ["no profile fits"]
+    lines += [f"no profile for {device}: see packager targets new hardware" for device in unknown]
+    console.result(
+        "\n".join(lines),
+        {
+            "cpu": machine.cpu,
+            "architecture": machine.architecture,
+            "proposals": [
+                {"hardware": one.hardware, "why": one.why, "against": list(one.against)}
+                for one in proposals
+            ],
+            "unknown": list(unknown),
+        },
+    )
 
 
 @targets.command()

@@ -65,7 +65,8 @@ class HardwareProfile:
     `precisions` maps each number format that the device computes in to its peak rate in tera-
     operations per second (None where no figure is known); `memory_gb` and `bandwidth_gb_s` in
     decimal gigabytes; `instructions` are CPU features that the optimizer may count on.
-    `export_class` is computed from datasheet figures and is no legal classification.
+    `export_class` is computed from datasheet figures and is no legal classification. `unpackaged`
+    says why no image can be made for the device, None where one can.
     """
 
     id: str
@@ -87,3 +88,4 @@ class HardwareProfile:
     proven_where: str | None
     confidence: Confidence
     sources: tuple[str, ...]
+    unpackaged: str | None = None

@@ -14,6 +14,10 @@ from packager.domain.hardware import HardwareProfile, Wheel
 
 GLIBC = (2, 41)  # of Debian 13, on which images stand
 
+_OTHER_HARDWARE = (
+    "serve it from the machine's CPU with x86-64-v3 or arm64-v8, or write a profile that extends"
+    " this one and names a wheel of your own"
+)
 _BOTH = frozenset({"amd64", "arm64"})
 _AMD64 = frozenset({"amd64"})
 _FIRST_CUDA_13 = (1, 27)
@@ -111,6 +115,8 @@ def release_of(wheel: Wheel) -> tuple[int, int]:
 
 def objections(hardware: HardwareProfile) -> tuple[Objection, ...]:
     """Every reason why the profile's wheel cannot bring its provider, empty when none is known."""
+    if hardware.unpackaged:
+        return (Objection(hardware.unpackaged, _OTHER_HARDWARE),)
     found = (check(hardware) for check in _CHECKS)
     return tuple(objection for objection in found if objection)
 
