@@ -15,6 +15,7 @@ from packager.catalogue.inheritance import refuse_cycle
 from packager.document import Section, nearest
 from packager.domain.artifact import Platform
 from packager.domain.hardware import (
+    NO_WHEEL,
     Accelerator,
     Confidence,
     HardwareProfile,
@@ -25,7 +26,6 @@ from packager.domain.hardware import (
 from packager.domain.target import DeploymentPlatform
 
 UNKNOWN = "unknown"
-NO_WHEEL = Wheel("none", "0")
 _PLATFORMS = ("linux/amd64", "linux/arm64")
 _MARKETS = ("data center", "workstation", "edge")
 Chain = Sequence[Section]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
-from packager.domain.hardware import HardwareProfile
+from packager.domain.hardware import NO_WHEEL, HardwareProfile
 from packager.domain.jurisdiction import Jurisdiction, Rule
 
 WIDTH = 96
@@ -84,7 +84,7 @@ def _hardware(profile: HardwareProfile) -> dict[str, object]:
         "platform": str(profile.platform),
         "execution_provider": profile.execution_provider,
         "wheel": None
-        if profile.wheel.name == "none"
+        if profile.wheel == NO_WHEEL
         else f"{profile.wheel.name}=={profile.wheel.version}",
         "unpackaged": profile.unpackaged,
         "precisions": {

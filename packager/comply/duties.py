@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from packager.comply.situation import Outcome, Situation
 from packager.domain.decision import Status
+from packager.domain.hardware import NO_WHEEL
 from packager.domain.jurisdiction import Rule
 
 FIRST_ONNXRUNTIME_WITH_TELEMETRY = (1, 29)
@@ -29,6 +30,10 @@ def decide_egress(_rule: Rule, situation: Situation) -> Outcome:
     )
 
 
+def _built_in(pinned: str, absent: bool) -> str:
+    return f"; {pinned} has none built in" if absent else f"; {pinned} has it built in"
+
+
 def decide_telemetry(_rule: Rule, situation: Situation) -> Outcome:
     """ONNX Runtime's telemetry is off in the image, and absent from the wheels before 1.29."""
     wheel = situation.target.hardware.wheel
@@ -38,7 +43,7 @@ def decide_telemetry(_rule: Rule, situation: Situation) -> Outcome:
     return Outcome(
         Status.ENFORCED,
         "telemetry is switched off in the image and in the server's code"
-        + (f"; {pinned} has none built in" if absent else f"; {pinned} has it built in"),
+        + ("" if wheel.name == NO_WHEEL.name else _built_in(pinned, absent)),
         (situation.workload, situation.target.name.sbom_path),
     )
 

@@ -45,6 +45,10 @@ class Wheel:
     version: str
 
 
+NO_WHEEL = Wheel("none", "0")
+"""The wheel of a profile that says why there is none (`unpackaged`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Accelerator:
     """A device beside the CPU. Memory in bytes, power in watts."""
