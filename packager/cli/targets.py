@@ -9,7 +9,7 @@ import click
 
 from packager.cli.console import Console, table
 from packager.cli.options import FILE, targets_option, with_console
-from packager.errors import InputError
+from packager.errors import InputError, PolicyRefusal
 from packager.workspace import write_atomically
 
 
@@ -181,3 +181,56 @@ def new(console: Console, kind: str, name: str, parent: str | None, folder: Path
         raise InputError("the profile exists already", where=str(file))
     write_atomically(file, scaffold(kind, name, parent).encode())
     console.result(str(file), {"file": str(file)})
+
+
+@targets.command()
+@click.argument("old", type=FILE)
+@click.argument("new", type=FILE)
+@click.argument("releases", metavar="[RELEASE.yaml]...", nargs=-1, type=FILE)
+@with_console
+def diff(console: Console, old: Path, new: Path, releases: tuple[Path, ...]) -> int:
+    """Compare two folders of profiles: what changed, and which releases it would now refuse.
+
+    A folder with built-in profiles in it is a whole catalogue; another one extends the built-in
+    one. Exit 3 when a release is refused that was not before.
+
+    \b
+    Example:
+      packager targets diff targets-2026 targets services/*/release.yaml
+    """
+    from packager.law import law_diff
+
+    found = law_diff(old, new, releases)
+    changes = [
+        [name, one.change.value, one.control, ", ".join(one.what)]
+        for name, changed in found.profiles.items()
+        for one in changed
+    ]
+    refusals = [
+        row
+        for one in found.refused
+        for row in (
+            [[one.release, one.target, "", one.gone]]
+            if one.gone
+            else [[one.release, one.target, each.control, each.why] for each in one.decisions]
+        )
+    ]
+    parts = [
+        table(["profile", "change", "rule", "what"], changes) if changes else "no rule differs"
+    ]
+    if releases:
+        parts.append(
+            table(["release", "target", "refused by", "why"], refusals)
+            if refusals
+            else f"{len(releases)} releases, none is refused that was not before"
+        )
+    console.result(
+        "\n\n".join(parts),
+        {
+            "profiles": {
+                name: [one.as_dict() for one in changed] for name, changed in found.profiles.items()
+            },
+            "refused": [one.as_dict() for one in found.refused],
+        },
+    )
+    return PolicyRefusal.exit_code if found.refused else 0

@@ -1,0 +1,69 @@
+"""A change of law: which rules differ between two states of a profile, and what it now refuses.
+
+Pure functions. A target counts as newly refused when a control is violated now that was not before,
+whatever else was violated then: each new violation is news to whoever runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from enum import StrEnum
+
+from packager.domain.decision import Decision, Status
+from packager.domain.jurisdiction import Jurisdiction, Rule
+
+
+class Change(StrEnum):
+    """What happened to a rule."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RuleChange:
+    """One rule that differs; `what` names the parts that changed."""
+
+    control: str
+    change: Change
+    what: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, object]:
+        return {"control": self.control, "change": self.change.value, "what": list(self.what)}
+
+
+def changed_rules(old: Jurisdiction | None, new: Jurisdiction | None) -> tuple[RuleChange, ...]:
+    """The rules of a profile that differ, inherited ones included; None stands for no profile."""
+    before, after = _by_control(old), _by_control(new)
+    changes = [RuleChange(name, Change.ADDED) for name in after.keys() - before.keys()]
+    changes += [RuleChange(name, Change.REMOVED) for name in before.keys() - after.keys()]
+    changes += [
+        RuleChange(name, Change.CHANGED, _differing(before[name], after[name]))
+        for name in before.keys() & after.keys()
+        if before[name] != after[name]
+    ]
+    return tuple(sorted(changes))
+
+
+def newly_violated(old: Sequence[Decision], new: Sequence[Decision]) -> tuple[Decision, ...]:
+    """What refuses a target now and did not before, by control."""
+    before = {one.control for one in old if one.status is Status.VIOLATED}
+    return tuple(
+        one
+        for one in sorted(new, key=lambda decision: decision.control)
+        if one.status is Status.VIOLATED and one.control not in before
+    )
+
+
+def _by_control(profile: Jurisdiction | None) -> dict[str, Rule]:
+    if profile is None:
+        return {}
+    return {f"{profile.owner[rule.id]}/{rule.id}": rule for rule in profile.rules}
+
+
+def _differing(old: Rule, new: Rule) -> tuple[str, ...]:
+    return tuple(
+        field.name for field in fields(Rule) if getattr(old, field.name) != getattr(new, field.name)
+    )
