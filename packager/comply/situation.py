@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from packager.domain.decision import Status
 from packager.domain.release import PlannedTarget, ReleaseRequest
@@ -72,18 +73,34 @@ class Situation:
     def nearest_regions(self, countries: Iterable[str], count: int = 3) -> list[str]:
         """Known regions of the jurisdiction inside `countries`, the nearest to ours first."""
         allowed = set(countries)
-        known = [
-            region
-            for region in self.target.jurisdiction.regions
-            if self.country_of(region) in allowed
-        ]
-        known.sort(key=lambda region: (self._distance(region), str(region)))
-        return [str(region) for region in known[:count]]
+        ordered = _by_distance(
+            self.target.jurisdiction.regions,
+            tuple(place.region for place in self.places),
+            self.country_of,
+            self.distance_km,
+        )
+        return [str(region) for region, country in ordered if country in allowed][:count]
 
-    def _distance(self, region: Region) -> float:
-        """To the nearest of the target's places; rounded, so that ties are ties everywhere."""
-        found = [self.distance_km(place.region, region) for place in self.places]
+
+@lru_cache(maxsize=256)
+def _by_distance(
+    regions: frozenset[Region],
+    ours: tuple[Region, ...],
+    country_of: Countries,
+    distance_km: Distances,
+) -> tuple[tuple[Region, str | None], ...]:
+    """Regions with their country, the nearest to one of ours first.
+
+    Kept, because every refusing rule of a target asks for it again. Distances are rounded, so that
+    ties are ties everywhere.
+    """
+
+    def distance(region: Region) -> float:
+        found = [distance_km(one, region) for one in ours]
         return min((round(one) for one in found if one is not None), default=float("inf"))
+
+    ordered = sorted(regions, key=lambda region: (distance(region), str(region)))
+    return tuple((region, country_of(region)) for region in ordered)
 
 
 def situate(

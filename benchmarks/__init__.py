@@ -1,0 +1,1 @@
+"""Measured on the machine that runs them: `python -m benchmarks`, or one by its module."""

@@ -1,0 +1,5 @@
+"""Runs every benchmark and prints one line each."""
+
+from benchmarks.comply.full_matrix import main
+
+main()
