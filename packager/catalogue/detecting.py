@@ -67,7 +67,8 @@ def look(root: Path = Path("/"), smi: tuple[str, ...] = _SMI) -> Machine:
 
 
 def propose(machine: Machine, profiles: Iterable[HardwareProfile]) -> tuple[Proposal, ...]:
-    """Profiles that fit, accelerators first, then the CPU class with the most instructions."""
+    """Profiles that fit, accelerators first, those that nothing stands against before others;
+    then the CPU class with the most instructions."""
     usable = [one for one in profiles if one.platform.architecture == machine.architecture]
     found = [
         _for_gpu(gpu, profile)
@@ -75,6 +76,7 @@ def propose(machine: Machine, profiles: Iterable[HardwareProfile]) -> tuple[Prop
         for profile in usable
         if profile.accelerator and profile.accelerator.product == _label(gpu)
     ]
+    found.sort(key=lambda proposal: (bool(proposal.against), proposal.why, proposal.hardware))
     classes = [
         one for one in usable if one.id in _CLASSES and one.instructions <= machine.instructions
     ]

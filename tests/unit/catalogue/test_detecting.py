@@ -22,9 +22,11 @@ def _smi(folder: Path, script: str) -> tuple[str, ...]:
 
 def test_a_gpu_is_found_by_the_name_that_the_driver_gives() -> None:
     machine = Machine("amd64", "a CPU", V3, (Gpu("NVIDIA L4", "550.54"),))
-    first, second = propose(machine, ALL)
+    first, newer, cpu = propose(machine, ALL)
     assert (first.hardware, first.against) == ("nvidia-l4", ())
-    assert second.hardware == "x86-64-v3"
+    assert newer.hardware == "nvidia-l4-cuda13"
+    assert "older than 580" in newer.against[0]
+    assert cpu.hardware == "x86-64-v3"
 
 
 def test_an_old_driver_is_told() -> None:
