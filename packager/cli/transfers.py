@@ -7,10 +7,17 @@ from typing import Any
 
 from packager.cli.console import table
 
-MARKS = {"inside": "●", "lawful abroad": "+", "unrestricted": "○", "refused": "–"}
+MARKS = {
+    "inside": "●",
+    "lawful abroad": "+",
+    "unrestricted": "○",
+    "refused by house rule": "h",
+    "refused": "–",
+}
 LEGEND = (
     "rows: whose data · columns: where inference happens\n"
     "● inside · + lawful abroad, with duties · ○ abroad, no rule speaks of it · – refused\n"
+    "h refused by a house rule only: no law in the profile stands against it\n"
     "One row with its law: --matrix -j ID. No legal advice."
 )
 

@@ -17,6 +17,7 @@ from packager.domain.hardware import Confidence
 from packager.domain.jurisdiction import Demand, Jurisdiction, Rule
 from packager.domain.target import DataClass
 
+HOUSE_RULE = "House rule of this catalogue"
 PLACES = frozenset(
     {
         Demand.INFERENCE_WITHIN,
@@ -29,11 +30,16 @@ PLACES = frozenset(
 
 
 class Verdict(StrEnum):
-    """What comes of a pair. `unrestricted`: abroad, and no rule of the profile speaks of it."""
+    """What comes of a pair.
+
+    `unrestricted`: abroad, and no rule of the profile speaks of it. `refused by house rule`: no law
+    in the profile stands against it, only what the catalogue takes naming a jurisdiction to mean.
+    """
 
     INSIDE = "inside"
     LAWFUL_ABROAD = "lawful abroad"
     UNRESTRICTED = "unrestricted"
+    HOUSE_RULE = "refused by house rule"
     REFUSED = "refused"
 
 
@@ -97,7 +103,7 @@ class Transfer:
                 return f"abroad, by {laws}"
             case Verdict.UNRESTRICTED:
                 return "abroad; no rule of the profile speaks of places for this class of data"
-            case Verdict.REFUSED:
+            case Verdict.REFUSED | Verdict.HOUSE_RULE:
                 outside = sorted({code for ground in self.grounds for code in ground.outside})
                 return f"refused for {', '.join(outside)} by {laws}"
 
@@ -115,7 +121,8 @@ def transfer(origin: Jurisdiction, destination: Jurisdiction, data: DataClass) -
     )
     refusing = tuple(ground for ground in grounds if ground.outside)
     if refusing:
-        verdict, grounds = Verdict.REFUSED, refusing
+        lawful = all(ground.rule.law.name == HOUSE_RULE for ground in refusing)
+        verdict, grounds = (Verdict.HOUSE_RULE if lawful else Verdict.REFUSED), refusing
     elif set(destination.countries) <= set(origin.countries):
         verdict = Verdict.INSIDE
     else:

@@ -12,9 +12,9 @@ from packager.catalogue import load_catalogue
 from packager.comply.deciding import decide
 from packager.domain.decision import Decision, Status
 from packager.domain.hardware import Confidence
-from packager.domain.jurisdiction import Demand, Law, Rule
+from packager.domain.jurisdiction import CryptographyStandard, Demand, Law, Rule
 from packager.domain.model import Objective, QualityBudget
-from packager.domain.release import PlannedTarget, ReleaseRequest
+from packager.domain.release import Declarations, PlannedTarget, ReleaseRequest
 from packager.domain.target import DataClass, DeploymentPlatform, Region, TargetName
 
 CATALOGUE = load_catalogue()
@@ -31,13 +31,22 @@ rules = st.builds(
     law=st.just(LAW),
     within=st.lists(st.sampled_from(COUNTRIES), min_size=1, unique=True).map(tuple),
     certifications=st.just(("C5",)),
+    export_classes=st.just(("3A090.a",)),
+    standard=st.none() | st.sampled_from(CryptographyStandard),
+)
+facts = st.builds(
+    Declarations,
+    hosting_certifications=st.none() | st.just(()) | st.just(("C5", "HDS v2")),
+    model_origin=st.none() | st.sampled_from(COUNTRIES),
+    log_region=st.none() | st.sampled_from(PLACES),
+    key_location=st.none() | st.sampled_from(COUNTRIES),
 )
 
 
 @st.composite
 def askings(draw: st.DrawFn) -> tuple[PlannedTarget, ReleaseRequest]:
-    jurisdiction = draw(st.sampled_from(["eu", "de", "sa", "sg"]))
-    hardware = draw(st.sampled_from(["x86-64-v3", "arm64-v8", "nvidia-l4"]))
+    jurisdiction = draw(st.sampled_from(CATALOGUE.jurisdiction_ids()))
+    hardware = draw(st.sampled_from(CATALOGUE.hardware_ids()))
     platform = draw(st.sampled_from(DeploymentPlatform))
     name = TargetName(jurisdiction, hardware, platform)
     host = st.sampled_from(["registry.example.de", "docker.io", "localhost:5000", "a.b.sa", "x"])
@@ -58,6 +67,7 @@ def askings(draw: st.DrawFn) -> tuple[PlannedTarget, ReleaseRequest]:
         registry_countries=draw(st.dictionaries(host, st.sampled_from(COUNTRIES), max_size=2)),
         signing_key=None,
         where="release.yaml",
+        declared=draw(facts),
     )
     target = PlannedTarget(
         name=name,
