@@ -12,11 +12,12 @@ import binascii
 import csv
 import hashlib
 import io
+import mmap
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 from packager.archive import Entry, EntryKind
 from packager.assemble.image_paths import plain_path
@@ -80,8 +81,19 @@ def info_folder(archive: zipfile.ZipFile) -> str:
     return folders[0]
 
 
+class _Mapped(mmap.mmap):
+    """A file in memory. Entries are read long after `read_wheel` returned, by whoever holds them;
+    a mapping goes with the last of them, where an open file would have to be closed by somebody."""
+
+    def seekable(self) -> bool:
+        """What zipfile asks; mmap answers by itself only from Python 3.13 on."""
+        return True
+
+
 def _open(path: Path, filename: str) -> _Wheel:
-    archive = zipfile.ZipFile(path)
+    with path.open("rb") as file:
+        mapped = _Mapped(file.fileno(), 0, access=mmap.ACCESS_READ)
+    archive = zipfile.ZipFile(cast(IO[bytes], mapped))
     members: dict[str, zipfile.ZipInfo] = {}
     for member in archive.infolist():
         name = plain_path(member.filename, filename)
