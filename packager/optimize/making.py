@@ -6,6 +6,7 @@ running is a row with a reason. Only when the source itself cannot run is there 
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,16 @@ class Workshop:
             )
         return outcome
 
+    def _own_source(self, recipe: Recipe) -> Path:
+        """The model in a folder of the candidate's own: quantizers write files beside what they
+        read, and that must be neither the user's folder nor another candidate's. Copied, since
+        onnx refuses external data with several hard links."""
+        folder = self.folder / f"{recipe.name}-source"
+        for file in self.source.files:
+            (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file.path, folder / file.name)
+        return folder / self.source.files[0].name
+
     def make(self, recipe: Recipe, patience: Limits) -> Made | Failure:
         """Make a candidate and let it answer. `patience` bounds each of the two steps."""
         workers = self.workers.within(patience)
@@ -70,7 +81,7 @@ class Workshop:
         target.parent.mkdir()
         task = {
             "task": "make",
-            "source": str(self.source.files[0].path),
+            "source": str(self._own_source(recipe)),
             "target": str(target),
             "external": self.external,
             "passes": [

@@ -256,3 +256,15 @@ def test_hash_seeds_do_not_show(mlp: onnx.ModelProto, saved: Saver, tmp_path: Pa
             seen.add(target.read_bytes())
         assert len(seen) == 1
         assert str(tmp_path).encode() not in seen.pop()
+
+
+def test_nothing_is_written_beside_the_users_model(
+    mlp: onnx.ModelProto, saved: Saver, cpu: HardwareProfile, tmp_path: Path
+) -> None:
+    path = saved(mlp, "model/model.onnx")
+    samples = _samples(path, "x", (300, 16))
+    before = {file.name: file.stat().st_mtime_ns for file in path.parent.iterdir()}
+    touched = path.parent.stat().st_mtime_ns
+    _optimize(path, cpu, tmp_path / "out", samples)
+    assert {file.name: file.stat().st_mtime_ns for file in path.parent.iterdir()} == before
+    assert path.parent.stat().st_mtime_ns == touched, "a file came and went in the user's folder"
