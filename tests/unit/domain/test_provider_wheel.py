@@ -25,6 +25,7 @@ def profile(provider, name, version, architecture="amd64", floor=None, cuda=None
         wheel=Wheel(name, version),
         platform=Platform("linux", architecture),
         accelerator=device,
+        unpackaged=None,
     )
 
 
