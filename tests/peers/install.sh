@@ -1,24 +1,33 @@
 #!/usr/bin/env bash
-# Makes a Debian 13 tree with the tools that check our signatures: cosign, skopeo, oras, openssl,
-# and docker-compose. As root:
+# Makes a Debian 13 tree with the tools of others that our output must agree with: those that check
+# signatures (cosign, skopeo, openssl, oras), engines (podman, Docker 26, containerd, buildah,
+# umoci, docker-compose, kubectl, systemd's generators) and what we are measured against. As root:
 #
 #   tests/peers/install.sh [FOLDER]        (default: $PACKAGER_PEERS_ROOT, /var/lib/packager-peers)
 #
 # Tests run them by chroot, nothing else of the machine changes. The mirror is apt's own, or
-# $PACKAGER_DEBIAN_MIRROR. A tree whose tools run is left as it is. It must be a tree of its own:
-# Debian 12 has no cosign, and its skopeo has sigstore compiled out.
+# $PACKAGER_DEBIAN_MIRROR. A tree that was made from the same list is left as it is, one from an
+# older list is made anew. It must be a tree of its own: Debian 12 has no cosign, and its skopeo has
+# sigstore compiled out.
 set -euo pipefail
 
 root="${1:-${PACKAGER_PEERS_ROOT:-/var/lib/packager-peers}}"
 suite=trixie
-packages=ca-certificates,cosign,skopeo,openssl,oras,docker-compose
+packages="ca-certificates cosign skopeo openssl oras docker-compose
+  podman crun netavark aardvark-dns passt uidmap buildah containerd docker.io docker-cli umoci
+  kubernetes-client systemd iproute2 iptables nftables procps busybox dash xdelta3 zstd jq"
+stamp="$suite $(echo "$packages" | tr -s ' \n' ' ')"
 
 tools_run() {
-  chroot "$1" cosign version >/dev/null 2>&1 &&
-    chroot "$1" skopeo --version >/dev/null 2>&1 &&
-    chroot "$1" oras version >/dev/null 2>&1 &&
-    chroot "$1" openssl version >/dev/null 2>&1 &&
-    test -x "$1/usr/libexec/docker/cli-plugins/docker-compose"
+  for command in "cosign version" "skopeo --version" "oras version" "openssl version" \
+    "podman --version" "buildah --version" "umoci --version" "dockerd --version" \
+    "containerd --version" "kubectl version --client" "xdelta3 -V"; do
+    # Engines look into /proc; the mount is gone with the process.
+    # shellcheck disable=SC2016,SC2086 # the shell inside expands; a command with its arguments
+    unshare --mount sh -c 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"' "$1" $command \
+      >/dev/null 2>&1 || { echo "does not run: $command"; return 1; }
+  done
+  test -x "$1/usr/libexec/docker/cli-plugins/docker-compose"
 }
 
 # The root of the main archive, as apt on this machine knows it; security and others end otherwise.
@@ -31,12 +40,12 @@ if [ "$(id -u)" != 0 ]; then
   echo "tests/peers/install.sh: making a tree and changing into it needs root" >&2
   exit 1
 fi
-if [ -d "$root" ] && tools_run "$root"; then
+if [ -d "$root" ] && [ "$(cat "$root/.packager-peers" 2>/dev/null)" = "$stamp" ]; then
   echo "the peers are in $root"
   exit 0
 fi
-if [ -e "$root" ]; then
-  echo "tests/peers/install.sh: $root exists, and its tools do not run: remove it first" >&2
+if [ -e "$root" ] && [ ! -e "$root/.packager-peers" ] && [ ! -x "$root/usr/bin/cosign" ]; then
+  echo "tests/peers/install.sh: $root exists, and is no tree of ours: remove it first" >&2
   exit 1
 fi
 
@@ -48,20 +57,32 @@ fi
 
 mkdir -p "$(dirname "$root")"
 scratch=$(mktemp -d "$root.making-XXXXXX")
+tree="$scratch/tree"
 log="$root.log"
 trap 'rm -rf "$scratch"' EXIT
-echo "making a Debian 13 tree in $root (a minute or two)"
-# A bare tree has no place for the configuration files of containers-common, so that package, and
-# skopeo after it, stay unconfigured and debootstrap says so. Their programs run all the same, and
-# whether they do is what decides.
-debootstrap --variant=minbase --include="$packages" "$suite" "$scratch/tree" "$mirror" \
-  >"$log" 2>&1 || true
-if ! tools_run "$scratch/tree"; then
-  echo "tests/peers/install.sh: the tools do not run; the end of $log:" >&2
+echo "making a Debian 13 tree in $root (some minutes)"
+
+fail() {
+  echo "tests/peers/install.sh: $1; the end of $log:" >&2
   tail -n 20 "$log" >&2
   exit 1
-fi
-rm -rf "$scratch/tree/var/cache/apt/archives"
-chmod 755 "$scratch/tree"
-mv "$scratch/tree" "$root"
+}
+
+debootstrap --variant=minbase --include=ca-certificates "$suite" "$tree" "$mirror" >"$log" 2>&1 ||
+  fail "debootstrap failed"
+# No service may start in there, and apt reaches its mirror as this machine's does.
+printf '#!/bin/sh\nexit 101\n' >"$tree/usr/sbin/policy-rc.d"
+chmod 755 "$tree/usr/sbin/policy-rc.d"
+cp /etc/resolv.conf "$tree/etc/resolv.conf"
+apt-config dump Acquire >"$tree/etc/apt/apt.conf.d/90-acquire"
+# shellcheck disable=SC2086 # a list of names
+chroot "$tree" /usr/bin/env DEBIAN_FRONTEND=noninteractive LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+  sh -c "apt-get update -qq && apt-get install -y -qq --no-install-recommends $(echo $packages)" \
+  >>"$log" 2>&1 || fail "apt-get failed"
+tools_run "$tree" >>"$log" || fail "the tools do not run"
+rm -rf "$tree/var/cache/apt/archives" "$tree/var/lib/apt/lists"
+chmod 755 "$tree"
+echo "$stamp" >"$tree/.packager-peers"
+rm -rf "$root"
+mv "$tree" "$root"
 echo "the peers are in $root"
