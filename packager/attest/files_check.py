@@ -1,18 +1,19 @@
-"""The folder against the root's list: steps 4 to 6."""
+"""What is there against the root's list: steps 4 to 6."""
 
 from __future__ import annotations
 
 from packager.attest import root
-from packager.attest.closed_world import take_inventory, unused_folders
 from packager.attest.hashing import digest_files
-from packager.attest.signed_release import SignedRelease, read_bounded
+from packager.attest.signed_release import SignedRelease
+from packager.closed_world import unused_folders
 from packager.digest import Digest
 from packager.errors import Finding, VerificationError
+from packager.release_source import read_bounded
 
 
 def check_closed_world(release: SignedRelease) -> dict[str, int]:
     """Step 4, closed world: exactly the listed files, plain, with plain names, in plain folders."""
-    inventory = take_inventory(release.folder)
+    inventory = release.inventory
     findings = list(inventory.findings)
     present = set(inventory.files)
     expected = release.listed.keys() | root.UNLISTED
@@ -39,16 +40,14 @@ def check_digests(release: SignedRelease) -> dict[str, int]:
     findings = []
     sizes = {}
     for path, file in release.listed.items():
-        try:
-            found = (release.folder / path).lstat().st_size
-        except OSError as error:
-            findings.append(Finding("it cannot be read", path, got=error.strerror))
-            continue
-        if found != file.size:
+        found = release.inventory.files.get(path)
+        if found is None:
+            findings.append(Finding("there is no such plain file", path))
+        elif found != file.size:
             findings.append(Finding("the size differs", path, _bytes(file.size), _bytes(found)))
         else:
             sizes[path] = found
-    digests, failures = digest_files(release.folder, sizes, release.progress)
+    digests, failures = digest_files(release.source, sizes, release.progress)
     findings += [
         Finding("it cannot be read", path, got=str(failures[path])) for path in sorted(failures)
     ]
@@ -64,7 +63,7 @@ def check_digests(release: SignedRelease) -> dict[str, int]:
 def check_checksums(release: SignedRelease) -> dict[str, int]:
     """Step 6, checksums: `checksums.txt` is bound by the root and says the same as the root."""
     listed = release.root
-    data = read_bounded(release.folder, root.CHECKSUMS, listed.checksums.size)
+    data = read_bounded(release.source, root.CHECKSUMS, listed.checksums.size)
     expected = root.checksums_bytes(listed.files)
     same_binding = (len(expected), Digest.of(expected), len(listed.files)) == (
         listed.checksums.size,

@@ -1,43 +1,32 @@
 """Digests of many files at once, on all cores, largest first.
 
 `hashlib` lets go of the interpreter while it works, so threads are enough; each reads in pieces, so
-memory does not grow with the files. A file is opened without following a link and must be a plain
-file when it is open, whatever it was when it was looked at.
+memory does not grow with the files, and never further than one byte past what is expected.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from io import BufferedReader
-from pathlib import Path
 
-from packager.digest import Digest
+from packager.digest import CHUNK, Digest
 from packager.progress import Progress
-
-
-def open_plain(path: Path) -> BufferedReader:
-    """Open a plain file for reading; raises OSError for a link, a device or a pipe."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    handle = os.open(path, flags)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError(f"not a plain file: {path.name}")
-    return os.fdopen(handle, "rb")
+from packager.release_source import ReleaseSource
 
 
 def digest_files(
-    root: Path, sizes: Mapping[str, int], progress: Progress
+    source: ReleaseSource, sizes: Mapping[str, int], progress: Progress
 ) -> tuple[dict[str, Digest], dict[str, OSError]]:
     """Digests of the files in `sizes` (path → bytes), and what could not be read."""
     digests: dict[str, Digest] = {}
     failures: dict[str, OSError] = {}
     total, done = sum(sizes.values()), 0
     with ThreadPoolExecutor(workers(), thread_name_prefix="hash") as pool:
-        running = {pool.submit(_digest, root / path): path for path in largest_first(sizes)}
+        running = {
+            pool.submit(_digest, source, path, sizes[path]): path for path in largest_first(sizes)
+        }
         for future in as_completed(running):
             path = running[future]
             try:
@@ -59,6 +48,12 @@ def workers() -> int:
     return min(16, os.cpu_count() or 1)
 
 
-def _digest(path: Path) -> Digest:
-    with open_plain(path) as stream:
-        return Digest(hashlib.file_digest(stream, "sha256").hexdigest())
+def _digest(source: ReleaseSource, path: str, size: int) -> Digest:
+    """Of the whole file; one that grew gives another digest, and is not followed to its end."""
+    sha = hashlib.sha256()
+    left = size + 1
+    with source.open(path) as stream:
+        while left > 0 and (piece := stream.read(min(CHUNK, left))):
+            sha.update(piece)
+            left -= len(piece)
+    return Digest(sha.hexdigest())

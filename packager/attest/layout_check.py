@@ -12,11 +12,10 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from packager.attest.bounded_json import loads
-from packager.attest.hashing import open_plain, workers
+from packager.attest.hashing import workers
 from packager.attest.layout_index import (
     BLOBS,
     IMAGES,
@@ -32,6 +31,7 @@ from packager.attest.signed_release import SignedRelease
 from packager.digest import CHUNK, Digest
 from packager.domain.artifact import MediaType
 from packager.errors import Finding, VerificationError
+from packager.release_source import ReleaseSource
 
 # A gzip layer may grow this much: far more than software does, far less than a bomb.
 MAX_RATIO = 200
@@ -159,18 +159,18 @@ def _diff_id_findings(
     ordered = sorted(layers.items(), key=lambda item: -item[1].size)
     with ThreadPoolExecutor(workers(), thread_name_prefix="unpack") as pool:
         found = pool.map(
-            lambda item: _diff_id_finding(release.folder, item[1], item[0][1]), ordered
+            lambda item: _diff_id_finding(release.source, item[1], item[0][1]), ordered
         )
         return [finding for finding in found if finding]
 
 
-def _diff_id_finding(folder: Path, layer: Member, diff_id: Digest) -> Finding | None:
+def _diff_id_finding(source: ReleaseSource, layer: Member, diff_id: Digest) -> Finding | None:
     match layer.media_type:
         case MediaType.LAYER_TAR:
             plain = layer.digest
         case MediaType.LAYER_GZIP:
             try:
-                plain = _plain_digest(folder / layer.path, layer.size)
+                plain = _plain_digest(source, layer)
             except (OSError, EOFError, ValueError, zlib.error) as error:
                 return Finding("the layer cannot be unpacked", layer.path, got=str(error))
         case other:
@@ -180,12 +180,12 @@ def _diff_id_finding(folder: Path, layer: Member, diff_id: Digest) -> Finding | 
     return None
 
 
-def _plain_digest(path: Path, size: int) -> Digest:
+def _plain_digest(source: ReleaseSource, layer: Member) -> Digest:
     """Digest of what a gzip blob unpacks to, in constant memory and bounded time."""
-    limit = max(PLAIN_FLOOR, MAX_RATIO * size)
+    limit = max(PLAIN_FLOOR, MAX_RATIO * layer.size)
     sha = hashlib.sha256()
     seen = 0
-    with open_plain(path) as blob, gzip.GzipFile(fileobj=blob) as plain:
+    with source.open(layer.path) as blob, gzip.GzipFile(fileobj=blob) as plain:
         while chunk := plain.read(CHUNK):
             seen += len(chunk)
             if seen > limit:

@@ -13,6 +13,7 @@ from typing import Any
 from packager.attest.bounded_json import load_object
 from packager.attest.cosign import repository_of
 from packager.canonical import dumps
+from packager.closed_world import MAX_FILES, plain_path
 from packager.digest import Digest
 from packager.domain.artifact import Platform
 
@@ -26,8 +27,6 @@ UNLISTED = frozenset({ROOT, BUNDLE, RAW_SIGNATURE, CHECKSUMS})
 API_VERSION = "packager/v1"
 KIND = "Release"
 MAX_ROOT = 16 << 20
-MAX_FILES = 100_000
-MAX_PATH = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +182,3 @@ def _size(value: int) -> int:
     if isinstance(value, bool) or value < 0:
         raise ValueError("a size or count is not a whole number")
     return value
-
-
-def plain_path(path: str) -> bool:
-    """Relative, with `/`, no `.` or `..`, no backslash or control character, not too long."""
-    return (
-        0 < len(path.encode()) <= MAX_PATH
-        and all(part not in ("", ".", "..") for part in path.split("/"))
-        and "\\" not in path
-        and path.isprintable()
-    )

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from packager.attest import root, sigstore
-from packager.attest.closed_world import take_inventory
 from packager.attest.hashing import digest_files
 from packager.attest.keys import Signer
 from packager.attest.root import ListedFile
 from packager.digest import Digest
 from packager.errors import Finding, OutputError
 from packager.progress import SILENT, Progress
+from packager.release_source import FolderSource
 from packager.workspace import write_atomically
 
 
@@ -43,14 +43,15 @@ def seal(
 
 
 def _payload(folder: Path, progress: Progress) -> list[ListedFile]:
-    inventory = take_inventory(folder)
+    source = FolderSource(folder)
+    inventory = source.inventory()
     findings = list(inventory.findings)
     findings += [
         Finding("the folder is sealed already", path)
         for path in sorted(root.UNLISTED & inventory.files.keys())
     ]
     findings += [Finding("the folder is empty", path) for path in inventory.empty_folders]
-    digests, failures = digest_files(folder, inventory.files, progress)
+    digests, failures = digest_files(source, inventory.files, progress)
     findings += [Finding("it cannot be read", path, got=str(failures[path])) for path in failures]
     if findings:
         raise OutputError.of(findings)

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from packager.attest import root, sigstore
-from packager.attest.hashing import open_plain
 from packager.attest.keys import PublicKey
 from packager.attest.root import ListedFile, Root
+from packager.closed_world import Inventory
 from packager.digest import Digest
 from packager.errors import Finding, VerificationError
 from packager.progress import Progress
+from packager.release_source import ReleaseSource, read_bounded
 
 MAX_RAW_SIGNATURE = 1 << 10
 _BOUNDS = {
@@ -38,9 +38,10 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class SignedRelease:
-    """A release folder whose root carries the key's signature."""
+    """A release whose root carries the key's signature; `inventory` is what lies in its source."""
 
-    folder: Path
+    source: ReleaseSource
+    inventory: Inventory
     key: PublicKey
     root: Root
     listed: Mapping[str, ListedFile]
@@ -62,13 +63,13 @@ class SignedRelease:
                 expected=f"at most {limit} bytes",
                 got=f"{listed.size} bytes",
             )
-        data = read_bounded(self.folder, path, listed.size)
+        data = read_bounded(self.source, path, listed.size)
         if Digest.of(data) != listed.digest:
             raise VerificationError("the file is not what was signed", where=path)
         return data
 
 
-def read_seal(folder: Path) -> Seal:
+def read_seal(source: ReleaseSource) -> Seal:
     """Step 1, seal: the root and its signatures are plain files within bounds.
 
     Raises VerificationError with all findings.
@@ -77,7 +78,7 @@ def read_seal(folder: Path) -> Seal:
     findings: list[Finding] = []
     for name, limit in _BOUNDS.items():
         try:
-            found[name] = read_bounded(folder, name, limit)
+            found[name] = read_bounded(source, name, limit)
         except VerificationError as error:
             findings += error.findings
     if findings:
@@ -110,24 +111,6 @@ def read_document(seal: Seal) -> Root:
             got=str(error),
             next_step="verify it with the version of packager that made it",
         ) from None
-
-
-def read_bounded(folder: Path, name: str, limit: int) -> bytes:
-    """A plain file of at most `limit` bytes; raises VerificationError for anything else."""
-    try:
-        with open_plain(folder / name) as stream:
-            data = stream.read(limit + 1)
-    except FileNotFoundError:
-        raise VerificationError("the file is missing", where=name) from None
-    except OSError as error:
-        raise VerificationError(
-            "it is no plain file that can be read", where=name, got=error.strerror or str(error)
-        ) from None
-    if len(data) > limit:
-        raise VerificationError(
-            "the file is too long", where=name, expected=f"at most {limit} bytes"
-        )
-    return data
 
 
 def _not_signed(why: str, where: str, seal: Seal, key: PublicKey) -> VerificationError:

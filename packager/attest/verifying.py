@@ -1,4 +1,4 @@
-"""Verifies a release folder against a public key that the caller trusts. Needs nothing else.
+"""Verifies a release against a public key that the caller trusts. Needs nothing else.
 
 No network, no clock, no key from the release itself. Fail-closed: whatever is not shown to be right
 is refused, and there is no way to go on after a refusal. The steps, in order:
@@ -37,8 +37,9 @@ from packager.attest.signed_release import (
     read_seal,
 )
 from packager.digest import Digest
-from packager.errors import Finding, InputError, VerificationError
+from packager.errors import Finding, VerificationError
 from packager.progress import SILENT, Progress
+from packager.release_source import FolderSource, ReleaseSource
 
 MAX_FINDINGS = 100
 NEXT_STEP = "do not use this release; get it again from its maker"
@@ -89,23 +90,19 @@ class VerificationReport:
         }
 
 
-def verify(folder: Path, key: PublicKey, progress: Progress = SILENT) -> VerificationReport:
-    """Check every byte of the release in `folder`; the steps stand in the module's docstring.
+def verify(
+    release: ReleaseSource | Path, key: PublicKey, progress: Progress = SILENT
+) -> VerificationReport:
+    """Check every byte of a release, in a folder or in any other source (`release_source.py`).
 
-    Raises VerificationError, naming the step and the path, for anything that is not as signed;
-    InputError when `folder` is no folder at all.
+    The steps stand in the module's docstring. Raises VerificationError, naming the step and the
+    path, for anything that is not as signed; InputError when a given path is no folder at all.
     """
-    if not folder.is_dir():
-        raise InputError(
-            "there is no release folder",
-            where=str(folder),
-            next_step="give the folder that `packager build` wrote",
-        )
-    folder = folder.resolve()
+    source = FolderSource.at(release) if isinstance(release, Path) else release
     steps = _Steps(progress)
-    progress.step(f"verify {folder}")
+    progress.step(f"verify {source.location}")
 
-    seal = steps.run(1, "seal", lambda: read_seal(folder))
+    seal = steps.run(1, "seal", lambda: read_seal(source))
     steps.tell({"bytes": len(seal.root)})
     steps.run(2, "signature", lambda: check_signature(seal, key))
     steps.tell({"signatures": 2})
@@ -113,16 +110,17 @@ def verify(folder: Path, key: PublicKey, progress: Progress = SILENT) -> Verific
     steps.tell({"files": len(root.files), "targets": len(root.images)})
 
     listed = {file.path: file for file in root.files}
-    release = SignedRelease(folder, key, root, listed, progress)
-    steps.count(4, "closed world", check_closed_world, release)
-    steps.count(5, "digests", check_digests, release)
-    steps.count(6, "checksums", check_checksums, release)
+    inventory = steps.run(4, "closed world", source.inventory)
+    signed = SignedRelease(source, inventory, key, root, listed, progress)
+    steps.count(4, "closed world", check_closed_world, signed)
+    steps.count(5, "digests", check_digests, signed)
+    steps.count(6, "checksums", check_checksums, signed)
     steps.refuse_if_found()
 
-    steps.count(7, "images", check_layout, release)
-    steps.count(8, "image signatures", check_image_signatures, release)
-    steps.count(9, "attestations", check_attestations, release)
-    steps.count(10, "targets", check_manifests, release)
+    steps.count(7, "images", check_layout, signed)
+    steps.count(8, "image signatures", check_image_signatures, signed)
+    steps.count(9, "attestations", check_attestations, signed)
+    steps.count(10, "targets", check_manifests, signed)
     steps.refuse_if_found()
 
     metadata = root.document.get("metadata", {})

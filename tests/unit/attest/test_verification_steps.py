@@ -24,11 +24,12 @@ from packager.attest.root import Root, parse_root
 from packager.attest.signed_release import Seal
 from packager.canonical import dumps
 from packager.errors import VerificationError
+from packager.release_source import FolderSource
 
 
-def _read_anything(folder: Path) -> Seal:
+def _read_anything(source: FolderSource) -> Seal:
     names = (root.ROOT, root.BUNDLE, root.RAW_SIGNATURE)
-    return Seal(*((folder / name).read_bytes() for name in names))
+    return Seal(*((source.folder / name).read_bytes() for name in names))
 
 
 def _parse_anything(seal: Seal) -> Root:

@@ -10,6 +10,7 @@ from inner_faults import FAULTS, Fault
 from small_release import SmallRelease, make_release
 from tampering import PROBES, Probe
 
+from packager import release_source
 from packager.attest import layout_check
 from packager.attest.keys import generate_key, read_public_key
 from packager.attest.verifying import MAX_FINDINGS, verify
@@ -118,16 +119,14 @@ def test_a_flood_of_findings_is_cut(release):
 
 
 def test_nothing_but_three_files_is_opened_before_the_signature(release, monkeypatch):
-    from packager.attest import signed_release
-
     opened = []
-    real = signed_release.open_plain
+    real = release_source.open_plain
 
     def watching(path):
         opened.append(path.name)
         return real(path)
 
-    monkeypatch.setattr(signed_release, "open_plain", watching)
+    monkeypatch.setattr(release_source, "open_plain", watching)
     (release.folder / "release.sig").write_bytes(b"\x30\x06\x02\x01\x01\x02\x01\x01")
     refusal(release)
     assert opened == ["release.json", "release.sigstore.json", "release.sig"]
