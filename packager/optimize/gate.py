@@ -56,6 +56,23 @@ def judge(reference: Outputs, candidate: Outputs, budget: QualityBudget) -> Judg
     return _judge_tolerance(values, budget)
 
 
+def hopeless(reference: Outputs, candidate: Outputs, total: int, budget: QualityBudget) -> bool:
+    """Whether the answers so far already rule out the budget, whatever the rest of `total` samples
+    would give: an exact statement, so that looking at a part first never changes a verdict."""
+    if _defect(reference, candidate, budget.metric):
+        return True
+    values = _values(reference, candidate, budget.metric)
+    if budget.metric is Metric.TOP1_AGREEMENT:
+        best = total - int(len(values) - values.sum())
+        return share_lower_bound(best, total) < budget.bound
+    rank = tolerance_rank(total)
+    if rank is None:
+        return True
+    smaller_is_worse = budget.metric is Metric.COSINE
+    over = values < budget.bound if smaller_is_worse else values > budget.bound
+    return int(over.sum()) >= rank
+
+
 def is_lossless(reference: Outputs, candidate: Outputs) -> bool:
     """Whether all outputs are equal up to rounding in the last places (NaN is never equal)."""
     return _shape_defect(reference, candidate) is None and all(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from packager.digest import Digest
 from packager.domain.model import Model, TensorSpec
 from packager.errors import InputError
 from packager.optimize.candidates import Recipe
@@ -52,7 +53,7 @@ class Workshop:
 
     def run_source(self) -> Made:
         """The source's own outputs. Raises InputError when ONNX Runtime cannot run it."""
-        outcome = self._answer("source", self.source, self.workers)
+        outcome = self.answer("source", self.source, 0, len(self.samples.evaluation))
         if isinstance(outcome, Failure):
             raise InputError(
                 "ONNX Runtime cannot run the model",
@@ -64,32 +65,36 @@ class Workshop:
             )
         return outcome
 
-    def _own_source(self, recipe: Recipe) -> Path:
+    def _own_source(self, name: str) -> Path:
         """The model in a folder of the candidate's own: quantizers write files beside what they
         read, and that must be neither the user's folder nor another candidate's. Copied, since
         onnx refuses external data with several hard links."""
-        folder = self.folder / f"{recipe.name}-source"
+        folder = self.folder / f"{name}-source"
         for file in self.source.files:
             (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file.path, folder / file.name)
         return folder / self.source.files[0].name
 
-    def make(self, recipe: Recipe, patience: Limits) -> Made | Failure:
-        """Make a candidate and let it answer. `patience` bounds each of the two steps."""
-        workers = self.workers.within(patience)
-        target = self.folder / recipe.name / GRAPH_FILE
+    def make(self, recipe: Recipe, patience: Limits) -> Model | Failure:
+        """Make a candidate within `patience`; its folder is named by what is done to the model."""
+        name = folder_name(recipe)
+        target = self.folder / name / GRAPH_FILE
         target.parent.mkdir()
         task = {
             "task": "make",
-            "source": str(self._own_source(recipe)),
+            "source": str(self._own_source(name)),
             "target": str(target),
             "external": self.external,
             "passes": [
                 {"name": step.name, "parameters": dict(step.parameters)} for step in recipe.passes
             ],
-            **self._samples("calibration", self.samples.calibration, recipe.needs_calibration),
+            **self._samples(
+                "calibration", 0, len(self.samples.calibration) if recipe.needs_calibration else 0
+            ),
         }
-        if isinstance(failure := workers.do(f"make-{recipe.name}", task, self.folder), Failure):
+        failure = self.workers.within(patience).do(f"make-{name}", task, self.folder)
+        shutil.rmtree(self.folder / f"{name}-source", ignore_errors=True)
+        if isinstance(failure, Failure):
             return Failure(f"could not be made: {failure.reason}")
         try:
             model = read_model(target)
@@ -98,30 +103,41 @@ class Workshop:
             return Failure(f"is not a valid model: {finding.what}: {finding.got}")
         if not same_signature(self.source, model):
             return Failure("its inputs and outputs are not those of the source")
-        return self._answer(recipe.name, model, workers)
+        return model
 
-    def _answer(self, name: str, model: Model, workers: Workers) -> Made | Failure:
+    def answer(
+        self, name: str, model: Model, start: int, stop: int, patience: Limits | None = None
+    ) -> Made | Failure:
+        """Let `model` answer the held-out samples from `start` up to `stop`."""
+        workers = self.workers.within(patience) if patience else self.workers
         target = self.folder / f"{name}.outputs.npz"
         task = {
             "task": "run",
             "model": str(model.files[0].path),
             "target": str(target),
             "at_once": False,
-            **self._samples("evaluation", self.samples.evaluation, True),
+            **self._samples("evaluation", start, stop),
         }
         result = workers.do(f"run-{name}", task, self.folder)
         if isinstance(result, Failure):
             return Failure(f"does not run: {result.reason}")
         return Made(model, read_npz(target), float(result["seconds"]))
 
-    def _samples(self, part: str, indices: tuple[int, ...], wanted: bool) -> dict[str, Any]:
-        if not wanted:
+    def _samples(self, part: str, start: int, stop: int) -> dict[str, Any]:
+        if stop <= start:
             return {}
         return {
             "samples": str(self.folder / f"{part}.npz"),
             "batched": dict(self.samples.batched),
-            "count": len(indices),
+            "start": start,
+            "stop": stop,
         }
+
+
+def folder_name(recipe: Recipe) -> str:
+    """One name for one way of making; recipes of several profiles may share it."""
+    told = " ".join(map(str, recipe.passes))
+    return f"{recipe.name}-{Digest.of(told.encode()).hex[:12]}"
 
 
 def same_signature(source: Model, candidate: Model) -> bool:

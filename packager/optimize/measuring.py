@@ -91,7 +91,8 @@ def _time(workshop: Workshop, name: str, model: Model) -> tuple[Figures, ...] | 
         "candidate": str(model.files[0].path),
         "samples": str(workshop.folder / "evaluation.npz"),
         "batched": dict(samples.batched),
-        "count": min(len(samples.evaluation), 2 * BATCH),
+        "start": 0,
+        "stop": min(len(samples.evaluation), 2 * BATCH),
         "threads": _thread_counts(),
         "batch": BATCH if _takes_batches(workshop.source, samples.stackable) else 1,
     }

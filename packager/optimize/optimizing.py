@@ -1,80 +1,94 @@
 """The optimizer, as a table of contents: candidates, made, gated, measured, chosen, evidenced.
 
-`optimize` takes a model and a hardware profile to the model that is shipped; every candidate that
-was thought of is a row of the answer, with the reason for what became of it. `quality_record` is
-the evidence document. Nothing here knows how a pass works or how time is taken.
+`opened` lays a model on the bench; `optimize` takes it to the model that is shipped for one
+profile. Every candidate that was thought of is a row of the answer, with the reason for what became
+of it. `quality_record` is the evidence document. Nothing here knows how a pass works or how time is
+taken.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 
-import packager
 from packager.domain.hardware import HardwareProfile, Precision
 from packager.domain.model import Model, ModelFile, Objective, OptimizedModel, QualityBudget
 from packager.optimize.anatomy import anatomy_of
 from packager.optimize.candidates import SOURCE, Recipe, candidates
 from packager.optimize.choosing import Choice, Contender, choose
-from packager.optimize.engine import engine_version
 from packager.optimize.evidence import quality_record
 from packager.optimize.golden import golden_samples
-from packager.optimize.making import Made
 from packager.optimize.measuring import measure, where
 from packager.optimize.processes import Failure, Workers
 from packager.optimize.reading import load_graph
 from packager.optimize.record import MeasurementRecord, Row, measurement
 from packager.optimize.samples import Samples
 from packager.optimize.table import table
-from packager.optimize.trying import Trial, run_source, try_all
+from packager.optimize.tools import tools
+from packager.optimize.trying import Bench, Trial, open_bench, try_all
 from packager.progress import Progress
 from packager.workspace import telling_output_errors
 
-__all__ = ["optimize", "quality_record"]
+__all__ = ["opened", "optimize", "quality_record"]
 
 
-def optimize(
+@contextmanager
+def opened(
     model: Model,
-    *,
-    hardware: HardwareProfile,
-    quality: QualityBudget,
-    objective: Objective,
     samples: Samples | None,
-    record: MeasurementRecord | None,
+    quality: QualityBudget,
     into: Path,
     progress: Progress,
-    precision: Precision | None = None,
     workers: Workers | None = None,
-) -> tuple[OptimizedModel, MeasurementRecord]:
-    """Find the best way to run `model` on `hardware` within the budget.
+) -> Iterator[Bench]:
+    """The model on the bench, for any number of profiles; scratch space is a folder in `into`.
 
-    The chosen model and `golden.npz` are written into the folder `into`; the source, when chosen,
-    stays where it is. `record` holds known measurements; the returned one has new ones added and is
-    equal to it when nothing had to be timed. `precision` pins the number format of the weights.
-    Raises InputError when ONNX Runtime cannot run the source.
+    Raises InputError when ONNX Runtime cannot run the model.
     """
-    record = record or MeasurementRecord()
-    rows = candidates(anatomy_of(load_graph(model.files[0].path)), hardware)
-    recipes = tuple(row for row in rows if isinstance(row, Recipe))
     with (
         telling_output_errors(into),
         tempfile.TemporaryDirectory(prefix=".optimize-", dir=into) as scratch,
     ):
-        workshop, source = run_source(model, samples, Path(scratch), workers or Workers(), progress)
-        trials = try_all(recipes, workshop, source, quality, precision, progress)
+        yield open_bench(model, samples, quality, Path(scratch), workers or Workers(), progress)
+
+
+def optimize(
+    bench: Bench,
+    *,
+    hardware: HardwareProfile,
+    objective: Objective,
+    record: MeasurementRecord | None,
+    into: Path,
+    progress: Progress,
+    precision: Precision | None = None,
+) -> tuple[OptimizedModel, MeasurementRecord]:
+    """Find the best way to run the model on `hardware` within the budget of the bench.
+
+    The chosen model and `golden.npz` are written into the folder `into`; the source, when chosen,
+    stays where it is. `record` holds known measurements; the returned one has new ones added and is
+    equal to it when nothing had to be timed. `precision` pins the number format of the weights.
+    """
+    record = record or MeasurementRecord()
+    model = bench.workshop.source
+    rows = candidates(anatomy_of(load_graph(model.files[0].path)), hardware)
+    recipes = tuple(row for row in rows if isinstance(row, Recipe))
+    with telling_output_errors(into):
+        trials = try_all(recipes, bench, precision, progress)
         fit = {
-            trial.recipe.name: trial.outcome.model
+            trial.recipe.name: trial.outcome
             for trial in trials
-            if isinstance(trial.outcome, Made) and trial.eligible
+            if isinstance(trial.outcome, Model) and trial.eligible
         }
-        measured, failures = measure(workshop, {SOURCE: model, **fit}, hardware, record, progress)
+        measured, failures = measure(
+            bench.workshop, {SOURCE: model, **fit}, hardware, record, progress
+        )
         choice = _choose(model, trials, measured, failures, objective, precision)
         chosen = _keep(fit[choice.name], into) if choice.name != SOURCE else model
-        golden = golden_samples(workshop, chosen, into / "golden.npz")
+        golden = golden_samples(bench.workshop, chosen, into / "golden.npz")
     if isinstance(golden, Failure):
         progress.note(f"no golden samples: {golden.reason}")
     return (
@@ -85,11 +99,11 @@ def optimize(
             where=where(hardware, measured),
             golden=None if isinstance(golden, Failure) else golden,
             intra_op_threads=_threads(measured.get(choice.name), objective),
-            tools=_tools(),
+            tools=tools(),
             hardware=hardware.id,
-            budget=quality,
+            budget=bench.quality,
             objective=objective,
-            samples=workshop.samples.uses(),
+            samples=bench.workshop.samples.uses(),
         ),
         record.having(measured.values()),
     )
@@ -107,11 +121,11 @@ def _choose(
         Contender(
             trial.recipe.name,
             trial.recipe.lossless,
-            trial.outcome.model.size,
+            trial.outcome.size,
             _speedup(measured.get(trial.recipe.name), objective),
         )
         for trial in trials
-        if isinstance(trial.outcome, Made) and trial.eligible and trial.recipe.name not in failures
+        if isinstance(trial.outcome, Model) and trial.eligible and trial.recipe.name not in failures
     ]
     return choose(
         Contender(SOURCE, True, source.size, 1.0),
@@ -122,12 +136,12 @@ def _choose(
 
 
 def _keep(model: Model, into: Path) -> Model:
-    """The chosen model's files, moved out of the scratch folder."""
+    """The chosen model's files, copied: another profile may choose the same candidate."""
     files = []
     for file in model.files:
         target = into / file.name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(file.path, target)
+        shutil.copyfile(file.path, target)
         files.append(ModelFile(file.name, target, file.digest, file.size))
     return replace(model, files=tuple(files))
 
@@ -139,13 +153,3 @@ def _speedup(row: Row | None, objective: Objective) -> float | None:
 def _threads(row: Row | None, objective: Objective) -> int:
     """The measured number of threads; one where nothing was measured."""
     return row.best(objective).threads if row else 1
-
-
-def _tools() -> tuple[tuple[str, str], ...]:
-    """Everything that had a hand in the bytes."""
-    return (
-        ("numpy", metadata.version("numpy")),
-        ("onnx", metadata.version("onnx")),
-        ("onnxruntime", engine_version()),
-        ("packager", packager.__version__),
-    )

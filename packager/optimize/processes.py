@@ -52,6 +52,9 @@ class Workers:
     limits: Limits = Limits()
     running: set[subprocess.Popen[bytes]] = field(default_factory=set, compare=False)
     stopped: Event = field(default_factory=Event, compare=False)
+    accident: Event = field(default_factory=Event, compare=False)
+    """Set when a task did not end by itself, which the machine rather than the model may have
+    caused: what such a run says is true of this run only."""
 
     def within(self, limits: Limits) -> Workers:
         """The same workers under other limits; `stop` stops both."""
@@ -84,12 +87,14 @@ class Workers:
             try:
                 code = process.wait(timeout=self.limits.seconds)
             except subprocess.TimeoutExpired:
+                self.accident.set()
                 return Failure(f"did not finish within {self.limits.seconds} s")
             finally:
                 _kill(process)
                 process.wait()
                 self.running.discard(process)
         if code != 0:
+            self.accident.set()
             return Failure(_ending(code, complaint))
         return _result(result_file)
 

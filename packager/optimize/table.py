@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from packager.domain.model import Candidate, Model, Objective, Verdict
 from packager.optimize.candidates import Illegal, Recipe
 from packager.optimize.choosing import Choice
-from packager.optimize.making import Made
 from packager.optimize.processes import Failure
 from packager.optimize.record import Row, measurement
 from packager.optimize.trying import Trial
@@ -31,8 +30,8 @@ def table(
             continue
         trial = tried.get(row.name)
         verdict, reason = _verdict(row.name, trial, failures, choice)
-        made = trial.outcome if trial else None
-        model = source if trial is None else made.model if isinstance(made, Made) else None
+        made = trial.outcome if trial else source
+        model = made if isinstance(made, Model) else None
         figures = measured.get(row.name)
         candidates.append(
             Candidate(

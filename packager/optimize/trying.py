@@ -1,21 +1,24 @@
 """Tries every recipe: made, run and judged, several at a time, none able to end the run.
 
-The source goes first: its answers are what all others are held against.
+The source goes first: its answers are what all others are held against. Candidates answer the
+held-out samples in rungs (a first part, then more); one that can no longer keep to the budget,
+whatever the rest gives, is asked no further. What one profile made serves the next as well.
 """
 
 from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from packager.domain.hardware import Precision
 from packager.domain.model import Model, QualityBudget
 from packager.errors import InputError
 from packager.optimize.candidates import SOURCE, Recipe
-from packager.optimize.gate import Judgement, is_lossless, judge
-from packager.optimize.making import Made, Workshop
+from packager.optimize.gate import Judgement, Outputs, hopeless, is_lossless, judge
+from packager.optimize.making import Made, Workshop, folder_name
+from packager.optimize.npz import Array
 from packager.optimize.processes import Failure, Limits, Workers
 from packager.optimize.samples import Samples, synthetic_samples
 from packager.progress import Progress
@@ -28,35 +31,57 @@ SYNTHETIC_SIZES = (32, 1, 224)
 PATIENCE_FACTOR = 20
 PATIENCE_SECONDS = 120
 
+RUNGS = (8, 2)
+"""The first part of the held-out samples is an eighth of them, the second goes to a half."""
+RUNG_AT_LEAST = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
     """A recipe with what became of it so far; `outcome` is None when it was not even made."""
 
     recipe: Recipe
-    outcome: Made | Failure | None
+    outcome: Model | Failure | None
     judgement: Judgement
 
     @property
     def eligible(self) -> bool:
-        return isinstance(self.outcome, Made) and self.judgement.passed
+        return isinstance(self.outcome, Model) and self.judgement.passed
 
 
-def run_source(
-    model: Model, samples: Samples | None, scratch: Path, workers: Workers, progress: Progress
-) -> tuple[Workshop, Made]:
-    """The source's own answers: to the samples, or to made-up ones of a size that it takes."""
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One model, opened once for all profiles: the source's answers and what was tried so far."""
+
+    workshop: Workshop
+    source: Made
+    quality: QualityBudget
+    tried: dict[str, Trial] = field(default_factory=dict, compare=False)
+
+
+def open_bench(
+    model: Model,
+    samples: Samples | None,
+    quality: QualityBudget,
+    scratch: Path,
+    workers: Workers,
+    progress: Progress,
+) -> Bench:
+    """Run the source on the samples, or on made-up ones of a size that it takes.
+
+    Raises InputError when ONNX Runtime cannot run it.
+    """
     progress.advance("running the source", 0, 0)
     if samples is not None:
         workshop = Workshop.open(model, samples, scratch, workers)
-        return workshop, workshop.run_source()
+        return Bench(workshop, workshop.run_source(), quality)
     for position, size in enumerate(SYNTHETIC_SIZES):
         folder = scratch / f"size-{size}"
         folder.mkdir()
         made_up = synthetic_samples(model, SYNTHETIC_COUNT, size)
         workshop = Workshop.open(model, made_up, folder, workers)
         try:
-            return workshop, workshop.run_source()
+            return Bench(workshop, workshop.run_source(), quality)
         except InputError:
             if position == len(SYNTHETIC_SIZES) - 1:
                 raise
@@ -64,24 +89,18 @@ def run_source(
 
 
 def try_all(
-    recipes: tuple[Recipe, ...],
-    workshop: Workshop,
-    source: Made,
-    quality: QualityBudget,
-    precision: Precision | None,
-    progress: Progress,
+    recipes: tuple[Recipe, ...], bench: Bench, precision: Precision | None, progress: Progress
 ) -> list[Trial]:
     """Make and judge every recipe but the source, several at a time; results in table order."""
     recipes = tuple(recipe for recipe in recipes if recipe.name != SOURCE)
-    bounds = workshop.workers.limits
-    seconds = max(PATIENCE_SECONDS, int(PATIENCE_FACTOR * source.seconds))
-    patience = Limits(min(seconds, bounds.seconds), bounds.memory_bytes)
 
     def attempt(recipe: Recipe) -> Trial:
         if precision not in (None, recipe.precision):
             return Trial(recipe, None, Judgement(False, f"the release pins {precision}"))
-        outcome = workshop.make(recipe, patience)
-        return Trial(recipe, outcome, _judge(recipe, outcome, workshop.samples, source, quality))
+        known = bench.tried.get(folder_name(recipe))
+        if known is None:
+            known = bench.tried[folder_name(recipe)] = _attempt(recipe, bench)
+        return Trial(recipe, known.outcome, known.judgement)
 
     trials: list[Trial] = []
     with ThreadPoolExecutor(max_workers=min(4, len(os.sched_getaffinity(0)))) as pool:
@@ -90,18 +109,60 @@ def try_all(
                 trials.append(trial)
                 progress.advance(f"tried {trial.recipe.name}", done, len(recipes))
         except BaseException:
-            workshop.workers.stop()
+            bench.workshop.workers.stop()
             raise
     return trials
 
 
-def _judge(
-    recipe: Recipe, outcome: Made | Failure, samples: Samples, source: Made, quality: QualityBudget
-) -> Judgement:
-    if isinstance(outcome, Failure):
-        return Judgement(False, outcome.reason)
-    judgement = judge(source.outputs, outcome.outputs, quality)
-    if recipe.lossless and is_lossless(source.outputs, outcome.outputs):
+def _attempt(recipe: Recipe, bench: Bench) -> Trial:
+    workshop, bounds = bench.workshop, bench.workshop.workers.limits
+    seconds = max(PATIENCE_SECONDS, int(PATIENCE_FACTOR * bench.source.seconds))
+    patience = Limits(min(seconds, bounds.seconds), bounds.memory_bytes)
+    model = workshop.make(recipe, patience)
+    if isinstance(model, Failure):
+        return Trial(recipe, model, Judgement(False, model.reason))
+    total, parts = len(workshop.samples.evaluation), []
+    for start, stop in rungs(total):
+        part = workshop.answer(folder_name(recipe), model, start, stop, patience)
+        if isinstance(part, Failure):
+            return Trial(recipe, part, Judgement(False, part.reason))
+        parts.append(part.outputs)
+        reference = {name: array[:stop] for name, array in bench.source.outputs.items()}
+        outputs = _joined(parts)
+        if stop < total and _is_lost(recipe, reference, outputs, total, bench.quality):
+            judgement = judge(reference, outputs, bench.quality)
+            told = f"{judgement.reason}; the other {total - stop} cannot make up for it"
+            return Trial(recipe, model, Judgement(False, told, judgement.quality))
+    return Trial(recipe, model, _judge(recipe, outputs, workshop.samples, bench))
+
+
+def rungs(total: int) -> list[tuple[int, int]]:
+    """Where each part of `total` samples starts and stops: 1685 → 0–210, 210–842, 842–1685."""
+    stops = [stop for divisor in RUNGS if (stop := total // divisor) >= RUNG_AT_LEAST]
+    return list(zip([0, *stops], [*stops, total], strict=True))
+
+
+def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
+    """The outputs of all parts; of an output that changed its form midway, a defect is left."""
+    import numpy as np
+
+    try:
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    except (ValueError, KeyError):
+        return {}
+
+
+def _is_lost(
+    recipe: Recipe, reference: Outputs, outputs: Outputs, total: int, quality: QualityBudget
+) -> bool:
+    if recipe.lossless and is_lossless(reference, outputs):
+        return False
+    return hopeless(reference, outputs, total, quality)
+
+
+def _judge(recipe: Recipe, outputs: Outputs, samples: Samples, bench: Bench) -> Judgement:
+    judgement = judge(bench.source.outputs, outputs, bench.quality)
+    if recipe.lossless and is_lossless(bench.source.outputs, outputs):
         count = len(samples.evaluation)
         shown = None if samples.synthetic else judgement.quality
         return Judgement(True, f"equal to the source up to rounding on {count} samples", shown)

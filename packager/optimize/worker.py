@@ -90,7 +90,7 @@ def _feeds(task: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     arrays = read_npz(task["samples"])
     batched = task["batched"]
-    for index in range(task["count"]):
+    for index in range(task["start"], task["stop"]):
         yield {
             name: _engine_form(array[index : index + 1] if batched[name] else array[index])
             for name, array in arrays.items()

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from packager.canonical import dumps_readable
+from packager.digest import Digest
 from packager.domain.hardware import HardwareProfile
-from packager.domain.model import OptimizedModel
+from packager.domain.model import Model, OptimizedModel
 from packager.domain.release import Plan
+from packager.optimize.optimizing import opened, quality_record
 from packager.optimize.optimizing import optimize as optimize_model
-from packager.optimize.optimizing import quality_record
 from packager.optimize.reading import read_model
 from packager.optimize.record import MeasurementRecord, read_record, record_bytes
-from packager.optimize.samples import Samples, read_samples
+from packager.optimize.remembering import Memory, Question
+from packager.optimize.samples import read_samples
+from packager.optimize.trying import Bench
 from packager.progress import Progress
-from packager.workspace import Workspace, write_atomically
+from packager.workspace import Workspace, cache_folder, write_atomically
 
 
 def optimize(
@@ -24,36 +28,50 @@ def optimize(
     """Hardware id → optimized model, with its quality record under `evidence/quality/`.
 
     Timing is an input, like the lock: what was measured once is read again from `measurements`, so
-    that the same inputs give the same choice and the same bytes.
+    that the same inputs give the same choice and the same bytes. Answers are kept in the cache; the
+    model is laid on the bench only for a profile whose answer is not there.
     """
     request = plan.request
     progress.step(f"read the model {request.model_path}")
     model = read_model(request.model_path)
-    samples: Samples | None = read_samples(request.samples, model) if request.samples else None
+    samples = _digest(request.samples, model)
     known = read_record(measurements) if measurements.exists() else None
-    record: MeasurementRecord | None = known
+    record = known or MeasurementRecord()
+    memory = Memory(cache_folder() / "optimized")
     models = {}
-    for hardware in distinct_hardware(plan):
-        progress.step(f"optimize for {hardware.id}")
-        into = workspace.work / "models" / hardware.id
-        into.mkdir(parents=True)
-        models[hardware.id], record = optimize_model(
-            model,
-            hardware=hardware,
-            quality=request.quality,
-            objective=request.objective,
-            samples=samples,
-            record=record,
-            into=into,
-            progress=progress,
-            precision=request.precision,
-        )
-        write_quality(models[hardware.id], workspace.release / "evidence" / "quality" / hardware.id)
-    if record is not None:
-        if record != known:
-            write_atomically(measurements, record_bytes(record))
-            progress.note(f"measurements recorded in {measurements}")
-        write_atomically(workspace.release / "evidence" / "measurements.json", record_bytes(record))
+    with ExitStack() as stack:
+        bench: Bench | None = None
+        for hardware in distinct_hardware(plan):
+            progress.step(f"optimize for {hardware.id}")
+            question = Question(
+                model, samples, hardware, request.quality, request.objective, request.precision
+            )
+            answer = memory.recall(question, record)
+            if answer is None:
+                into = workspace.work / "models" / hardware.id
+                into.mkdir(parents=True)
+                if bench is None:
+                    own = read_samples(request.samples, model) if request.samples else None
+                    bench = stack.enter_context(
+                        opened(model, own, request.quality, into.parent, progress)
+                    )
+                answer, record = optimize_model(
+                    bench,
+                    hardware=hardware,
+                    objective=request.objective,
+                    record=record,
+                    into=into,
+                    progress=progress,
+                    precision=request.precision,
+                )
+                if not bench.workshop.workers.accident.is_set():
+                    memory.keep(question, record, answer)
+            models[hardware.id] = answer
+            write_quality(answer, workspace.release / "evidence" / "quality" / hardware.id)
+    if record != known:
+        write_atomically(measurements, record_bytes(record))
+        progress.note(f"measurements recorded in {measurements}")
+    write_atomically(workspace.release / "evidence" / "measurements.json", record_bytes(record))
     return models
 
 
@@ -66,3 +84,12 @@ def distinct_hardware(plan: Plan) -> Sequence[HardwareProfile]:
     """The hardware profiles of a plan, each once, by id."""
     found = {target.hardware.id: target.hardware for target in plan.targets}
     return [found[name] for name in sorted(found)]
+
+
+def _digest(samples: Path | None, model: Model) -> Digest | None:
+    """Of the file as it is. Raises InputError, as `read_samples` words it, when there is none."""
+    try:
+        return Digest.of_file(samples) if samples else None
+    except OSError:
+        read_samples(samples, model) if samples else None
+        raise

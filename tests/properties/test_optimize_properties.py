@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from packager.domain.hardware import Precision
-from packager.domain.model import Model, Objective, TensorSpec
+from packager.domain.model import Metric, Model, Objective, QualityBudget, TensorSpec
 from packager.errors import PackagerError
 from packager.optimize.choosing import NOISE, Contender, choose, gain
-from packager.optimize.gate import samples_needed, share_lower_bound
+from packager.optimize.gate import hopeless, judge, samples_needed, share_lower_bound
 from packager.optimize.reading import read_model
 from packager.optimize.record import read_record
 from packager.optimize.samples import read_samples
@@ -98,6 +98,34 @@ def test_the_choice_is_blind_to_order_and_never_much_worse_than_the_best(
     gains = {c.name: gain(source, c, objective) for c in [source, *contenders]}
     assert gains[choice.name] >= max(gains.values()) * (1 - NOISE) / (1 + NOISE)
     assert set(choice.others) | {choice.name} >= {c.name for c in contenders}
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.booleans(), min_size=1, max_size=300),
+    st.integers(1, 300),
+    st.sampled_from((0.5, 0.9, 0.95, 0.99)),
+)
+def test_looking_at_a_part_first_changes_no_verdict(
+    agreeing: list[bool], stop: int, bound: float
+) -> None:
+    reference = np.tile([[0.0, 1.0]], (len(agreeing), 1))
+    candidate = np.where(np.asarray(agreeing)[:, None], reference, reference[:, ::-1])
+    budget = QualityBudget(Metric.TOP1_AGREEMENT, bound)
+    part = {"y": reference[:stop]}, {"y": candidate[:stop]}
+    if hopeless(*part, len(agreeing), budget):
+        assert not judge({"y": reference}, {"y": candidate}, budget).passed
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=600), st.integers(1, 600))
+def test_the_same_holds_for_tolerances(distances: list[float], stop: int) -> None:
+    reference = np.zeros((len(distances), 1))
+    candidate = np.asarray(distances)[:, None]
+    budget = QualityBudget(Metric.MAX_ABS, 0.9)
+    part = {"y": reference[:stop]}, {"y": candidate[:stop]}
+    if hopeless(*part, len(distances), budget):
+        assert not judge({"y": reference}, {"y": candidate}, budget).passed
 
 
 @settings(deadline=None)

@@ -27,7 +27,7 @@ from packager.domain.model import (
 from packager.errors import InputError, OptimizationError
 from packager.optimize.engine import open_session
 from packager.optimize.npz import read_npz
-from packager.optimize.optimizing import optimize, quality_record
+from packager.optimize.optimizing import opened, optimize, quality_record
 from packager.optimize.processes import Workers
 from packager.optimize.reading import read_model
 from packager.optimize.record import MeasurementRecord
@@ -59,18 +59,16 @@ def _optimize(
     workers: Workers | None = None,
 ) -> tuple[OptimizedModel, MeasurementRecord]:
     into.mkdir()
-    return optimize(
-        read_model(path),
-        hardware=hardware,
-        quality=BUDGET,
-        objective=objective,
-        samples=samples,
-        record=record,
-        into=into,
-        progress=SILENT,
-        precision=precision,
-        workers=workers,
-    )
+    with opened(read_model(path), samples, BUDGET, into, SILENT, workers) as bench:
+        return optimize(
+            bench,
+            hardware=hardware,
+            objective=objective,
+            record=record,
+            into=into,
+            progress=SILENT,
+            precision=precision,
+        )
 
 
 def test_int8_is_chosen_for_size_within_the_budget_and_reproducible(

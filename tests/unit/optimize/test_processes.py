@@ -18,7 +18,7 @@ import onnx
 import pytest
 
 from packager.domain.hardware import HardwareProfile
-from packager.domain.model import QualityBudget
+from packager.domain.model import Model, QualityBudget
 from packager.errors import InputError
 from packager.optimize.anatomy import anatomy_of
 from packager.optimize.candidates import Recipe, candidates
@@ -112,9 +112,11 @@ def test_a_recipe_becomes_a_model_that_answers(
 ) -> None:
     shop = workshop(Workers())
     source, made = shop.run_source(), shop.make(recipe, Limits())
-    assert isinstance(made, Made)
-    assert made.model.size < shop.source.size
-    assert made.outputs["y"].shape == source.outputs["y"].shape
+    assert isinstance(made, Model)
+    assert made.size < shop.source.size
+    answered = shop.answer("candidate", made, 0, len(shop.samples.evaluation))
+    assert isinstance(answered, Made)
+    assert answered.outputs["y"].shape == source.outputs["y"].shape
 
 
 @pytest.mark.parametrize(
@@ -141,8 +143,10 @@ def test_a_candidate_with_wrong_answers_does_not_pass(
     condition = "task['task'] == 'run' and 'int8' in task['model']"
     shop = workshop(faulty(fault, condition))
     source, made = shop.run_source(), shop.make(recipe, Limits())
-    assert isinstance(made, Made)
-    judgement = judge(source.outputs, made.outputs, QualityBudget(bound=0.9))
+    assert isinstance(made, Model)
+    answered = shop.answer("candidate", made, 0, len(shop.samples.evaluation))
+    assert isinstance(answered, Made)
+    judgement = judge(source.outputs, answered.outputs, QualityBudget(bound=0.9))
     assert not judgement.passed
     assert told in judgement.reason
 
