@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from packager.assemble.recipe import SITE_PACKAGES, parse_key
+from packager.domain.hardware import Wheel
 from packager.domain.lock import LockedEnvironment
 from packager.domain.provider_wheel import cuda_major, cudnn_is_optional
 from packager.errors import Finding
@@ -85,6 +86,29 @@ _FAMILIES = (
 )
 _LINKED = frozenset({"cublas", "cudart", "curand"})
 _BEFORE_OPTIONAL = frozenset({"cufft", "cudnn", "nvrtc"})
+# What is opened by name, in the order of loading; cuDNN finds its own parts beside itself.
+_SONAMES = {
+    12: (
+        ("cudart", "libcudart.so.12"),
+        ("cublas", "libcublasLt.so.12"),
+        ("cublas", "libcublas.so.12"),
+        ("curand", "libcurand.so.10"),
+        ("cufft", "libcufft.so.11"),
+        ("nvrtc", "libnvrtc.so.12"),
+        ("cudnn", "libcudnn.so.9"),
+        ("cudnn-adv", "libcudnn_adv.so.9"),
+    ),
+    13: (
+        ("cudart", "libcudart.so.13"),
+        ("cublas", "libcublasLt.so.13"),
+        ("cublas", "libcublas.so.13"),
+        ("curand", "libcurand.so.10"),
+        ("cufft", "libcufft.so.12"),
+        ("nvrtc", "libnvrtc.so.13"),
+        ("cudnn", "libcudnn.so.9"),
+        ("cudnn-adv", "libcudnn_adv.so.9"),
+    ),
+}
 _LIBRARY = re.compile(r".*\.so(\.[\d.]+)?")
 # A profile of CUDA 12 finds each library in a folder of its own, one of CUDA 13 most in `cu13`.
 _FOLDERS = {
@@ -95,7 +119,11 @@ _FOLDERS = {
 
 def families(environment: LockedEnvironment, operators: Collection[str]) -> frozenset[str]:
     """The families that an image of `environment` needs for a model with these operators."""
-    wheel = parse_key(environment.key)[1]
+    return families_of(parse_key(environment.key)[1], operators)
+
+
+def families_of(wheel: Wheel, operators: Collection[str]) -> frozenset[str]:
+    """The same for a wheel that brings the provider; none beside CUDA."""
     if cuda_major(wheel) is None:
         return frozenset()
     if not operators:
@@ -162,6 +190,16 @@ def reasons(chosen: Collection[str]) -> dict[str, str]:
         else f"left out: the model asks for none of {one.why}"
         for one in _FAMILIES
     }
+
+
+def opened_libraries(wheel: Wheel, operators: Collection[str]) -> tuple[str, ...]:
+    """The libraries that must open at the site for such a model, by soname; the driver's first."""
+    major = cuda_major(wheel)
+    if major is None:
+        return ()
+    chosen = families_of(wheel, operators)
+    sonames = (soname for family, soname in _SONAMES[major] if family in chosen)
+    return ("libcuda.so.1", *sonames)
 
 
 def library_folders(environment_key: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ folder of this machine. Every file of the model is listed by digest: the runtime
 
 from __future__ import annotations
 
-from packager.assemble.gpu_libraries import needs_cudnn
+from packager.assemble.gpu_libraries import needs_cudnn, opened_libraries
 from packager.assemble.model_files import GOLDEN, GRAPH, MODEL_VERSION, model_folder, placed_files
 from packager.canonical import dumps_readable
 from packager.domain.model import OptimizedModel
@@ -51,6 +51,7 @@ def server_config(
 
 def _model(target: PlannedTarget, model: OptimizedModel, model_name: str) -> dict[str, object]:
     folder = model_folder(model_name)
+    libraries = opened_libraries(target.hardware.wheel, model.model.operators)
     return {
         "name": model_name,
         "version": MODEL_VERSION,
@@ -65,6 +66,7 @@ def _model(target: PlannedTarget, model: OptimizedModel, model_name: str) -> dic
         "provider_options": _provider_options(target, model),
         "intra_op_threads": model.intra_op_threads,
         "golden": _golden(folder) if model.golden else None,
+        **({"libraries": list(libraries)} if libraries else {}),
     }
 
 

@@ -21,6 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REGION = re.compile(r"[^/\s]+/[^/\s]+")
+_LIBRARY = re.compile(r"lib[A-Za-z0-9_.+-]{1,100}")
 _MAX_RANK = 16
 
 
@@ -63,7 +64,10 @@ class Golden:
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """One model and everything that is claimed of it; 0 threads lets ONNX Runtime choose."""
+    """One model and everything that is claimed of it; 0 threads lets ONNX Runtime choose.
+
+    `libraries` are the shared libraries that must open before the model is loaded, by soname.
+    """
 
     name: str
     version: str
@@ -75,6 +79,7 @@ class ModelSettings:
     provider_options: Mapping[str, str]
     intra_op_threads: int
     golden: Golden | None
+    libraries: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"model {self.name} version {self.version}"
@@ -168,6 +173,7 @@ def _model(reader: Reader) -> ModelSettings:
     reader.only(
         *("name", "version", "path", "files", "inputs", "outputs"),
         *("execution_provider", "provider_options", "intra_op_threads", "golden"),
+        optional=("libraries",),
     )
     files = tuple(_file(entry) for entry in reader.entries("files"))
     model = ModelSettings(
@@ -181,6 +187,7 @@ def _model(reader: Reader) -> ModelSettings:
         provider_options=_provider_options(reader.at("provider_options")),
         intra_op_threads=reader.integer("intra_op_threads", 0, 1024),
         golden=_golden(reader.at("golden")),
+        libraries=_libraries(reader),
     )
     listed = [file.path for file in files]
     if len(set(listed)) != len(listed):
@@ -223,6 +230,15 @@ def _tensor(reader: Reader) -> TensorSpec:
 
 def _provider_options(reader: Reader) -> Mapping[str, str]:
     return {key: reader.text(key) for key in reader.names()}
+
+
+def _libraries(model: Reader) -> tuple[str, ...]:
+    if "libraries" not in set(model.names()):
+        return ()
+    return tuple(
+        entry.matching(_LIBRARY, "the file name of a shared library")
+        for entry in model.entries("libraries")
+    )
 
 
 def _golden(reader: Reader) -> Golden | None:

@@ -64,11 +64,12 @@ class Reader:
             reader = Reader(value, self.document, f"{reader.path}.{key}" if reader.path else key)
         return reader
 
-    def only(self, *keys: str) -> None:
-        """Exactly these keys: raises for an unknown one, and for a missing one."""
+    def only(self, *keys: str, optional: tuple[str, ...] = ()) -> None:
+        """These keys and perhaps those: raises for an unknown one, and for a missing one."""
         for key in self.names():
-            if key not in keys:
-                raise self.at(key).wrong(f"is unknown; known are {', '.join(keys)}")
+            if key not in keys and key not in optional:
+                known = ", ".join((*keys, *optional))
+                raise self.at(key).wrong(f"is unknown; known are {known}")
         for key in keys:
             if key not in self.value:
                 raise self.at(key).wrong("is missing")

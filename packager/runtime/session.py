@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from . import libraries
 from .configuration import ModelSettings
 from .datatypes import BF16, BY_ONNX, Array, TensorSpec
 from .errors import ExitCode, Refusal, RequestError
@@ -71,6 +72,7 @@ def open_session(folder: Path, settings: ModelSettings, graph: bytes) -> Session
     signature is not the declared one.
     """
     _require_offered(settings)
+    libraries.require(settings)
     native = _construct(folder, settings, graph)
     used = native.get_providers()
     if not used or used[0] != settings.execution_provider:

@@ -10,9 +10,11 @@ from packager.assemble.gpu_libraries import (
     library_folders,
     missing_families,
     needs_cudnn,
+    opened_libraries,
     shipped,
 )
 from packager.digest import Digest
+from packager.domain.hardware import Wheel
 from packager.domain.lock import LockedEnvironment, LockedWheel
 
 LIB = "usr/local/lib/python3.13/dist-packages/nvidia/cu13/lib"
@@ -88,3 +90,13 @@ def test_folders_follow_the_cuda_of_the_wheel():
         path.endswith("nvidia/cublas/lib") for path in library_folders(environment("1.26.0").key)
     )
     assert library_folders("amd64/onnxruntime==1.28.0") == ()
+
+
+def test_what_must_open_at_the_site_is_what_the_image_carries():
+    conv = opened_libraries(Wheel("onnxruntime-gpu", "1.28.0"), {"Conv"})
+    assert conv[0] == "libcuda.so.1"
+    assert {"libcublas.so.13", "libcudnn.so.9", "libnvrtc.so.13"} <= set(conv)
+    linked = opened_libraries(Wheel("onnxruntime-gpu", "1.28.0"), TRANSFORMER)
+    assert not [name for name in linked if "cudnn" in name or "cufft" in name]
+    assert "libcufft.so.11" in opened_libraries(Wheel("onnxruntime-gpu", "1.26.0"), TRANSFORMER)
+    assert opened_libraries(Wheel("onnxruntime", "1.28.0"), {"Conv"}) == ()

@@ -113,6 +113,27 @@ def test_an_execution_provider_that_is_not_here(folder: RuntimeFolder) -> None:
     assert "CPUExecutionProvider" in line
 
 
+def test_libraries_that_are_missing_are_named_all_at_once(folder: RuntimeFolder) -> None:
+    folder.document["models"][0]["libraries"] = ["libc.so.6", "libabsent.so.9", "libcuda.so.1"]
+    line = refusal(folder, 69)
+    assert "CPUExecutionProvider lacks 2 of its libraries here: libabsent.so.9: " in line
+    assert "libcuda.so.1 (of the GPU's driver" in line
+    assert "libc.so.6" not in line
+
+
+def test_libraries_that_open_are_no_obstacle(folder: RuntimeFolder) -> None:
+    folder.document["models"][0]["libraries"] = ["libc.so.6"]
+    with RuntimeProcess(folder.write()) as server:
+        server.wait_ready()
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("name", ["../libc.so", "/lib/libc.so.6", "", 7])
+def test_a_library_is_named_by_its_file_name(folder: RuntimeFolder, name: object) -> None:
+    folder.document["models"][0]["libraries"] = [name]
+    assert "models[0].libraries[0] must be" in refusal(folder, 78)
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
