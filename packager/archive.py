@@ -104,6 +104,32 @@ def write_tar(stream: BinaryIO, entries: Iterable[Entry], *, mtime: int = 0) -> 
                 archive.addfile(header)
 
 
+def file_header(path: str, size: int) -> bytes:
+    """The header blocks of a plain file, owner and time zero: for whoever lays out a tar block by
+    block and must know each byte beforehand.
+
+    Ustar, which every tar reads; GNU's extension where ustar cannot say the size (8 GiB and more)
+    or the name, because busybox knows it and does not know PAX.
+    """
+    header = _header(Entry(path, EntryKind.FILE, size), 0)
+    try:
+        return header.tobuf(tarfile.USTAR_FORMAT, "utf-8")
+    except ValueError:
+        return header.tobuf(tarfile.GNU_FORMAT, "utf-8")
+
+
+def comment_header(length: int) -> bytes:
+    """A PAX header of exactly `length` bytes (a multiple of 512, at least 1024) that says nothing:
+    it moves what follows to where a file system can share the blocks."""
+    record = length - tarfile.BLOCKSIZE
+    text = f"{record} comment="
+    header = tarfile.TarInfo("././@PaxHeader")
+    header.type = tarfile.XHDTYPE
+    header.size = record
+    filled = f"{text}{'.' * (record - len(text) - 1)}\n"
+    return header.tobuf(tarfile.USTAR_FORMAT, "utf-8") + filled.encode()
+
+
 def _header(entry: Entry, mtime: int) -> tarfile.TarInfo:
     header = tarfile.TarInfo(entry.path)
     header.mtime = mtime

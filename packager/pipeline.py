@@ -7,14 +7,18 @@ came out. Engines never meet each other; they meet here, through the values of `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from packager import steps
 from packager.attest.keys import open_signer, read_public_key
+from packager.attest.opening import open_front
 from packager.attest.sealing import seal
 from packager.attest.verifying import VerificationReport
-from packager.attest.verifying import verify as verify_folder
+from packager.attest.verifying import verify as verify_release
+from packager.bundle.bundling import Bundled, bundle_release
+from packager.bundle.opening import open_source
 from packager.canonical import SourceDateEpoch
 from packager.catalogue import load_catalogue
 from packager.comply.deciding import decide
@@ -119,15 +123,29 @@ def exit_code(decisions: Decisions) -> int:
     return PolicyRefusal.exit_code if violated else 0
 
 
-def verify(folder: Path, key: Path, progress: Progress) -> VerificationReport:
-    """Check a release folder against the caller's public key. Raises VerificationError."""
-    return verify_folder(folder, read_public_key(key), progress)
+def verify(release: Path, key: Path, progress: Progress) -> VerificationReport:
+    """Check a release, in a folder or a bundle, against the caller's public key.
+
+    Raises VerificationError.
+    """
+    return verify_release(open_source(release), read_public_key(key), progress)
 
 
 def open_verified(folder: Path, key: Path, progress: Progress) -> ReleaseFolder:
     """The release in `folder`, believed only now that its signature was checked."""
     verify(folder, key, progress)
     return ReleaseFolder.read(folder)
+
+
+def bundle(
+    release: Path, key: Path, output: Path, targets: Sequence[TargetName], progress: Progress
+) -> Bundled:
+    """One file for the border, of all targets or those named; raises VerificationError."""
+    source = open_source(release)
+    front = open_front(source, read_public_key(key), progress)
+    return bundle_release(
+        source, front.seal, tuple(str(target) for target in targets), output, progress
+    )
 
 
 def push(

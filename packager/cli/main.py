@@ -13,6 +13,7 @@ import click
 
 from packager import __version__
 from packager.cli.build import build, check, lock, optimize, render
+from packager.cli.bundle import bundle
 from packager.cli.completion import completion
 from packager.cli.console import Console
 from packager.cli.doctor import doctor
@@ -51,6 +52,7 @@ for command in (
     optimize,
     lock,
     verify,
+    bundle,
     run,
     push,
     load,

@@ -1,0 +1,69 @@
+"""From a release whose signature was checked to a bundle of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packager.bundle.composing import ROOT, compose
+from packager.bundle.document import BundleDocument
+from packager.bundle.writing import write_bundle
+from packager.carrying import MAX_ROOT, Listing
+from packager.digest import Digest
+from packager.errors import InputError
+from packager.progress import Progress
+from packager.release_source import ReleaseSource, read_bounded
+from packager.workspace import refuse_existing
+
+
+@dataclass(frozen=True, slots=True)
+class Bundled:
+    """A bundle that was written; `size` in bytes, `release` the digest of its release.json."""
+
+    path: Path
+    size: int
+    release: Digest
+    targets: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        return {
+            "path": str(self.path),
+            "size": self.size,
+            "release": str(self.release),
+            "targets": list(self.targets),
+        }
+
+
+def bundle_release(
+    source: ReleaseSource,
+    seal: Mapping[str, bytes],
+    targets: Sequence[str],
+    output: Path,
+    progress: Progress,
+) -> Bundled:
+    """Write a bundle of `targets` (none: all). `seal` is what release.json does not name, checked.
+
+    Raises InputError for a target that the release does not have, VerificationError for a file that
+    is not as signed, OutputError for the disk.
+    """
+    refuse_existing(output)
+    listing = Listing.parse(seal[ROOT])
+    document = BundleDocument.of(listing, _chosen(listing, targets))
+    composition = compose(
+        listing, document, seal, lambda _, path: read_bounded(source, path, MAX_ROOT)
+    )
+    write_bundle(composition, source, output, progress)
+    return Bundled(output, composition.size, listing.digest, document.targets)
+
+
+def _chosen(listing: Listing, targets: Sequence[str]) -> tuple[str, ...]:
+    unknown = sorted(set(targets) - listing.images.keys())
+    if unknown:
+        raise InputError(
+            f"the release has no target {', '.join(unknown)}",
+            where="--target",
+            expected=", ".join(sorted(listing.images)),
+        )
+    return tuple(sorted(set(targets) or listing.images))

@@ -1,0 +1,112 @@
+"""Writes a bundle, or goes on where an earlier run was stopped; constant memory, no second copy.
+
+Each file is compared with the signed listing while it is copied, so a bundle is never made of bytes
+that the release does not name. What an earlier run left is hashed before it counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from packager.bundle.copying import Copier
+from packager.bundle.members import END, Composition, Member
+from packager.bundle.target_file import TargetFile, target_file
+from packager.canonical import dumps
+from packager.digest import Digest
+from packager.errors import VerificationError
+from packager.progress import Progress
+from packager.release_source import ReleaseSource
+
+
+def write_bundle(
+    composition: Composition, source: ReleaseSource, output: Path, progress: Progress
+) -> None:
+    """Write the composition to `output`, reading the files of the release from `source`.
+
+    Raises VerificationError when a file is not what the listing says, OutputError for the disk.
+    """
+    progress.step(f"write {output}")
+    with target_file(output, _identity(composition)) as target:
+        writer = _Writer(composition, source, target, progress)
+        try:
+            writer.write()
+        finally:
+            writer.copier.close()
+
+
+@dataclass
+class _Writer:
+    composition: Composition
+    source: ReleaseSource
+    target: TargetFile
+    progress: Progress
+    done: int = 0
+    copier: Copier = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.copier = Copier(self.target)
+
+    def write(self) -> None:
+        kept = min(self.target.kept, self.composition.size)
+        if kept:
+            self.progress.note(f"an earlier run was stopped after {kept} bytes: going on from it")
+        for member in self.composition.members:
+            if not (kept >= member.end and self._stands(member)):
+                self._write(member, max(0, min(kept, member.end) - member.start))
+                kept = min(kept, member.position)
+            self.done = member.end
+        self.target.write_at(self.composition.size - len(END), END)
+        self.target.cut(self.composition.size)
+
+    def _stands(self, member: Member) -> bool:
+        """Whether an earlier run wrote all of this member."""
+        header = bytearray(len(member.header))
+        self.target.read_into(member.position, memoryview(header))
+        digest = self.copier.digest_written(member.start, member.size, self._moved)
+        return header == member.header and digest == _expected(member)
+
+    def _write(self, member: Member, kept: int) -> None:
+        """The padding comes last: an earlier run's file ends where its data ended."""
+        self.target.write_at(member.position, member.header)
+        self._write_data(member, kept)
+        self.target.write_at(member.start + member.size, bytes(member.padding))
+
+    def _write_data(self, member: Member, kept: int) -> None:
+        if member.data is not None:
+            self.target.write_at(member.start, member.data)
+            return
+        path = member.path or member.name
+        digest = self._copy(member, path, min(kept, member.size))
+        if kept and digest != _expected(member):  # what the earlier run wrote was no good
+            digest = self._copy(member, path, 0)
+        if digest != _expected(member):
+            raise VerificationError(
+                "the file is not what the release names",
+                where=f"{self.source.location}: {path}",
+                expected=f"{_expected(member)}, {member.size} bytes",
+                got=str(digest) if digest else "fewer bytes",
+                next_step="get the release again, or build it anew; nothing was published",
+            )
+
+    def _copy(self, member: Member, path: str, kept: int) -> Digest | None:
+        self.done = member.start
+        with self.source.open(path) as stream:
+            return self.copier.copy(stream, member.start, member.size, kept, self._moved)
+
+    def _moved(self, count: int) -> None:
+        self.done += count
+        self.progress.advance("write", self.done, self.composition.size)
+
+
+def _expected(member: Member) -> Digest | None:
+    return Digest.of(member.data) if member.data is not None else member.digest
+
+
+def _identity(composition: Composition) -> Digest:
+    """Names what is being written, so that an earlier run is continued only by the same one."""
+    return Digest.of(
+        dumps(
+            [[member.name, member.size, str(_expected(member))] for member in composition.members]
+        )
+    )

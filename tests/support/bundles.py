@@ -1,0 +1,54 @@
+"""Small bundles for tests, and what harms them."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+from small_release import SmallRelease
+
+from packager import pipeline
+from packager.bundle.bundling import Bundled
+from packager.domain.target import TargetName
+from packager.progress import SILENT
+
+
+def make_bundle(release: SmallRelease, output: Path, *targets: str) -> Bundled:
+    """A bundle by the product's own door."""
+    chosen = [TargetName.parse(target) for target in targets]
+    return pipeline.bundle(release.folder, release.public_file, output, chosen, SILENT)
+
+
+def entries(bundle: Path) -> list[tuple[tarfile.TarInfo, bytes]]:
+    """What Python's tar reader finds."""
+    with tarfile.open(bundle, "r:") as archive:
+        found = []
+        for member in archive:
+            source = archive.extractfile(member)
+            found.append((member, source.read() if source else b""))
+        return found
+
+
+def write_entries(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+    """A tar of whatever members, by Python's writer, with the end that ours has."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for member, data in members:
+            archive.addfile(member, io.BytesIO(data) if member.isreg() else None)
+    body = stream.getvalue()[: _end(members)]
+    path.write_bytes(body + bytes(1024))
+
+
+def member(name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, link: str = ""):
+    """A member as the product writes them, or of another kind."""
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    info.type = kind
+    info.linkname = link
+    info.mode = 0o644
+    return info, data
+
+
+def _end(members: list[tuple[tarfile.TarInfo, bytes]]) -> int:
+    return sum(512 + len(data) + -len(data) % 512 for _, data in members)
