@@ -161,7 +161,8 @@ def _deployment_platforms(chain: Chain) -> frozenset[str]:
     section = _at(chain, "deployment_platforms")
     found = section.choices("deployment_platforms", DeploymentPlatform)
     if not found:
-        section.note("deployment_platforms", "no platform", expected="kubernetes, compose or both")
+        known = ", ".join(platform.value for platform in DeploymentPlatform)
+        section.note("deployment_platforms", "no platform", expected=f"some of {known}")
     return frozenset(platform.value for platform in found)
 
 

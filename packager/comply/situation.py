@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from packager.domain.decision import Status
+from packager.domain.names import instance_name
 from packager.domain.release import PlannedTarget, ReleaseRequest
 from packager.domain.target import DeploymentPlatform, Region
 
@@ -59,12 +60,24 @@ class Situation:
     @property
     def workload(self) -> str:
         """The manifest that starts the server."""
-        return f"{self.folder}/{'deployment.yaml' if self.on_kubernetes else 'compose.yaml'}"
+        return self._file("deployment.yaml")
 
     @property
     def network(self) -> str:
         """The manifest that says whom the server may talk to."""
-        return f"{self.folder}/{'networkpolicy.yaml' if self.on_kubernetes else 'compose.yaml'}"
+        return self._file("networkpolicy.yaml")
+
+    def _file(self, on_kubernetes: str) -> str:
+        """Compose and Quadlet say everything about the server in one file."""
+        name = self.target.name
+        match name.platform:
+            case DeploymentPlatform.KUBERNETES:
+                return f"{self.folder}/{on_kubernetes}"
+            case DeploymentPlatform.COMPOSE:
+                return f"{self.folder}/compose.yaml"
+            case DeploymentPlatform.QUADLET:
+                unit = instance_name(self.request.name, name.jurisdiction, name.hardware)
+                return f"{self.folder}/{unit}.container"
 
     def place(self, region: Region) -> Place:
         """Where a region lies: by the catalogue, or as declared for a room of the user's own."""

@@ -11,6 +11,7 @@ class DeploymentPlatform(StrEnum):
 
     KUBERNETES = "kubernetes"
     COMPOSE = "compose"
+    QUADLET = "quadlet"
 
 
 class DataClass(StrEnum):

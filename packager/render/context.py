@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields
 
 from packager.domain.decision import Status
 from packager.domain.hardware import Accelerator
+from packager.domain.names import dns_label, instance_name, label_value
 from packager.domain.release import BuiltTarget, PlannedTarget, ReleaseRequest
 from packager.domain.target import DeploymentPlatform
-from packager.errors import InputError
-from packager.render.door import DoorNetwork, door_network
-from packager.render.names import dns_label, label_value
+from packager.render.devices import Devices, devices_of, refuse_inexpressible
+from packager.render.door import DoorNetwork, door_network, door_program
 from packager.render.placement import Place, places
 from packager.render.sizing import Sizing, size
 
@@ -55,10 +55,10 @@ class Duty:
 class Context:
     """Everything that a template may name.
 
-    `name` names objects, `instance` the namespace or the Compose project; `image` is pinned by
-    digest; `registry` is None when the release names none; `region` is set when the target has
-    exactly one, and the runtime then refuses to start elsewhere. `labels`, `selector` and
-    `annotations` are pairs of key and value.
+    `name` names objects, `instance` the namespace, the Compose project or the unit; `image` is
+    pinned by digest, `reference` is its name with a tag; `registry` is None when the release names
+    none; `region` is set when the target has exactly one, and the runtime then refuses to start
+    elsewhere. `labels`, `selector` and `annotations` are pairs of key and value.
     """
 
     name: str
@@ -72,6 +72,7 @@ class Context:
     hardware_name: str
     data_class: str
     image: str
+    reference: str
     registry: str | None
     regions: tuple[str, ...]
     region: str | None
@@ -81,10 +82,12 @@ class Context:
     annotations: Pairs
     places: tuple[Place, ...]
     accelerator: Accelerator | None
+    devices: Devices
     sizing: Sizing
     measured: str
     stopping: Stopping
     door: DoorNetwork
+    door_program: str
     port: int
     uid: int
     python: str
@@ -98,8 +101,9 @@ class Context:
 def make_context(built: BuiltTarget, request: ReleaseRequest) -> Context:
     """Decide every value of a target. Raises InputError when the platform cannot express one."""
     plan = built.plan
-    _refuse_inexpressible(plan)
-    instance = dns_label(request.name, plan.name.jurisdiction, plan.name.hardware)
+    accelerator = plan.hardware.accelerator
+    refuse_inexpressible(accelerator, plan.name.platform, plan.hardware.id, plan.where)
+    instance = instance_name(request.name, plan.name.jurisdiction, plan.name.hardware)
     selector = (
         ("app.kubernetes.io/instance", instance),
         ("app.kubernetes.io/name", dns_label(request.name)),
@@ -117,6 +121,7 @@ def make_context(built: BuiltTarget, request: ReleaseRequest) -> Context:
         hardware_name=plan.hardware.name,
         data_class=request.data_class.value,
         image=built.pinned_reference,
+        reference=plan.reference,
         registry=plan.registry,
         regions=regions,
         region=regions[0] if len(regions) == 1 else None,
@@ -125,8 +130,9 @@ def make_context(built: BuiltTarget, request: ReleaseRequest) -> Context:
         selector=selector,
         annotations=_annotations(built, request, regions),
         places=places(plan) if plan.name.platform is DeploymentPlatform.KUBERNETES else (),
-        accelerator=plan.hardware.accelerator,
-        sizing=size(built.model, plan.hardware.accelerator),
+        accelerator=accelerator,
+        devices=devices_of(accelerator),
+        sizing=size(built.model, accelerator),
         measured=built.model.where,
         stopping=Stopping(
             _ENDPOINT_SECONDS,
@@ -135,6 +141,7 @@ def make_context(built: BuiltTarget, request: ReleaseRequest) -> Context:
             _ENDPOINT_SECONDS + _DRAIN_SECONDS + _MARGIN_SECONDS,
         ),
         door=door_network(instance),
+        door_program=door_program(),
         port=PORT,
         uid=UID,
         python=PYTHON,
@@ -165,28 +172,3 @@ def _annotations(built: BuiltTarget, request: ReleaseRequest, regions: tuple[str
         (f"{PREFIX}/release", f"{request.name} {request.version}"),
         (f"{PREFIX}/target", str(built.plan.name)),
     )
-
-
-def _refuse_inexpressible(plan: PlannedTarget) -> None:
-    """A device that cannot be asked for would leave a server that never becomes ready."""
-    accelerator = plan.hardware.accelerator
-    if accelerator is None:
-        return
-    match plan.name.platform:
-        case DeploymentPlatform.KUBERNETES:
-            if not accelerator.kubernetes_resource:
-                raise InputError(
-                    f"the profile {plan.hardware.id!r} names no Kubernetes resource",
-                    where=plan.where,
-                    expected="accelerator.kubernetes_resource, such as nvidia.com/gpu",
-                    next_step="add it to the hardware profile",
-                )
-        case DeploymentPlatform.COMPOSE:
-            if accelerator.vendor.lower() != "nvidia":
-                raise InputError(
-                    f"Compose hands no {accelerator.vendor} device to a container",
-                    where=plan.where,
-                    expected="an NVIDIA accelerator, or none",
-                    got=f"{plan.hardware.id} ({accelerator.product})",
-                    next_step="choose the platform kubernetes for this hardware",
-                )

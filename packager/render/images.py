@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
 
 from packager.errors import InputError
-from packager.render.templating import is_yaml
+from packager.render.templating import is_unit, is_yaml
 
+_UNIT_IMAGE = re.compile(r"^[ \t]*Image[ \t]*=[ \t]*(?P<reference>.*?)[ \t]*$", re.MULTILINE)
 _KUSTOMIZATION = "kustomization.yaml"
 
 
 def images_named(rendered: Mapping[str, bytes]) -> set[str]:
-    """Every image reference in the YAML files, whatever the kind of object that holds it.
+    """Every image reference in YAML files and units, whatever the kind of object that holds it.
 
-    Counts `image:` of containers and services, `image.reference` of volumes, and what a
-    kustomization's `images:` would put in their place. Raises InputError where a file is no YAML.
+    Counts `image:` of containers and services, `image.reference` of volumes, what a kustomization's
+    `images:` would put in their place, and `Image=` of units. Raises InputError where a file that
+    should be YAML is none.
     """
-    return {
+    in_units = {
+        match["reference"]
+        for name, data in rendered.items()
+        if is_unit(name)
+        for match in _UNIT_IMAGE.finditer(data.decode())
+    }
+    return in_units | {
         reference
         for name, data in rendered.items()
         if is_yaml(name)

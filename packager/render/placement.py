@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from packager.domain.names import is_label_value
 from packager.domain.release import PlannedTarget
 from packager.domain.target import Region
 from packager.errors import Finding, InputError
-from packager.render.names import is_label_value
 
 ATTESTED = "packager.dev.node-restriction.kubernetes.io"
 JURISDICTION_LABEL = f"{ATTESTED}/jurisdiction"

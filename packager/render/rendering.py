@@ -1,7 +1,8 @@
 """Renders one target: a file for every template of its platform.
 
 A template that comes out empty gives no file, so that one template can decide to be left out. What
-stands in `kustomization.yaml` follows from the files that came out.
+stands in `kustomization.yaml` follows from the files that came out. `INSTANCE` in a template's name
+becomes the target's: units of several releases lie side by side in one folder of the site.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from packager.resources import data_folder
 __all__ = ["images_named", "render_target"]
 
 _KUSTOMIZATION = "kustomization.yaml"
+_INSTANCE = "INSTANCE"
 
 
 def render_target(
@@ -29,11 +31,12 @@ def render_target(
     be rendered, its result is no YAML, or the platform cannot express what the target needs.
     """
     available = Templates(data_folder("templates"), built.plan.name.platform, templates)
-    variables = make_context(built, request).variables()
+    context = make_context(built, request)
+    variables = context.variables()
     rendered: dict[str, bytes] = {}
     for name in (name for name in available.names if name != _KUSTOMIZATION):
         if data := _data(available.render(name, variables)):
-            rendered[name] = data
+            rendered[name.replace(_INSTANCE, context.instance)] = data
     if _KUSTOMIZATION in available.names:
         resources = tuple(name for name in sorted(rendered) if is_yaml(name))
         told = {**variables, "resources": resources}

@@ -2,8 +2,9 @@
 
 In a YAML template `{{ value }}` becomes one YAML scalar: no text, whatever it contains, can end a
 line, open a mapping or turn into a number. In Compose a `$` is doubled as well, so that no value is
-taken for a variable. In prose, white space is folded. A template of the user's that cannot be
-rendered is told with its file and line.
+taken for a variable. In a unit file it is escaped for systemd, inside double quotes or outside. In
+prose, white space is folded. A template of the user's that cannot be rendered is told with its file
+and line.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from packager.errors import InputError
 
 SUFFIX = ".j2"
 _YAML_SUFFIXES = (".yaml", ".yml")
+UNIT_SUFFIXES = (".container", ".socket", ".volume", ".network", ".image", ".service")
 # YAML 1.1 and 1.2 readers agree that these are strings without quotes: they start with a letter.
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9./@_-]*(:[A-Za-z0-9./@_-]+)*")
 _WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null"])
@@ -48,11 +50,12 @@ class Templates:
             self._folders.insert(0, override)
         self.names = tuple(sorted({name for root in self._folders for name in self._listed(root)}))
         self._yaml = self._environment(self._yaml_scalar)
+        self._unit = self._environment(unit_text)
         self._prose = self._environment(_folded)
 
     def render(self, name: str, variables: Mapping[str, object]) -> str:
         """The text of one template; `name` as in `names`, without `.j2`. Raises InputError."""
-        environment = self._yaml if is_yaml(name) else self._prose
+        environment = self._environment_of(name)
         path = f"{self._platform.value}/{name}{SUFFIX}"
         try:
             return environment.get_template(path).render(variables)
@@ -62,6 +65,11 @@ class Templates:
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
             where = f"{self._file(name)}: line {_line(error, self._file(name))}"
             raise _unusable(where, f"{type(error).__name__}: {error}") from error
+
+    def _environment_of(self, name: str) -> Environment:
+        if is_yaml(name):
+            return self._yaml
+        return self._unit if is_unit(name) else self._prose
 
     def _listed(self, root: Path) -> list[str]:
         folder = root / self._platform.value
@@ -95,6 +103,31 @@ def is_yaml(name: str) -> bool:
     return name.endswith(_YAML_SUFFIXES)
 
 
+def is_unit(name: str) -> bool:
+    """Whether systemd or Quadlet reads the file."""
+    return name.endswith(UNIT_SUFFIXES)
+
+
+def unit_text(value: object) -> str:
+    """One value in a unit file (systemd.syntax(7), systemd.unit(5), "Specifiers").
+
+    No line ends, no quote closes, and neither `%` nor `$` is expanded, since both are doubled.
+    Raises TypeError for what is no scalar.
+    """
+    match value:
+        case Undefined() | bool() | int():
+            return yaml_scalar(value)
+        case str():
+            escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+            escaped = escaped.replace("\n", "\\n").replace("\t", "\\t")
+            return "".join(
+                character if character.isprintable() else " "
+                for character in escaped.replace("%", "%%").replace("$", "$$")
+            )
+        case _:
+            raise TypeError(f"a {type(value).__name__} is no scalar; loop over it")
+
+
 def yaml_scalar(value: object) -> str:
     """One value as one YAML scalar on one line. Raises TypeError for what is no scalar."""
     match value:
@@ -124,7 +157,7 @@ def _check_override(folder: Path) -> None:
         raise InputError(
             "the folder with templates does not exist",
             where=str(folder),
-            expected="a folder with kubernetes/ or compose/, holding files such as "
+            expected="a folder with kubernetes/, compose/ or quadlet/, holding files such as "
             f"deployment.yaml{SUFFIX}",
             next_step="check the path given with --templates",
         )

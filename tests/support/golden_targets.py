@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from built_targets import HARDWARE, JURISDICTIONS, sample_target
+from units import parse_unit
 
 from packager.domain.target import DeploymentPlatform
 from packager.render.images import documents
 from packager.render.rendering import render_target
+from packager.render.templating import is_unit
 
 Target = tuple[str, str, DeploymentPlatform]
 
@@ -23,8 +25,13 @@ def golden_name(target: Target) -> str:
 
 
 def as_documents(target: Target) -> dict[str, object]:
-    """File name → its documents for YAML, its text for everything else."""
+    """File name → its documents for YAML, its sections for units, its text for everything else."""
     return {
-        name: documents(name, data) if name.endswith(".yaml") else data.decode()
-        for name, data in render_target(*sample_target(*target)).items()
+        name: _document(name, data) for name, data in render_target(*sample_target(*target)).items()
     }
+
+
+def _document(name: str, data: bytes) -> object:
+    if name.endswith(".yaml"):
+        return documents(name, data)
+    return parse_unit(data) if is_unit(name) else data.decode()

@@ -51,6 +51,23 @@ ThreadingHTTPServer(("0.0.0.0", 8080), Probe).serve_forever()
 
 def import_python_image(reference: str, folder: Path) -> None:
     """Give the Docker engine of this machine the image, under `reference`."""
+    archive = python_archive(folder)
+    change = f"ENTRYPOINT {json.dumps(python_entrypoint())}"
+    subprocess.run(
+        ["docker", "import", "--change", change, archive, reference],
+        check=True,
+        capture_output=True,
+    )
+    archive.unlink()
+
+
+def python_entrypoint() -> list[str]:
+    """The command that starts the server in the image."""
+    return [INTERPRETER, "-I", "-c", SERVER]
+
+
+def python_archive(folder: Path) -> Path:
+    """The image's files as one tar, for an engine to import."""
     archive = folder / "python.tar"
     with tarfile.open(archive, "w") as tar:
         for path in sorted(_files()):
@@ -58,13 +75,7 @@ def import_python_image(reference: str, folder: Path) -> None:
         link = tarfile.TarInfo(INTERPRETER.lstrip("/"))
         link.type, link.linkname = tarfile.SYMTYPE, os.path.realpath(sys.executable)
         tar.addfile(link)
-    entrypoint = json.dumps([INTERPRETER, "-I", "-c", SERVER])
-    subprocess.run(
-        ["docker", "import", "--change", f"ENTRYPOINT {entrypoint}", archive, reference],
-        check=True,
-        capture_output=True,
-    )
-    archive.unlink()
+    return archive
 
 
 def _files() -> set[str]:

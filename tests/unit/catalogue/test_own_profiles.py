@@ -317,7 +317,7 @@ def test_hardware_states_only_what_differs(tmp_path: Path) -> None:
         (("linux/amd64", "windows/amd64"), "unknown platform"),
         (("fp32: unknown", "fp31: unknown"), "no number format"),
         (("proven: never", "proven: measured"), "says where"),
-        (("[kubernetes, compose]", "[swarm]"), "known words"),
+        (("[kubernetes, compose, quadlet]", "[swarm]"), "known words"),
         (("memory_gb: 128", "memory_gb: plenty"), "wrong type"),
         (("wheel:", "weel:"), "missing"),
     ],

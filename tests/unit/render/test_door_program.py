@@ -46,12 +46,10 @@ def upstream():
     thread.join()
 
 
-def program(upstream_port: int, port: int) -> str:
-    """The rendered text with the addresses of this test in place of the container's."""
+def program() -> str:
+    """The program as the rendered Compose file holds it."""
     files = render_target(*sample_target("sa", "x86-64-v3", DeploymentPlatform.COMPOSE))
-    text = yaml.safe_load(files["compose.yaml"])["services"]["door"]["command"][0]
-    text = text.replace('"server", 8080', f'"127.0.0.1", {upstream_port}')
-    return text.replace('"0.0.0.0", 8080', f'"127.0.0.1", {port}')
+    return yaml.safe_load(files["compose.yaml"])["services"]["door"]["command"][0]
 
 
 @pytest.fixture
@@ -59,7 +57,8 @@ def door(upstream):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-I", "-c", program(upstream, port)])
+    told = ["127.0.0.1", str(upstream), "127.0.0.1", str(port), "10"]
+    process = subprocess.Popen([sys.executable, "-I", "-c", program(), *told])
     for _ in range(100):
         with socket.socket() as attempt:
             if attempt.connect_ex(("127.0.0.1", port)) == 0:
@@ -124,3 +123,15 @@ def test_told_to_stop_it_finishes_what_is_open_and_takes_nothing_new(door):
     asking.join()
     assert answers == [b"late"]
     assert process.wait(timeout=5) == 0
+
+
+def test_it_answers_on_a_socket_that_it_is_handed(upstream):
+    with socket.create_server(("127.0.0.1", 0)) as passed:
+        told = ["127.0.0.1", str(upstream), "passed", str(passed.fileno()), "10"]
+        command = [sys.executable, "-I", "-c", program(), *told]
+        process = subprocess.Popen(command, pass_fds=[passed.fileno()])
+        try:
+            assert post(passed.getsockname()[1], "/", b"hello") == b"hello"
+        finally:
+            process.terminate()
+        assert process.wait(timeout=5) == 0

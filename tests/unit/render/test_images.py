@@ -16,6 +16,8 @@ from packager.render.images import images_named
         ("kustomization.yaml", "images: [{name: a, newTag: '1'}]", {"a:1"}),
         ("kustomization.yaml", "images: [{name: a, newName: b, digest: 's:0'}]", {"b@s:0"}),
         ("kustomization.yaml", "images: [{name: a, newName: b}]", {"b"}),
+        ("one.container", "[Container]\nImage=a@s:0\n#Image=b\n Image = c \n", {"a@s:0", "c"}),
+        ("one.volume", "[Volume]\nImage=a", {"a"}),
         ("README.md", "image: a", set()),
         ("empty.yaml", "", set()),
     ],

@@ -24,6 +24,7 @@ from packager.render.rendering import images_named, render_target
 
 KUBERNETES = DeploymentPlatform.KUBERNETES
 COMPOSE = DeploymentPlatform.COMPOSE
+QUADLET = DeploymentPlatform.QUADLET
 EVERY = [
     (where, machine, platform)
     for where in JURISDICTIONS
@@ -54,7 +55,8 @@ def test_every_manifest_names_the_targets_image_by_digest_and_no_other(where, ma
 def test_nothing_rendered_floats_or_leaks(where, machine, platform):
     everything = b"\n".join(rendered(where, machine, platform).values()).decode()
     assert ":latest" not in everything
-    assert "nvidia.com/gpu=" not in everything  # CDI, which no API server takes
+    if platform is not QUADLET:
+        assert "nvidia.com/gpu=" not in everything  # CDI, which no API server takes
     assert "kind: Secret" not in everything
     assert "PRIVATE KEY" not in everything
     assert "hostPath" not in everything
@@ -187,7 +189,7 @@ def test_compose_reserves_the_accelerator_for_the_server_alone():
     services = document(rendered(machine="nvidia-l4", platform=COMPOSE), "compose.yaml")["services"]
     (device,) = services["server"]["deploy"]["resources"]["reservations"]["devices"]
     assert device["driver"] == "nvidia"
-    assert device["count"] == 1
+    assert device["device_ids"] == ["0"]
     assert "reservations" not in services["door"]["deploy"]["resources"]
 
 
@@ -195,7 +197,8 @@ def test_compose_reserves_the_accelerator_for_the_server_alone():
     ("accelerator", "platform", "told"),
     [
         (dataclasses.replace(L4, kubernetes_resource=None), KUBERNETES, "no Kubernetes resource"),
-        (dataclasses.replace(L4, vendor="AMD"), COMPOSE, "no AMD device"),
+        (dataclasses.replace(L4, vendor="Acme"), COMPOSE, "how compose hands a device of Acme"),
+        (dataclasses.replace(L4, vendor="Acme"), QUADLET, "how quadlet hands a device of Acme"),
     ],
 )
 def test_a_device_that_cannot_be_asked_for_is_refused(accelerator, platform, told):

@@ -27,6 +27,11 @@ def dns_label(*parts: str) -> str:
     return f"{name[: _LIMIT - _DIGEST_LENGTH - 1].rstrip('-')}-{_short_digest(wanted)}"
 
 
+def instance_name(release: str, jurisdiction: str, hardware: str) -> str:
+    """What a target is called at the site: its namespace, Compose project or unit."""
+    return dns_label(release, jurisdiction, hardware)
+
+
 def is_label_value(text: str) -> bool:
     """Whether Kubernetes takes the text as the value of a label, unchanged."""
     return _LABEL_VALUE.fullmatch(text) is not None

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from packager.render.names import dns_label, is_label_value, label_value
+from packager.domain.names import dns_label, is_label_value, label_value
 
 RFC_1035 = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
