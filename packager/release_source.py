@@ -30,7 +30,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from packager.closed_world import MAX_FOLDER_DEPTH, Census, Inventory, shown
 from packager.errors import InputError, VerificationError
@@ -56,6 +56,18 @@ class ReleaseSource(Protocol):
 
     def open(self, path: str) -> BinaryIO:
         """A plain file for reading, from its start. Raises OSError."""
+
+
+@runtime_checkable
+class DeclaringSource(Protocol):
+    """A source that may carry some targets of its release only, and says which.
+
+    `packager.carrying` decides what must be there then; whoever cannot say it carries all.
+    """
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of the targets that are carried."""
 
 
 @dataclass(frozen=True, slots=True)

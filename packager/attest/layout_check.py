@@ -48,6 +48,8 @@ def check_layout(release: SignedRelease) -> dict[str, int]:
     findings = list(_layout_findings(release))
     manifests = read_manifests(release)
     reached = {member.path for document in manifests for member in document.members}
+    if release.part:
+        reached.update(release.part.manifests)
     findings += _stray_blobs(release, reached)
     layers: dict[tuple[Digest, Digest], Member] = {}
     by_digest = {document.member.digest: document for document in manifests}
@@ -100,7 +102,8 @@ def _docker_findings(
         if (document := by_digest.get(image.manifest))
     ]
     try:
-        found = loads(release.read(_DOCKER_MANIFEST, MAX_JSON), limit=MAX_JSON)
+        signed = release.read(_DOCKER_MANIFEST, MAX_JSON)
+        found = loads(release.part.docker_manifest if release.part else signed, limit=MAX_JSON)
     except ValueError as error:
         return [Finding("it cannot be understood", _DOCKER_MANIFEST, got=str(error))]
     same = isinstance(found, list) and len(found) == len(expected)

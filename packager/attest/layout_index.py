@@ -60,6 +60,8 @@ def read_manifests(release: SignedRelease) -> tuple[ManifestDocument, ...]:
     Raises VerificationError for an index or a manifest that does not hold together.
     """
     index = read_json(release, INDEX)
+    if release.part:
+        index = load_object(release.part.index, limit=MAX_JSON)
     if index.get("schemaVersion") != 2 or index.get("mediaType") != MediaType.INDEX:
         raise VerificationError("not an OCI image index", where=INDEX)
     members = _descriptors(index.get("manifests"), INDEX)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from packager.attest import root
 from packager.attest.files_check import check_checksums, check_closed_world
 from packager.attest.keys import PublicKey
+from packager.attest.part import narrowed
 from packager.attest.signed_release import (
     SignedRelease,
     check_signature,
@@ -48,7 +49,7 @@ def open_front(source: ReleaseSource, key: PublicKey, progress: Progress) -> Fro
     document = read_document(seal)
     listed = {file.path: file for file in document.files}
     signed = SignedRelease(source, source.inventory(), key, document, listed, progress)
-    check_closed_world(signed)
+    check_closed_world(narrowed(signed))
     check_checksums(signed)
     names = sorted(signed.inventory.files.keys() - listed.keys())
     read = {name: read_bounded(source, name, root.MAX_ROOT) for name in names}

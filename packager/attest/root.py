@@ -76,6 +76,11 @@ class Root:
     checksums_count: int
     images: tuple[ImageBinding, ...]
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of the targets."""
+        return tuple(image.target for image in self.images)
+
 
 def checksums_bytes(files: Iterable[ListedFile]) -> bytes:
     """`checksums.txt`: a line for every payload file, sorted bytewise by path."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from packager.attest import root, sigstore
 from packager.attest.keys import PublicKey
 from packager.attest.root import ListedFile, Root
+from packager.carrying import Carried
 from packager.closed_world import Inventory
 from packager.digest import Digest
 from packager.errors import Finding, VerificationError
@@ -38,7 +39,11 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class SignedRelease:
-    """A release whose root carries the key's signature; `inventory` is what lies in its source."""
+    """A release whose root carries the key's signature; `inventory` is what lies in its source.
+
+    Of a source that carries some targets only, `part` says what travels with them, and `root` and
+    `listed` name only that.
+    """
 
     source: ReleaseSource
     inventory: Inventory
@@ -46,6 +51,7 @@ class SignedRelease:
     root: Root
     listed: Mapping[str, ListedFile]
     progress: Progress
+    part: Carried | None = None
 
     def read(self, path: str, limit: int) -> bytes:
         """A listed file of at most `limit` bytes, hashed again as it is read, so that what is used

@@ -30,6 +30,7 @@ from packager.attest.image_signature_check import check_attestations, check_imag
 from packager.attest.keys import PublicKey
 from packager.attest.layout_check import check_layout
 from packager.attest.manifest_check import check_manifests
+from packager.attest.part import narrowed
 from packager.attest.signed_release import (
     SignedRelease,
     check_signature,
@@ -70,6 +71,7 @@ class VerificationReport:
     """What was checked, in which order, with what result. There is a report only when all passed.
 
     `digest` is of release.json and names the whole release; `key` is the fingerprint of the key.
+    `left_out` are targets of the release that this source does not carry.
     """
 
     name: str
@@ -77,6 +79,7 @@ class VerificationReport:
     digest: Digest
     key: str
     targets: tuple[str, ...]
+    left_out: tuple[str, ...]
     steps: tuple[VerifiedStep, ...]
 
     def as_dict(self) -> dict[str, object]:
@@ -86,6 +89,7 @@ class VerificationReport:
             "release": {"name": self.name, "version": self.version, "digest": str(self.digest)},
             "key": self.key,
             "targets": list(self.targets),
+            "left_out": list(self.left_out),
             "steps": [step.as_dict() for step in self.steps],
         }
 
@@ -111,7 +115,8 @@ def verify(
 
     listed = {file.path: file for file in root.files}
     inventory = steps.run(4, "closed world", source.inventory)
-    signed = SignedRelease(source, inventory, key, root, listed, progress)
+    whole = SignedRelease(source, inventory, key, root, listed, progress)
+    signed = steps.run(4, "closed world", lambda: narrowed(whole))
     steps.count(4, "closed world", check_closed_world, signed)
     steps.count(5, "digests", check_digests, signed)
     steps.count(6, "checksums", check_checksums, signed)
@@ -129,7 +134,8 @@ def verify(
         version=str(metadata.get("version", "")),
         digest=Digest.of(seal.root),
         key=key.fingerprint,
-        targets=tuple(image.target for image in root.images),
+        targets=tuple(image.target for image in signed.root.images),
+        left_out=tuple(sorted(set(root.targets) - set(signed.root.targets))),
         steps=tuple(steps.passed),
     )
 

@@ -13,7 +13,7 @@ from packager.carrying import MAX_ROOT, Listing
 from packager.digest import Digest
 from packager.errors import InputError
 from packager.progress import Progress
-from packager.release_source import ReleaseSource, read_bounded
+from packager.release_source import DeclaringSource, ReleaseSource, read_bounded
 from packager.workspace import refuse_existing
 
 
@@ -50,7 +50,7 @@ def bundle_release(
     """
     refuse_existing(output)
     listing = Listing.parse(seal[ROOT])
-    document = BundleDocument.of(listing, _chosen(listing, targets))
+    document = BundleDocument.of(listing, _chosen(listing, targets, source))
     composition = compose(
         listing, document, seal, lambda _, path: read_bounded(source, path, MAX_ROOT)
     )
@@ -58,12 +58,14 @@ def bundle_release(
     return Bundled(output, composition.size, listing.digest, document.targets)
 
 
-def _chosen(listing: Listing, targets: Sequence[str]) -> tuple[str, ...]:
-    unknown = sorted(set(targets) - listing.images.keys())
+def _chosen(listing: Listing, targets: Sequence[str], source: ReleaseSource) -> tuple[str, ...]:
+    """The targets asked for, or all that the source carries."""
+    there = source.targets if isinstance(source, DeclaringSource) else tuple(listing.images)
+    unknown = sorted(set(targets) - set(there))
     if unknown:
         raise InputError(
-            f"the release has no target {', '.join(unknown)}",
+            f"there is no target {', '.join(unknown)} in {source.location}",
             where="--target",
-            expected=", ".join(sorted(listing.images)),
+            expected=", ".join(sorted(there)),
         )
-    return tuple(sorted(set(targets) or listing.images))
+    return tuple(sorted(set(targets) or there))

@@ -11,11 +11,13 @@ from packager.cli.options import FILE, key_option, with_console
 
 
 @click.command()
-@click.argument("release", metavar="RELEASE_DIR", type=FILE)
+@click.argument("release", metavar="RELEASE", type=FILE)
 @key_option
 @with_console
 def verify(console: Console, release: Path, key: Path) -> None:
     """Check every byte of a release against a public key that you trust. Works offline.
+
+    RELEASE is a folder, or a bundle, which is read in place.
 
     Exit 4 when anything is not as signed: nothing is believed, nothing is skipped.
 
@@ -23,13 +25,15 @@ def verify(console: Console, release: Path, key: Path) -> None:
     Examples:
       packager verify release --key site.pub
       packager verify release --key site.pub --json > verification.json
+      packager verify filetype-1.4.0.tar --key site.pub
     """
     from packager import pipeline
 
     report = pipeline.verify(release, key, console)
     rows = [[str(step.number), step.title, step.result] for step in report.steps]
+    left_out = f"\nnot in this bundle: {', '.join(report.left_out)}" if report.left_out else ""
     console.result(
-        f"{table(['step', 'checked', 'result'], rows)}\n\nverified  {report.digest}",
+        f"{table(['step', 'checked', 'result'], rows)}\n\nverified  {report.digest}{left_out}",
         report.as_dict(),
     )
 
