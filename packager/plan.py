@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from packager.canonical import SourceDateEpoch
+from packager.document import nearest
 from packager.domain.hardware import HardwareProfile
 from packager.domain.jurisdiction import Jurisdiction
 from packager.domain.release import Plan, PlannedTarget, ReleaseRequest, TargetRequest
@@ -52,9 +54,26 @@ def make_plan(request: ReleaseRequest, profiles: Profiles, epoch: SourceDateEpoc
         )
         for name in sorted(strangers)
     )
+    findings.extend(_unknown_mechanisms(request, planned))
     if findings:
         raise InputError.of(findings)
     return Plan(request, tuple(planned), epoch)
+
+
+def _unknown_mechanisms(
+    request: ReleaseRequest, planned: Sequence[PlannedTarget]
+) -> Iterator[Finding]:
+    """A declared transfer that no target's law knows would be a promise that nobody reads."""
+    known = sorted({name for target in planned for name in target.jurisdiction.mechanisms})
+    for declared in request.declared.transfers:
+        if declared.mechanism not in known:
+            yield Finding(
+                f"no target's jurisdiction knows the transfer mechanism {declared.mechanism!r}",
+                declared.where,
+                expected=", ".join(known) or "none: the profiles of this release name no mechanism",
+                next_step=nearest(declared.mechanism, known)
+                or "see what a profile offers: packager targets show ID",
+            )
 
 
 def _plan_target(

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from packager.declared import COUNTRY, read_base, read_declarations
 from packager.document import Section, read_document
 from packager.domain.hardware import Precision
 from packager.domain.model import Metric, Objective, QualityBudget
-from packager.domain.release import Declarations, ReleaseRequest, TargetRequest
+from packager.domain.release import ReleaseRequest, TargetRequest
 from packager.domain.target import DataClass, DeploymentPlatform, Region, TargetName
 from packager.errors import InputError
 
@@ -23,7 +24,6 @@ _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,39}")
 _REGISTRY = re.compile(
     r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-][a-z0-9]+)*)*"
 )
-_COUNTRY = re.compile(r"[A-Z]{2}")
 _SPDX = re.compile(r"[A-Za-z0-9.+-]+( (AND|OR|WITH) [A-Za-z0-9.+-]+)*")
 
 
@@ -77,7 +77,8 @@ def read_release(file: Path) -> ReleaseRequest:
         signing_key=signing.optional_text("key"),
         precision=root.choice("precision", Precision) if "precision" in root else None,
         where=str(file),
-        declared=_declarations(root, model, signing),
+        declared=read_declarations(root, model, signing),
+        base=read_base(root),
     )
     root.finish()
     return request
@@ -176,39 +177,9 @@ def _registries(root: Section) -> dict[str, str]:
 def _countries(root: Section, name: str) -> dict[str, str]:
     section = root.section(name)
     return {
-        key: section.parsed(key, _matching(_COUNTRY), "an ISO 3166 code such as SA", "")
+        key: section.parsed(key, _matching(COUNTRY), "an ISO 3166 code such as SA", "")
         for key in section.keys()  # noqa: SIM118 - a Section is no dict
     }
-
-
-def _declarations(root: Section, model: Section, signing: Section) -> Declarations:
-    """What the user says of places and hosts that no file can show."""
-    hosting, logs = root.section("hosting"), root.section("logs")
-    held = hosting.texts("certifications")
-    region = logs.optional_text("region")
-    log_region = None
-    if region is not None:
-        try:
-            log_region = Region.parse(region)
-        except ValueError:
-            logs.note(
-                "region",
-                "a region is always provider/region",
-                expected="such as aws/eu-central-1, or site/<name> for a room of your own",
-                got=repr(region),
-            )
-    return Declarations(
-        hosting_certifications=held if "certifications" in hosting else None,
-        model_origin=_country(model, "origin"),
-        log_region=log_region,
-        key_location=_country(signing, "location"),
-    )
-
-
-def _country(section: Section, key: str) -> str | None:
-    if section.optional_text(key) is None:
-        return None
-    return section.parsed(key, _matching(_COUNTRY), "an ISO 3166 code such as SA", "")
 
 
 def _license(model: Section) -> str | None:

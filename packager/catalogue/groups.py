@@ -1,4 +1,8 @@
-"""Country codes, and the groups of countries that laws name together (`eea`, `eu-adequate`)."""
+"""Country codes, and the groups of countries that laws name together (`eea`, `eu-adequate`).
+
+A group may say by which decision each of its countries belongs to it, since a list of adequate
+countries is a list of decisions, each with a day and some with an end.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,10 @@ from pathlib import Path
 from packager.catalogue.files import API_VERSION
 from packager.document import Section, nearest, read_document
 from packager.domain.hardware import Confidence
+from packager.domain.transfer import AdequacyDecision
 
 COUNTRY = re.compile(r"[A-Z]{2}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,7 @@ class Group:
     source: str
     confidence: Confidence
     note: str | None
+    decisions: tuple[AdequacyDecision, ...] = ()
 
 
 def read_groups(files: Sequence[Path]) -> dict[str, Group]:
@@ -62,16 +69,58 @@ def countries(section: Section, key: str, groups: Mapping[str, Group]) -> tuple[
     return tuple(sorted(found))
 
 
+def adequacy_of(
+    section: Section, key: str, groups: Mapping[str, Group], within: Sequence[str]
+) -> tuple[AdequacyDecision, ...]:
+    """The decisions behind the countries of the groups that `key` names, by country."""
+    found = {
+        decision.country: decision
+        for word in section.texts(key)
+        if word in groups
+        for decision in groups[word].decisions
+        if decision.country in within
+    }
+    return tuple(found[country] for country in sorted(found))
+
+
+def _decisions(section: Section, source: str) -> tuple[AdequacyDecision, ...]:
+    listed = section.section("decisions")
+    return tuple(
+        _decision(country, listed.section(country), source)
+        for country in listed.keys()  # noqa: SIM118 - a Section is no dict
+    )
+
+
+def _decision(country: str, entry: Section, source: str) -> AdequacyDecision:
+    for key in ("date", "until"):
+        if key in entry and not _DATE.fullmatch(entry.text(key)):
+            entry.note(key, "no date", expected="such as 2026-11-23", got=entry.text(key))
+    return AdequacyDecision(
+        country=country,
+        instrument=entry.text("instrument"),
+        date=entry.text("date"),
+        source=entry.text("source", source),
+        confidence=entry.choice("confidence", Confidence),
+        until=entry.optional_text("until"),
+    )
+
+
 def _group(name: str, section: Section) -> Group:
     codes = section.texts("countries", ...)
     for code in codes:
         if not COUNTRY.fullmatch(code):
             section.note("countries", f"{code!r} is no ISO 3166 code")
+    source = section.text("source")
+    decisions = _decisions(section, source)
+    for decision in decisions:
+        if decision.country not in codes:
+            section.note("decisions", f"{decision.country} is no country of the group")
     return Group(
         name=name,
         title=section.text("name"),
         countries=tuple(sorted(set(codes))),
-        source=section.text("source"),
+        source=source,
         confidence=section.choice("confidence", Confidence),
         note=section.optional_text("note"),
+        decisions=decisions,
     )

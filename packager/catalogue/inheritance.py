@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from packager.catalogue.jurisdiction_file import JurisdictionFile
+from packager.catalogue.mechanisms import strangers
 from packager.domain.jurisdiction import Jurisdiction, Rule
 from packager.domain.target import Region
+from packager.domain.transfer import Mechanism
 from packager.errors import Finding, InputError
 
 _Profile = TypeVar("_Profile")
@@ -26,6 +28,7 @@ class _Inherited:
     rules: Mapping[tuple[str, str], Rule]
     replaced: frozenset[tuple[str, str]]
     uncertain: frozenset[str]
+    mechanisms: Mapping[str, Mechanism]
 
 
 def resolve(
@@ -51,6 +54,16 @@ def resolve(
                 )
             )
         owner[name] = owning
+    clashes += [
+        Finding(
+            "a mechanism opens what is no rule of this profile",
+            where=profile.lines[mechanism.id],
+            expected=", ".join(sorted(owner)),
+            got=", ".join(strange),
+        )
+        for mechanism in profile.mechanisms
+        if (strange := strangers(mechanism, list(owner)))
+    ]
     if clashes:
         raise InputError.of(clashes)
     return Jurisdiction(
@@ -65,6 +78,7 @@ def resolve(
         uncertain=tuple(sorted(inherited.uncertain)),
         confidence=profile.confidence,
         reviewed=profile.reviewed,
+        mechanisms=dict(sorted(inherited.mechanisms.items())),
     )
 
 
@@ -97,4 +111,6 @@ def _inherit(
         replaced |= hit
     rules |= {(profile.id, rule.id): rule for rule in profile.rules}
     uncertain = frozenset(profile.uncertain).union(*(one.uncertain for one in parents))
-    return _Inherited(rules, frozenset(replaced), uncertain)
+    mechanisms = {name: path for one in parents for name, path in one.mechanisms.items()}
+    mechanisms |= {f"{profile.id}/{path.id}": path for path in profile.mechanisms}
+    return _Inherited(rules, frozenset(replaced), uncertain, mechanisms)

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packager.catalogue.files import Kind, open_profile
-from packager.catalogue.groups import Group, countries
+from packager.catalogue.groups import Group, adequacy_of, countries
+from packager.catalogue.mechanisms import read_mechanism
 from packager.document import Section
 from packager.domain.hardware import Confidence
 from packager.domain.jurisdiction import CryptographyStandard, Demand, Law, Rule
 from packager.domain.target import DataClass
+from packager.domain.transfer import Mechanism
 
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -26,6 +28,7 @@ PLACED = frozenset(
         Demand.KEYS_WITHIN,
         Demand.TRANSFER,
         Demand.MODEL_ORIGIN_WITHIN,
+        Demand.BASE_ORIGIN_WITHIN,
     }
 )
 
@@ -41,6 +44,7 @@ class JurisdictionFile:
     countries: tuple[str, ...]
     registries: tuple[str, ...]
     rules: tuple[Rule, ...]
+    mechanisms: tuple[Mechanism, ...]
     replaces: Mapping[str, str]
     lines: Mapping[str, str]
     uncertain: tuple[str, ...]
@@ -54,6 +58,8 @@ def read_jurisdiction(file: Path, groups: Mapping[str, Group]) -> JurisdictionFi
     reviewed = date(root, "reviewed")
     entries = root.sections("rules", required=not root.texts("extends"))
     rules = tuple(_rule(entry, groups, reviewed) for entry in entries)
+    paths = root.sections("mechanisms")
+    mechanisms = tuple(_mechanism(entry, groups, reviewed) for entry in paths)
     replaces: dict[str, str] = {}
     seen: set[str] = set()
     for entry, rule in zip(entries, rules, strict=True):
@@ -62,6 +68,10 @@ def read_jurisdiction(file: Path, groups: Mapping[str, Group]) -> JurisdictionFi
         seen.add(rule.id)
         if replaced := entry.optional_text("replaces"):
             replaces[replaced] = rule.id
+    for entry, mechanism in zip(paths, mechanisms, strict=True):
+        if mechanism.id in seen:
+            entry.note("id", f"{mechanism.id!r} is the id of a rule or of a mechanism already")
+        seen.add(mechanism.id)
     registries = root.texts("registries")
     for pattern in registries:
         if not _HOST.fullmatch(pattern):
@@ -77,8 +87,12 @@ def read_jurisdiction(file: Path, groups: Mapping[str, Group]) -> JurisdictionFi
         countries=inside,
         registries=registries,
         rules=rules,
+        mechanisms=mechanisms,
         replaces=replaces,
-        lines={rule.id: entry.where() for entry, rule in zip(entries, rules, strict=True)},
+        lines={
+            **{rule.id: entry.where() for entry, rule in zip(entries, rules, strict=True)},
+            **{path.id: entry.where() for entry, path in zip(paths, mechanisms, strict=True)},
+        },
         uncertain=root.texts("uncertain"),
         confidence=root.choice("confidence", Confidence),
         reviewed=reviewed,
@@ -95,10 +109,24 @@ def date(section: Section, key: str, default: str | None = None) -> str:
     return text
 
 
-def _rule(entry: Section, groups: Mapping[str, Group], reviewed: str) -> Rule:
+def _id(entry: Section) -> str:
     name = entry.text("id")
     if "id" in entry and not _ID.fullmatch(name):
         entry.note("id", "no id", expected="lower-case words with dashes", got=repr(name))
+    return name
+
+
+def _mechanism(entry: Section, groups: Mapping[str, Group], reviewed: str) -> Mechanism:
+    law = _law(entry.section("law", required=True), reviewed)
+    return read_mechanism(entry, groups, _id(entry), law, _optional_date)
+
+
+def _optional_date(section: Section, key: str) -> str | None:
+    return date(section, key, "") or None
+
+
+def _rule(entry: Section, groups: Mapping[str, Group], reviewed: str) -> Rule:
+    name = _id(entry)
     demand = entry.choice("demand", Demand)
     data = entry.choices("data", DataClass)
     if not data:
@@ -138,6 +166,7 @@ def _rule(entry: Section, groups: Mapping[str, Group], reviewed: str) -> Rule:
         note=entry.optional_text("note"),
         export_classes=classes,
         standard=standard,
+        adequacy=adequacy_of(entry, "within", groups, within),
     )
 
 

@@ -14,6 +14,7 @@ from packager.catalogue.catalogue import Catalogue
 from packager.catalogue.jurisdiction_file import JurisdictionFile
 from packager.domain.hardware import Confidence, HardwareProfile
 from packager.domain.jurisdiction import Demand, Rule
+from packager.domain.law import Law
 from packager.errors import Finding, InputError
 
 STALE_AFTER_DAYS = 400
@@ -30,6 +31,7 @@ def lint(catalogue: Catalogue, today: str) -> tuple[Finding, ...]:
         raise InputError("no date", where="--today", expected="such as 2026-11-23", got=today)
     findings = [*_readable(lambda: catalogue.groups), *_readable(lambda: catalogue.places)]
     if not findings:
+        findings += _decisions(catalogue, now)
         for name in catalogue.jurisdiction_ids():
             findings += _jurisdiction(catalogue, name, now)
     for name in catalogue.hardware_ids():
@@ -46,9 +48,33 @@ def _jurisdiction(catalogue: Catalogue, name: str, now: datetime.date) -> list[F
     for rule in profile.rules:
         where = profile.lines[rule.id]
         findings += _stale(rule.law.reviewed, where, now)
-        findings += _unsourced(rule, where)
+        findings += _unsourced(rule.law, where)
         findings += _laundered(profile, inherited, rule, where)
+    for mechanism in profile.mechanisms:
+        where = profile.lines[mechanism.id]
+        findings += _stale(mechanism.law.reviewed, where, now)
+        findings += _unsourced(mechanism.law, where)
+        findings += _ended(mechanism.until, where, now)
     return findings
+
+
+def _decisions(catalogue: Catalogue, now: datetime.date) -> Iterator[Finding]:
+    for group in catalogue.groups.values():
+        for decision in group.decisions:
+            where = f"{group.name}: {decision.country}"
+            yield from _ended(decision.until, where, now)
+
+
+def _ended(until: str | None, where: str, now: datetime.date) -> Iterator[Finding]:
+    """A path whose end has come allows nothing any more, and nobody may find that out by chance."""
+    day = _day(until) if until else None
+    if day is not None and day < now:
+        yield Finding(
+            "the path has ended",
+            where,
+            got=f"until {until}",
+            next_step="take it out, or look up what came after it",
+        )
 
 
 def _hardware(catalogue: Catalogue, name: str) -> list[Finding]:
@@ -76,8 +102,8 @@ def _readable(read: Callable[[], object]) -> list[Finding]:
     return []
 
 
-def _unsourced(rule: Rule, where: str) -> Iterator[Finding]:
-    source = rule.law.source
+def _unsourced(law: Law, where: str) -> Iterator[Finding]:
+    source = law.source
     if not (source == "memory" or source.startswith(("https://", "http://", "docs/"))):
         yield Finding(
             "the source cannot be looked up", where, expected="an address, or `memory`", got=source

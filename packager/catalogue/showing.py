@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from packager.domain.hardware import NO_WHEEL, HardwareProfile
 from packager.domain.jurisdiction import Jurisdiction, Rule
+from packager.domain.transfer import Mechanism
 
 WIDTH = 96
 READABLE = 60
@@ -45,7 +46,26 @@ def _jurisdiction(profile: Jurisdiction) -> dict[str, object]:
             _rule(rule, f"{profile.owner[rule.id]}/{rule.id}")
             for rule in sorted(profile.rules, key=lambda rule: (profile.owner[rule.id], rule.id))
         ],
+        "mechanisms": [
+            _mechanism(mechanism, name) for name, mechanism in profile.mechanisms.items()
+        ],
     }
+
+
+def _mechanism(mechanism: Mechanism, name: str) -> dict[str, object]:
+    described: dict[str, object] = {
+        "mechanism": name,
+        "kind": mechanism.kind.value,
+        "enabled": mechanism.confirmed,
+        "opens": list(mechanism.opens),
+        "data": sorted(data.value for data in mechanism.data_classes),
+        "to": list(mechanism.to),
+        "text": mechanism.text,
+        "asks": mechanism.asks,
+        "law": mechanism.law.as_dict(),
+    }
+    optional = {"since": mechanism.since, "until": mechanism.until, "note": mechanism.note}
+    return described | {key: value for key, value in optional.items() if value}
 
 
 def _rule(rule: Rule, control: str) -> dict[str, object]:
@@ -54,13 +74,7 @@ def _rule(rule: Rule, control: str) -> dict[str, object]:
         "demand": rule.demand.value,
         "data": sorted(data.value for data in rule.data_classes),
         "text": rule.text,
-        "law": {
-            "name": rule.law.name,
-            "article": rule.law.article,
-            "source": rule.law.source,
-            "confidence": rule.law.confidence.value,
-            "reviewed": rule.law.reviewed,
-        },
+        "law": rule.law.as_dict(),
     }
     optional = {
         "within": list(rule.within),
@@ -71,6 +85,17 @@ def _rule(rule: Rule, control: str) -> dict[str, object]:
         "export_classes": list(rule.export_classes),
         "standard": rule.standard.value if rule.standard else None,
         "note": rule.note,
+        "adequacy": [
+            {
+                "country": one.country,
+                "instrument": one.instrument,
+                "date": one.date,
+                "until": one.until,
+                "source": one.source,
+                "confidence": one.confidence.value,
+            }
+            for one in rule.adequacy
+        ],
     }
     return described | {key: value for key, value in optional.items() if value}
 
@@ -126,11 +151,34 @@ def _jurisdiction_lines(profile: Jurisdiction) -> Iterable[str]:
     for rule in sorted(profile.rules, key=lambda rule: (profile.owner[rule.id], rule.id)):
         yield ""
         yield from _rule_lines(rule, profile.owner[rule.id])
+    if profile.mechanisms:
+        yield ""
+        yield "Paths abroad, each of which opens rules only when release.yaml declares it:"
+    for name, mechanism in profile.mechanisms.items():
+        yield ""
+        yield from _mechanism_lines(name, mechanism)
     if profile.uncertain:
         yield ""
         yield "Not certain:"
         for line in profile.uncertain:
             yield from _wrap("  - ", line)
+
+
+def _mechanism_lines(name: str, mechanism: Mechanism) -> Iterable[str]:
+    off = "" if mechanism.confirmed else "  off: nobody looked it up"
+    yield f"{name}  [{mechanism.kind.value}]{off}"
+    yield from _wrap("  ", mechanism.text)
+    yield from _wrap("  data    ", ", ".join(sorted(one.value for one in mechanism.data_classes)))
+    yield from _wrap("  to      ", _countries(mechanism.to))
+    yield from _wrap("  opens   ", ", ".join(mechanism.opens))
+    yield from _wrap("  hold    ", mechanism.asks)
+    if mechanism.since or mechanism.until:
+        end = f" until {mechanism.until}" if mechanism.until else ""
+        yield f"  since   {mechanism.since or 'not known'}{end}"
+    yield from _wrap("  law     ", f"{mechanism.law.name}, {mechanism.law.article}")
+    yield f"  source  {mechanism.law.source} (confidence {mechanism.law.confidence.value})"
+    if mechanism.note:
+        yield from _wrap("  note    ", mechanism.note)
 
 
 def _rule_lines(rule: Rule, owner: str) -> Iterable[str]:
@@ -139,6 +187,8 @@ def _rule_lines(rule: Rule, owner: str) -> Iterable[str]:
     yield from _wrap("  data    ", ", ".join(sorted(data.value for data in rule.data_classes)))
     if rule.within:
         yield from _wrap("  within  ", _countries(rule.within))
+    if rule.adequacy:
+        yield from _wrap("  adequate ", "; ".join(map(str, rule.adequacy)))
     days = [
         f"{word} {count} days"
         for word, count in (("at least", rule.min_days), ("at most", rule.max_days))

@@ -11,12 +11,14 @@ MARKS = {
     "inside": "●",
     "lawful abroad": "+",
     "unrestricted": "○",
+    "with a mechanism": "m",
     "refused by house rule": "h",
     "refused": "–",
 }
 LEGEND = (
     "rows: whose data · columns: where inference happens\n"
     "● inside · + lawful abroad, with duties · ○ abroad, no rule speaks of it · – refused\n"
+    "m refused, unless the release declares a transfer mechanism that the profile knows\n"
     "h refused by a house rule only: no law in the profile stands against it\n"
     "One row with its law: --matrix -j ID. No legal advice."
 )

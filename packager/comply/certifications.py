@@ -20,17 +20,20 @@ def decide_hosting_certification(rule: Rule, situation: Situation) -> Outcome:
     if held is None:
         return Outcome(
             Status.LEFT_TO_OPERATOR,
-            f"ask the host for: {asked}; nothing in the release can show it{since(rule)}",
+            f"ask the host for: {asked}; nothing in the release can show it{since(rule)}. Once you "
+            "know, `hosting: {certifications: […]}` puts on record what the host holds; it is read "
+            "as the complete list",
         )
     known = {_plain(name) for name in held}
     missing = [name for name in rule.certifications if _plain(name) not in known]
     if missing:
         return Outcome(
             Status.VIOLATED,
-            f"the host holds {', '.join(held) or 'nothing'}, as you declared; missing: "
-            f"{', '.join(missing)}{since(rule)}",
-            remedy="choose a host that holds it; if yours does, name it in release.yaml under "
-            f"`hosting: {{certifications: […]}}` as: {', '.join(missing)}",
+            f"the host holds {', '.join(held) or 'nothing'}, as you declared, and that is read as "
+            f"the complete list; missing: {', '.join(missing)}{since(rule)}",
+            remedy="choose a host that holds it; if yours does, add it to the list in release.yaml "
+            f"under `hosting: {{certifications: […]}}`, word for word: {', '.join(missing)}; if "
+            "you do not know yet, leave `certifications` out and it is left to you to ask",
         )
     return Outcome(
         Status.EVIDENCED,

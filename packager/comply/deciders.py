@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from packager.comply.base import decide_base_origin
 from packager.comply.certifications import decide_hosting_certification
 from packager.comply.cryptography import decide_cryptography
 from packager.comply.duties import (
@@ -41,5 +42,6 @@ DECIDERS: Mapping[Demand, Callable[[Rule, Situation], Outcome]] = {
     Demand.AI_DUTY: decide_ai_duty,
     Demand.HOSTING_CERTIFICATION: decide_hosting_certification,
     Demand.MODEL_ORIGIN_WITHIN: decide_model_origin,
+    Demand.BASE_ORIGIN_WITHIN: decide_base_origin,
     Demand.ACCELERATOR_EXPORT: decide_accelerator_export,
 }

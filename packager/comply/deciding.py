@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from packager.comply.base import decide_base
 from packager.comply.deciders import DECIDERS
 from packager.comply.hardware import decide_hardware
-from packager.comply.location import declare
+from packager.comply.location import DECLARED_IN, declare
+from packager.comply.paths import OPENABLE, paths
 from packager.comply.situation import Countries, Distances, Outcome, Situation, situate
 from packager.domain.decision import Decision, Status
 from packager.domain.jurisdiction import Rule
@@ -31,6 +35,7 @@ def decide(
     situation = situate(target, request, country_of, distance_km)
     decisions = [_decide_rule(rule, situation) for rule in target.jurisdiction.rules]
     decisions.append(_decide_places(situation))
+    decisions.append(_decide_base(situation))
     decisions.extend(decide_hardware(situation))
     return tuple(sorted(decisions, key=lambda decision: decision.control))
 
@@ -45,7 +50,7 @@ def _decide_rule(rule: Rule, situation: Situation) -> Decision:
         outcome = Outcome(
             Status.NOT_APPLICABLE, f"the data is {data.value}; the rule concerns {concerned}"
         )
-    return Decision(
+    decision = Decision(
         control=f"{owner}/{rule.id}",
         requirement=rule.text,
         status=outcome.status,
@@ -53,6 +58,29 @@ def _decide_rule(rule: Rule, situation: Situation) -> Decision:
         by=outcome.by,
         remedy=outcome.remedy,
         law=rule.law,
+    )
+    return _by_path(decision, rule, situation) if outcome.status in _PASSED else decision
+
+
+_PASSED = (Status.ENFORCED, Status.EVIDENCED, Status.LEFT_TO_OPERATOR)
+
+
+def _by_path(decision: Decision, rule: Rule, situation: Situation) -> Decision:
+    """What passes by a declared transfer is left to the operator, with the path in sight."""
+    if rule.demand not in OPENABLE:
+        return decision
+    found = paths(rule, situation, situation.countries(rule.demand) - set(rule.within))
+    if not found:
+        return decision
+    told = "; ".join(map(str, found))
+    duties = "; ".join(dict.fromkeys(path.mechanism.asks for path in found))
+    return replace(
+        decision,
+        status=Status.LEFT_TO_OPERATOR,
+        why=f"outside what the rule allows by itself, and lawful only while this holds: {told}. "
+        f"Hold for it: {duties}. {decision.why}",
+        by=tuple(dict.fromkeys((*decision.by, DECLARED_IN))),
+        paths=found,
     )
 
 
@@ -78,6 +106,18 @@ def _decide_places(situation: Situation) -> Decision:
     return Decision(
         "target/places",
         "Every region is known by country.",
+        outcome.status,
+        outcome.why,
+        outcome.by,
+        outcome.remedy,
+    )
+
+
+def _decide_base(situation: Situation) -> Decision:
+    outcome = decide_base(situation)
+    return Decision(
+        "target/base",
+        "What the image is built on is known.",
         outcome.status,
         outcome.why,
         outcome.by,

@@ -6,6 +6,7 @@ says what is left to do; a demand that we cannot meet is never passed over in si
 
 from __future__ import annotations
 
+from packager.comply.location import MANY, declare
 from packager.comply.situation import Outcome, Situation
 from packager.domain.decision import Status
 from packager.domain.hardware import NO_WHEEL
@@ -35,16 +36,52 @@ def _built_in(pinned: str, absent: bool) -> str:
 
 
 def decide_telemetry(_rule: Rule, situation: Situation) -> Outcome:
-    """ONNX Runtime's telemetry is off in the image, and absent from the wheels before 1.29."""
+    """ONNX Runtime's telemetry is off in the image, and absent from the wheels before 1.29.
+
+    What a foreign base brings is not known here. Metrics that the site collects are held to the
+    jurisdiction's own countries: the server sends none by itself.
+    """
+    if refused := _telemetry_sink(situation):
+        return refused
     wheel = situation.target.hardware.wheel
     version = tuple(int(part) for part in wheel.version.split(".")[:2] if part.isdecimal())
     absent = version < FIRST_ONNXRUNTIME_WITH_TELEMETRY and wheel.name.startswith("onnxruntime")
     pinned = f"{wheel.name} {wheel.version}"
+    off = "telemetry is switched off in the image and in the server's code" + (
+        "" if wheel.name == NO_WHEEL.name else _built_in(pinned, absent)
+    )
+    evidence = (situation.workload, situation.target.name.sbom_path)
+    if situation.request.base.reference is not None:
+        return Outcome(
+            Status.LEFT_TO_OPERATOR,
+            f"{off}; what the base {situation.request.base} reports is not known here: ask its "
+            "maker, and keep the way out closed",
+            evidence,
+        )
+    sink = situation.request.declared.telemetry_region
+    if sink is not None:
+        off += f"; the site collects metrics in {situation.place(sink)}, as you declared"
+    return Outcome(Status.ENFORCED, off, evidence)
+
+
+def _telemetry_sink(situation: Situation) -> Outcome | None:
+    """The violation, when metrics are said to go to a place outside or one that nobody knows."""
+    sink = situation.request.declared.telemetry_region
+    if sink is None:
+        return None
+    place, inside = situation.place(sink), situation.target.jurisdiction.countries
+    if place.country is None:
+        return Outcome(
+            Status.VIOLATED,
+            f"metrics go to {sink}, and nobody knows where that is",
+            remedy=declare(place),
+        )
+    if place.country in inside:
+        return None
     return Outcome(
-        Status.ENFORCED,
-        "telemetry is switched off in the image and in the server's code"
-        + ("" if wheel.name == NO_WHEEL.name else _built_in(pinned, absent)),
-        (situation.workload, situation.target.name.sbom_path),
+        Status.VIOLATED,
+        f"metrics go to {place}, as you declared, outside {', '.join(inside[:MANY])}",
+        remedy="collect them inside, and name that place: `telemetry: {region: provider/region}`",
     )
 
 

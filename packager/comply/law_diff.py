@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from packager.domain.decision import Decision, Status
 from packager.domain.jurisdiction import Jurisdiction, Rule
+from packager.domain.transfer import Mechanism
 
 
 class Change(StrEnum):
@@ -35,7 +36,7 @@ class RuleChange:
 
 
 def changed_rules(old: Jurisdiction | None, new: Jurisdiction | None) -> tuple[RuleChange, ...]:
-    """The rules of a profile that differ, inherited ones included; None stands for no profile."""
+    """Rules and mechanisms that differ, inherited ones included; None stands for no profile."""
     before, after = _by_control(old), _by_control(new)
     changes = [RuleChange(name, Change.ADDED) for name in after.keys() - before.keys()]
     changes += [RuleChange(name, Change.REMOVED) for name in before.keys() - after.keys()]
@@ -57,13 +58,17 @@ def newly_violated(old: Sequence[Decision], new: Sequence[Decision]) -> tuple[De
     )
 
 
-def _by_control(profile: Jurisdiction | None) -> dict[str, Rule]:
+def _by_control(profile: Jurisdiction | None) -> dict[str, Rule | Mechanism]:
+    """Rules and mechanisms by name. Both are law: a path that is struck down refuses as well."""
     if profile is None:
         return {}
-    return {f"{profile.owner[rule.id]}/{rule.id}": rule for rule in profile.rules}
+    rules = {f"{profile.owner[rule.id]}/{rule.id}": rule for rule in profile.rules}
+    return {**rules, **profile.mechanisms}
 
 
-def _differing(old: Rule, new: Rule) -> tuple[str, ...]:
+def _differing(old: Rule | Mechanism, new: Rule | Mechanism) -> tuple[str, ...]:
+    if type(old) is not type(new):
+        return ("kind",)
     return tuple(
-        field.name for field in fields(Rule) if getattr(old, field.name) != getattr(new, field.name)
+        part.name for part in fields(old) if getattr(old, part.name) != getattr(new, part.name)
     )

@@ -1,11 +1,13 @@
 """Demands on places: where inference runs, and where data, logs and keys stay.
 
 All of them refuse a region outside, a region that nobody knows, and a target without regions: a
-place that is not known is never assumed to be inside. They differ in what holds the rest in place.
+place that is not known is never assumed to be inside. A place outside passes when a declared
+transfer opens the rule for its country. They differ in what holds the rest in place.
 """
 
 from __future__ import annotations
 
+from packager.comply.paths import opened, propose_paths, short_of
 from packager.comply.situation import SITE, Outcome, Place, Situation
 from packager.domain.decision import Status
 from packager.domain.jurisdiction import Rule
@@ -31,10 +33,13 @@ def decide_transfer(rule: Rule, situation: Situation) -> Outcome:
     ]
     if not abroad:
         return _pinned(situation)
+    countries = {place.country for place in abroad}
+    decisions = "; ".join(str(one) for one in rule.adequacy if one.country in countries)
+    basis = f" Adequate: {decisions}." if decisions else ""
     return Outcome(
         Status.LEFT_TO_OPERATOR,
-        f"lawful under this rule, but abroad: {_listed(abroad)}. Name the destination in the "
-        "record of processing and in the notice to the people concerned, and watch whether the "
+        f"lawful under this rule, but abroad: {_listed(abroad)}.{basis} Name the destination in "
+        "the record of processing and in the notice to the people concerned, and watch whether the "
         "decision that it rests on still stands",
         (situation.workload,),
     )
@@ -98,12 +103,13 @@ def _declared_log(rule: Rule, situation: Situation, region: Region) -> Outcome:
             f"the log goes to {region}, and nobody knows where that is",
             remedy=declare(place),
         )
-    if place.country not in rule.within:
+    if place.country not in rule.within and not opened(rule, situation, [place.country]):
+        paths = propose_paths(rule, situation, [place.country])
         return Outcome(
             Status.VIOLATED,
             f"the log goes to {place}, as you declared, outside {allowed(rule)}",
             remedy=f"collect it within {allowed(rule)}, and name that place: "
-            "`logs: {region: provider/region}`",
+            "`logs: {region: provider/region}`" + (f"; {paths}" if paths else ""),
         )
     return Outcome(
         Status.EVIDENCED,
@@ -122,15 +128,18 @@ def refused_place(rule: Rule, situation: Situation) -> Outcome | None:
             remedy=_propose(rule, situation, "name at least one region"),
         )
     unknown = [place for place in situation.places if place.country is None]
-    outside = [
-        place for place in situation.places if place.country and place.country not in rule.within
-    ]
-    if not unknown and not outside:
+    abroad = {code for place in situation.places if (code := place.country)} - set(rule.within)
+    refused = abroad - opened(rule, situation, abroad)
+    if not unknown and not refused:
         return None
     reasons, remedies = [], []
-    if outside:
+    if refused:
+        outside = [place for place in situation.places if place.country in refused]
         reasons.append(f"outside {allowed(rule)}: {_listed(outside)}")
+        reasons += short_of(rule, situation, refused)
         remedies.append(_propose(rule, situation, "choose a region inside"))
+        if paths := propose_paths(rule, situation, refused):
+            remedies.append(paths)
     if unknown:
         reasons.append(f"nobody knows where {_listed(unknown)} is")
         remedies.append(declare(unknown[0]))

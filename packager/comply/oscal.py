@@ -126,8 +126,17 @@ def _requirement(target: Mapping[str, Any], decision: Mapping[str, Any], root: U
         "props": [
             _property("status", decision["status"]),
             *(_property("by", name) for name in decision["by"]),
+            *(_property("legal-path", _path(path)) for path in decision.get("paths", ())),
         ],
     }
+
+
+def _path(path: Mapping[str, Any]) -> str:
+    return (
+        f"{path['mechanism']} to {', '.join(path['countries'])}: {path['law']['name']}, "
+        f"{path['law']['article']}; declared: {path['document']}, {path['dated']}, "
+        f"with {path['recipient']}"
+    )
 
 
 def _results(record: Mapping[str, Any], root: UUID) -> Json:

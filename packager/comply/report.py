@@ -144,6 +144,8 @@ def _row(decision: Mapping[str, Any]) -> str:
     why = f"{decision['requirement']} — {decision['why']}"
     if "remedy" in decision:
         why += f" **{decision['remedy']}**"
+    for path in decision.get("paths", ()):
+        why += f" Legal path: {path['mechanism']}, {path['law']['name']} ({_source(path['law'])})."
     law = decision.get("law")
     cells = [
         decision["control"],

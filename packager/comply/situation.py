@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from packager.domain.decision import Status
+from packager.domain.jurisdiction import Demand
 from packager.domain.names import instance_name
 from packager.domain.release import PlannedTarget, ReleaseRequest
 from packager.domain.target import DeploymentPlatform, Region
@@ -78,6 +79,14 @@ class Situation:
             case DeploymentPlatform.QUADLET:
                 unit = instance_name(self.request.name, name.jurisdiction, name.hardware)
                 return f"{self.folder}/{unit}.container"
+
+    def countries(self, demand: Demand) -> set[str]:
+        """The known countries that a demand on places looks at, the log's sink included."""
+        regions = [place.region for place in self.places]
+        sink = self.request.declared.log_region
+        if demand is Demand.LOGS_WITHIN and sink is not None:
+            regions.append(sink)
+        return {country for region in regions if (country := self.place(region).country)}
 
     def place(self, region: Region) -> Place:
         """Where a region lies: by the catalogue, or as declared for a room of the user's own."""

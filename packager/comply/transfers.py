@@ -16,6 +16,7 @@ from enum import StrEnum
 from packager.domain.hardware import Confidence
 from packager.domain.jurisdiction import Demand, Jurisdiction, Rule
 from packager.domain.target import DataClass
+from packager.domain.transfer import Mechanism
 
 HOUSE_RULE = "House rule of this catalogue"
 PLACES = frozenset(
@@ -32,13 +33,15 @@ PLACES = frozenset(
 class Verdict(StrEnum):
     """What comes of a pair.
 
-    `unrestricted`: abroad, and no rule of the profile speaks of it. `refused by house rule`: no law
+    `unrestricted`: abroad, and no rule of the profile speaks of it. `with a mechanism`: refused,
+    unless the release declares a transfer that the profile knows. `refused by house rule`: no law
     in the profile stands against it, only what the catalogue takes naming a jurisdiction to mean.
     """
 
     INSIDE = "inside"
     LAWFUL_ABROAD = "lawful abroad"
     UNRESTRICTED = "unrestricted"
+    MECHANISM = "with a mechanism"
     HOUSE_RULE = "refused by house rule"
     REFUSED = "refused"
 
@@ -52,17 +55,10 @@ class Ground:
     outside: tuple[str, ...]
 
     def as_dict(self) -> dict[str, object]:
-        law = self.rule.law
         described: dict[str, object] = {
             "control": self.control,
             "text": self.rule.text,
-            "law": {
-                "name": law.name,
-                "article": law.article,
-                "source": law.source,
-                "confidence": law.confidence.value,
-                "reviewed": law.reviewed,
-            },
+            "law": self.rule.law.as_dict(),
         }
         if self.outside:
             described["outside"] = list(self.outside)
@@ -74,13 +70,14 @@ class Ground:
 @dataclass(frozen=True, slots=True)
 class Transfer:
     """One pair for one class of data, with the rules that allow it or, if refused, those that do
-    the refusing."""
+    the refusing; `ways` are the mechanisms that would open all of them, by name."""
 
     origin: str
     destination: str
     data: DataClass
     verdict: Verdict
     grounds: tuple[Ground, ...]
+    ways: tuple[tuple[str, Mechanism], ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         return {
@@ -90,6 +87,16 @@ class Transfer:
             "verdict": self.verdict.value,
             "why": self.why,
             "grounds": [ground.as_dict() for ground in self.grounds],
+            "mechanisms": [
+                {
+                    "mechanism": name,
+                    "kind": way.kind.value,
+                    "text": way.text,
+                    "asks": way.asks,
+                    "law": way.law.as_dict(),
+                }
+                for name, way in self.ways
+            ],
         }
 
     @property
@@ -103,6 +110,12 @@ class Transfer:
                 return f"abroad, by {laws}"
             case Verdict.UNRESTRICTED:
                 return "abroad; no rule of the profile speaks of places for this class of data"
+            case Verdict.MECHANISM:
+                ways = "; ".join(
+                    f"{name} ({way.kind.value}: {way.law.name}, {way.law.article})"
+                    for name, way in self.ways
+                )
+                return f"only with a declared transfer: {ways}"
             case Verdict.REFUSED | Verdict.HOUSE_RULE:
                 outside = sorted({code for ground in self.grounds for code in ground.outside})
                 return f"refused for {', '.join(outside)} by {laws}"
@@ -121,13 +134,36 @@ def transfer(origin: Jurisdiction, destination: Jurisdiction, data: DataClass) -
     )
     refusing = tuple(ground for ground in grounds if ground.outside)
     if refusing:
+        ways = _ways(origin, refusing, data)
         lawful = all(ground.rule.law.name == HOUSE_RULE for ground in refusing)
-        verdict, grounds = (Verdict.HOUSE_RULE if lawful else Verdict.REFUSED), refusing
-    elif set(destination.countries) <= set(origin.countries):
+        verdict = Verdict.HOUSE_RULE if lawful else Verdict.REFUSED
+        return Transfer(
+            origin.id,
+            destination.id,
+            data,
+            Verdict.MECHANISM if ways else verdict,
+            refusing,
+            ways,
+        )
+    if set(destination.countries) <= set(origin.countries):
         verdict = Verdict.INSIDE
     else:
         verdict = Verdict.LAWFUL_ABROAD if grounds else Verdict.UNRESTRICTED
     return Transfer(origin.id, destination.id, data, verdict, grounds)
+
+
+def _ways(
+    origin: Jurisdiction, refusing: Sequence[Ground], data: DataClass
+) -> tuple[tuple[str, Mechanism], ...]:
+    """The mechanisms that each open every refusing rule for every country that it refuses."""
+    return tuple(
+        (name, mechanism)
+        for name, mechanism in sorted(origin.mechanisms.items())
+        if all(
+            mechanism.opens_rule(ground.rule.id, data) and set(ground.outside) <= set(mechanism.to)
+            for ground in refusing
+        )
+    )
 
 
 def matrix(

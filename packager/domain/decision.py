@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from packager.domain.jurisdiction import Law
+from packager.domain.law import Law
+from packager.domain.transfer import TransferPath
 
 
 class Status(StrEnum):
@@ -23,7 +24,8 @@ class Decision:
     """One control: what is required, how it came out, by which object or file, and why.
 
     `control` is `<profile>/<rule>` (or `hardware/<check>`); `by` names the object that enforces it
-    or the file that evidences it, relative to the release folder; `remedy` is told when violated.
+    or the file that evidences it, relative to the release folder; `remedy` is told when violated;
+    `paths` are the declared transfers that it rests on.
     """
 
     control: str
@@ -33,6 +35,7 @@ class Decision:
     by: tuple[str, ...] = ()
     remedy: str | None = None
     law: Law | None = None
+    paths: tuple[TransferPath, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         described: dict[str, object] = {
@@ -45,11 +48,7 @@ class Decision:
         if self.remedy:
             described["remedy"] = self.remedy
         if self.law:
-            described["law"] = {
-                "name": self.law.name,
-                "article": self.law.article,
-                "source": self.law.source,
-                "confidence": self.law.confidence.value,
-                "reviewed": self.law.reviewed,
-            }
+            described["law"] = self.law.as_dict()
+        if self.paths:
+            described["paths"] = [path.as_dict() for path in self.paths]
         return described

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from packager.domain.hardware import Confidence
+from packager.domain.law import Law as Law
 from packager.domain.target import DataClass, Region
+from packager.domain.transfer import AdequacyDecision, Mechanism
 
 
 class Demand(StrEnum):
@@ -27,6 +29,7 @@ class Demand(StrEnum):
     AI_DUTY = "ai_duty"
     HOSTING_CERTIFICATION = "hosting_certification"
     MODEL_ORIGIN_WITHIN = "model_origin_within"
+    BASE_ORIGIN_WITHIN = "base_origin_within"
     ACCELERATOR_EXPORT = "accelerator_export"
 
 
@@ -42,22 +45,12 @@ class CryptographyStandard(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Law:
-    """Where a rule comes from. `source` is an address or `memory`; never upgraded in silence."""
-
-    name: str
-    article: str
-    source: str
-    confidence: Confidence
-    reviewed: str
-
-
-@dataclass(frozen=True, slots=True)
 class Rule:
     """One demand for some data classes. `parameters` depend on the demand and are typed there.
 
     `within` lists ISO 3166 country codes; it is what "inside" means for this rule. `export_classes`
-    are the computed classes of an accelerator that the rule refuses, such as `3A090.a`.
+    are the computed classes of an accelerator that the rule refuses, such as `3A090.a`; `adequacy`
+    holds the decisions behind those countries of `within` for which a group names one.
     """
 
     id: str
@@ -73,6 +66,36 @@ class Rule:
     note: str | None = None
     export_classes: tuple[str, ...] = ()
     standard: CryptographyStandard | None = None
+    adequacy: tuple[AdequacyDecision, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long the records of a target are kept, by all rules together, in days.
+
+    `min_days` is the longest minimum and `max_days` the shortest maximum; None where no rule sets
+    one. `controls` are the rules behind them; `contradictory` when no period meets all of them.
+    """
+
+    min_days: int | None = None
+    max_days: int | None = None
+    controls: tuple[str, ...] = ()
+
+    @property
+    def contradictory(self) -> bool:
+        return (
+            self.min_days is not None
+            and self.max_days is not None
+            and self.min_days > self.max_days
+        )
+
+    def as_dict(self) -> dict[str, object]:
+        """For `server.json` and for the evidence."""
+        return {
+            "min_days": self.min_days,
+            "max_days": self.max_days,
+            "controls": list(self.controls),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +104,8 @@ class Jurisdiction:
 
     `countries` are the ISO 3166 codes that count as inside; `regions` are the cloud regions that
     lie there; `registries` are host patterns (`*.example.de`) that the profile knows to be inside;
-    `owner` maps each rule id to the profile that wrote it.
+    `owner` maps each rule id to the profile that wrote it; `mechanisms` are the legal paths abroad,
+    own and inherited, by `<profile>/<id>`.
     """
 
     id: str
@@ -95,3 +119,17 @@ class Jurisdiction:
     uncertain: tuple[str, ...]
     confidence: Confidence
     reviewed: str
+    mechanisms: Mapping[str, Mechanism] = field(default_factory=dict)
+
+    def retention(self, data: DataClass) -> Retention:
+        """The bounds of all retention rules for a class of data, the strictest of each."""
+        rules = [
+            rule
+            for rule in self.rules
+            if rule.demand is Demand.LOG_RETENTION and data in rule.data_classes
+        ]
+        return Retention(
+            max((rule.min_days for rule in rules if rule.min_days is not None), default=None),
+            min((rule.max_days for rule in rules if rule.max_days is not None), default=None),
+            tuple(sorted(f"{self.owner[rule.id]}/{rule.id}" for rule in rules)),
+        )

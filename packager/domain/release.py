@@ -13,6 +13,7 @@ from packager.domain.hardware import HardwareProfile, Precision
 from packager.domain.jurisdiction import Jurisdiction
 from packager.domain.model import Objective, OptimizedModel, QualityBudget
 from packager.domain.target import DataClass, Region, TargetName
+from packager.domain.transfer import DeclaredTransfer
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +26,42 @@ class TargetRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class BaseImage:
+    """What the images are built on: nothing at all, unless a base is brought.
+
+    `reference` is the base as named, `digest` pins it (`sha256:…`), and `origin` is the ISO 3166
+    country of its maker, as declared.
+    """
+
+    reference: str | None = None
+    digest: str | None = None
+    origin: str | None = None
+
+    def __str__(self) -> str:
+        if self.reference is None:
+            return "none, built from nothing"
+        return f"{self.reference} ({self.digest or 'not pinned by digest'})"
+
+    def as_dict(self) -> dict[str, str | None]:
+        return {"reference": self.reference, "digest": self.digest, "origin": self.origin}
+
+
+@dataclass(frozen=True, slots=True)
 class Declarations:
     """What only the user knows about the site. Believed as declared, and shown as such.
 
     `hosting_certifications` is the whole list of what the hosts hold, None when nothing is said;
     `model_origin` is the ISO 3166 country of the model's maker; `log_region` is where the server's
-    log is collected; `key_location` is the country where the keys of the site are held.
+    log is collected, `telemetry_region` where its metrics go; `key_location` is the country where
+    the keys of the site are held; `transfers` are the legal paths abroad that are held.
     """
 
     hosting_certifications: tuple[str, ...] | None = None
     model_origin: str | None = None
     log_region: Region | None = None
     key_location: str | None = None
+    telemetry_region: Region | None = None
+    transfers: tuple[DeclaredTransfer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +90,7 @@ class ReleaseRequest:
     where: str
     precision: Precision | None = None
     declared: Declarations = Declarations()
+    base: BaseImage = BaseImage()
 
 
 @dataclass(frozen=True, slots=True)

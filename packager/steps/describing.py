@@ -54,6 +54,9 @@ def _declared(request: ReleaseRequest) -> dict[str, Any]:
         "model_origin": said.model_origin,
         "log_region": str(said.log_region) if said.log_region else None,
         "key_location": said.key_location,
+        "telemetry_region": str(said.telemetry_region) if said.telemetry_region else None,
+        "transfers": [one.as_dict() for one in sorted(said.transfers)],
+        "base": request.base.as_dict(),
     }
 
 

@@ -51,4 +51,7 @@ def test_what_was_declared_stands_under_the_signature(release):
         "model_origin",
         "log_region",
         "key_location",
+        "telemetry_region",
+        "transfers",
+        "base",
     }

@@ -14,12 +14,20 @@ from packager.domain.decision import Decision, Status
 from packager.domain.hardware import Confidence
 from packager.domain.jurisdiction import CryptographyStandard, Demand, Law, Rule
 from packager.domain.model import Objective, QualityBudget
-from packager.domain.release import Declarations, PlannedTarget, ReleaseRequest
+from packager.domain.release import BaseImage, Declarations, PlannedTarget, ReleaseRequest
 from packager.domain.target import DataClass, DeploymentPlatform, Region, TargetName
+from packager.domain.transfer import DeclaredTransfer
 
 CATALOGUE = load_catalogue()
 COUNTRIES = ["DE", "FR", "NO", "SA", "SG", "US", "CH", "AE"]
 PLACES = [*sorted(CATALOGUE.places), Region("site", "lab"), Region("nobody", "somewhere")]
+MECHANISMS = sorted(
+    {
+        name
+        for one in CATALOGUE.jurisdiction_ids()
+        for name in CATALOGUE.jurisdiction(one).mechanisms
+    }
+)
 LAW = Law("Law", "Art. 1", "https://example.org/law", Confidence.HIGH, "2026-11-23")
 
 rules = st.builds(
@@ -40,7 +48,26 @@ facts = st.builds(
     model_origin=st.none() | st.sampled_from(COUNTRIES),
     log_region=st.none() | st.sampled_from(PLACES),
     key_location=st.none() | st.sampled_from(COUNTRIES),
+    telemetry_region=st.none() | st.sampled_from(PLACES),
+    transfers=st.lists(
+        st.builds(
+            DeclaredTransfer,
+            mechanism=st.sampled_from(MECHANISMS),
+            to=st.lists(st.sampled_from(COUNTRIES), min_size=1, unique=True).map(tuple),
+            recipient=st.just("Example Inc."),
+            document=st.just("a contract"),
+            dated=st.just("2026-05-12"),
+            where=st.just("release.yaml:9"),
+        ),
+        max_size=3,
+    ).map(tuple),
 )
+bases = st.builds(
+    BaseImage,
+    reference=st.just("registry.example.de/base"),
+    digest=st.none() | st.just("sha256:" + "0" * 64),
+    origin=st.none() | st.sampled_from(COUNTRIES),
+) | st.just(BaseImage())
 
 
 @st.composite
@@ -68,6 +95,7 @@ def askings(draw: st.DrawFn) -> tuple[PlannedTarget, ReleaseRequest]:
         signing_key=None,
         where="release.yaml",
         declared=draw(facts),
+        base=draw(bases),
     )
     target = PlannedTarget(
         name=name,
@@ -151,3 +179,21 @@ def test_only_what_is_refused_has_a_remedy_and_all_of_it_has(
         assert (decision.remedy is not None) == (decision.status is Status.VIOLATED)
         assert decision.why
         assert (decision.status is Status.ENFORCED) <= bool(decision.by)
+
+
+@given(askings())
+@settings(max_examples=150, deadline=None)
+def test_a_declared_transfer_only_ever_opens_what_it_shows(
+    asking: tuple[PlannedTarget, ReleaseRequest],
+) -> None:
+    """Taking all declared paths away refuses what showed one, and changes nothing else to worse."""
+    target, request = asking
+    bare = dataclasses.replace(
+        request, declared=dataclasses.replace(request.declared, transfers=())
+    )
+    held, without = decided(target, request), decided(target, bare)
+    assert refused(held) <= refused(without)
+    shown = {one.control for one in held if one.paths}
+    assert refused(without) - refused(held) == shown
+    for one in held:
+        assert all(path.mechanism.confirmed for path in one.paths)

@@ -43,7 +43,9 @@ def test_an_adequacy_decision_falls(packager, states):
     groups = new / "groups.yaml"
     text = groups.read_text()
     assert "[AD, AR, BR, CH, FO" in text
-    groups.write_text(text.replace("[AD, AR, BR, CH, FO", "[AD, AR, BR, FO"))
+    lines = [line for line in text.splitlines() if not line.strip().startswith("CH: {instrument")]
+    assert len(lines) == len(text.splitlines()) - 1
+    groups.write_text("\n".join(lines).replace("[AD, AR, BR, CH, FO", "[AD, AR, BR, FO"))
     done = packager("targets", "diff", old, new, release, "--json")
     assert done.code == 3
     told = done.json()
@@ -54,10 +56,26 @@ def test_an_adequacy_decision_falls(packager, states):
     assert changed["eu/gdpr-transfer"] == {
         "control": "eu/gdpr-transfer",
         "change": "changed",
-        "what": ["within"],
+        "what": ["within", "adequacy"],
     }
     assert "sa" not in told["profiles"]
     assert packager("targets", "diff", new, old, release).code == 0
+
+
+def test_the_court_strikes_the_framework_down(packager, states):
+    # C-703/25 P was pending in June 2026; its end would be felt by whoever declared the path.
+    old, new, release = states
+    release.write_text(
+        RELEASE.replace("aws/eu-central-2", "aws/us-east-1")
+        + "transfers:\n  - {mechanism: eu/dpf, to: [US], recipient: Example Inc.,"
+        " document: list of participants, dated: 2026-05-12}\n"
+    )
+    assert packager("check", release).code == 0
+    profile = new / "jurisdictions" / "eu.yaml"
+    profile.write_text(profile.read_text().replace("  - id: dpf\n", "  - id: repealed\n"))
+    told = packager("targets", "diff", old, new, release, "--json").json()
+    assert [one["target"] for one in told["refused"]] == ["de/x86-64-v3/kubernetes"]
+    assert {"control": "eu/dpf", "change": "removed", "what": []} in told["profiles"]["de"]
 
 
 def test_a_rule_is_added_and_another_removed(packager, states):

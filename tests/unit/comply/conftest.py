@@ -13,8 +13,15 @@ from packager.comply.deciding import decide
 from packager.domain.decision import Decision, Status
 from packager.domain.hardware import Precision
 from packager.domain.model import Objective, QualityBudget
-from packager.domain.release import Declarations, PlannedTarget, ReleaseRequest, TargetRequest
+from packager.domain.release import (
+    BaseImage,
+    Declarations,
+    PlannedTarget,
+    ReleaseRequest,
+    TargetRequest,
+)
 from packager.domain.target import DataClass, DeploymentPlatform, Region, TargetName
+from packager.domain.transfer import DeclaredTransfer
 
 Asking = tuple[PlannedTarget, ReleaseRequest]
 
@@ -41,7 +48,15 @@ def asking(catalogue: Catalogue) -> Callable[..., Asking]:
         declared: dict[str, str] | None = None,
         precision: Precision | None = None,
         facts: dict[str, Any] | None = None,
+        transfers: dict[str, list[str]] | None = None,
+        base: dict[str, str] | None = None,
     ) -> Asking:
+        held = tuple(
+            DeclaredTransfer(
+                name, tuple(to), "Example Inc.", "the document", "2026-05-12", "release.yaml:20"
+            )
+            for name, to in (transfers or {}).items()
+        )
         name = TargetName(jurisdiction, hardware, DeploymentPlatform(platform))
         places = tuple(Region.parse(region) for region in regions)
         request = ReleaseRequest(
@@ -60,7 +75,8 @@ def asking(catalogue: Catalogue) -> Callable[..., Asking]:
             signing_key=None,
             where="release.yaml",
             precision=precision,
-            declared=Declarations(**(facts or {})),
+            declared=Declarations(**{"transfers": held, **(facts or {})}),
+            base=BaseImage(**(base or {})),
         )
         target = PlannedTarget(
             name=name,

@@ -22,16 +22,17 @@ Decided = Callable[..., dict[str, Decision]]
         ("de", "de", "personal", Verdict.INSIDE),
         ("eu", "de", "personal", Verdict.INSIDE),
         ("de", "ch", "personal", Verdict.LAWFUL_ABROAD),
-        ("de", "us", "personal", Verdict.REFUSED),
+        ("de", "us", "personal", Verdict.MECHANISM),
         # "Somewhere in the Union" is not "in Germany" for public data of a German target.
-        ("sa", "eu", "personal", Verdict.REFUSED),
+        ("sa", "eu", "personal", Verdict.MECHANISM),
         # DPO, Annex 1: the Union is on the Swiss list. Code de la santé publique, L. 1111-8.
         ("ch", "eu", "personal", Verdict.LAWFUL_ABROAD),
         ("fr", "ch", "health", Verdict.REFUSED),
         # KVKK Art. 9: no country found adequate. ANPD Resolution 32/2026: the Union, not Norway.
-        ("tr", "de", "personal", Verdict.REFUSED),
+        ("tr", "de", "personal", Verdict.MECHANISM),
+        ("tr", "de", "financial", Verdict.REFUSED),
         ("br", "de", "personal", Verdict.LAWFUL_ABROAD),
-        ("br", "no", "personal", Verdict.REFUSED),
+        ("br", "no", "personal", Verdict.MECHANISM),
     ],
 )
 def test_pairs_from_the_sources(
@@ -42,7 +43,10 @@ def test_pairs_from_the_sources(
     )
     assert found.verdict is verdict, found.why
     assert found.grounds
-    assert found.grounds[0].rule.law.name in found.why
+    if verdict is not Verdict.MECHANISM:
+        assert found.grounds[0].rule.law.name in found.why
+    assert bool(found.ways) == (verdict is Verdict.MECHANISM)
+    assert all(way.law.name in found.why for _, way in found.ways)
 
 
 def test_what_rests_on_memory_says_so(catalogue: Catalogue) -> None:
@@ -70,7 +74,7 @@ def test_the_matrix_says_what_check_says(catalogue: Catalogue, decided: Decided)
         }
         refusing = {one.control for one in found.grounds if one.outside}
         assert refusing == violated, (found.origin, found.destination, found.data)
-        refused = found.verdict in (Verdict.REFUSED, Verdict.HOUSE_RULE)
+        refused = found.verdict in (Verdict.REFUSED, Verdict.HOUSE_RULE, Verdict.MECHANISM)
         assert refused == bool(violated)
 
 
@@ -87,7 +91,8 @@ def test_on_the_command_line(packager: Callable[..., object]) -> None:
     assert "– refused" in shown.out  # type: ignore[attr-defined]
     told = packager("check", "--matrix", "-j", "de", "--json").json()  # type: ignore[attr-defined]
     by_destination = {one["to"]: one for one in told["transfers"]}
-    assert by_destination["us"]["verdict"] == "refused"
+    assert by_destination["us"]["verdict"] == "with a mechanism"
+    assert "eu/dpf" in [one["mechanism"] for one in by_destination["us"]["mechanisms"]]
     assert by_destination["us"]["grounds"][0]["law"]["article"] == "Art. 44, 45"
     assert packager("check", "model.onnx", "--matrix").code == 2  # type: ignore[attr-defined]
     assert packager("check").code == 2  # type: ignore[attr-defined]
