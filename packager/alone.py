@@ -9,6 +9,7 @@ from packager import pipeline, steps
 from packager.assemble.fetch import fetch
 from packager.assemble.lock_file import lock_bytes, read_lock
 from packager.assemble.resolve import is_fresh, resolve
+from packager.attest.keys import read_public_key
 from packager.domain.lock import Lock, LockedEnvironment
 from packager.domain.release import ReleaseRequest
 from packager.domain.target import TargetName
@@ -90,7 +91,8 @@ def render(
     if not built:
         raise PackagerError("nothing to render", where="--target", got=str(chosen))
     with publishing(output) as work:
-        steps.render(request, built, templates, work.release, progress)
+        public_key = read_public_key(key).pem
+        steps.render(request, built, templates, public_key, work.release, progress)
         names = [path for path in work.release.rglob("*") if path.is_file()]
         written = sorted(path.relative_to(work.release).as_posix() for path in names)
     return tuple(written)

@@ -76,7 +76,9 @@ def build(request: ReleaseRequest, options: BuildOptions, progress: Progress) ->
         steps.attest(
             request, built, lock, plan.epoch, signer, images.layout, work.release, progress
         )
-        steps.render(request, built, options.templates, work.release, progress)
+        steps.render(
+            request, built, options.templates, signer.public_key_pem(), work.release, progress
+        )
         steps.report(request, built, plan.epoch, work.release)
         progress.step("seal the release")
         digest = seal(work.release, steps.describe(request, built, lock, plan.epoch), signer)

@@ -6,6 +6,7 @@ from the declared target alone; the machine that renders is never looked at.
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, fields
 
 from packager.domain.decision import Status
@@ -52,12 +53,25 @@ class Duty:
 
 
 @dataclass(frozen=True, slots=True)
+class SigningKey:
+    """The public key that the site shall demand: as PEM, and the same in one line of base64."""
+
+    pem: str
+    base64: str
+
+    @classmethod
+    def of(cls, pem: bytes) -> SigningKey:
+        return cls(pem.decode(), base64.b64encode(pem).decode())
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """Everything that a template may name.
 
     `name` names objects, `instance` the namespace, the Compose project or the unit; `image` is
-    pinned by digest, `reference` is its name with a tag; `registry` is None when the release names
-    none; `region` is set when the target has exactly one, and the runtime then refuses to start
+    pinned by digest, `reference` is its name with a tag, `repository` without one; `signed_by` is
+    None when nobody says whose signature counts; `registry` is None when the release names none;
+    `region` is set when the target has exactly one, and the runtime then refuses to start
     elsewhere. `labels`, `selector` and `annotations` are pairs of key and value.
     """
 
@@ -73,6 +87,8 @@ class Context:
     data_class: str
     image: str
     reference: str
+    repository: str
+    signed_by: SigningKey | None
     registry: str | None
     regions: tuple[str, ...]
     region: str | None
@@ -98,7 +114,9 @@ class Context:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def make_context(built: BuiltTarget, request: ReleaseRequest) -> Context:
+def make_context(
+    built: BuiltTarget, request: ReleaseRequest, public_key: bytes | None = None
+) -> Context:
     """Decide every value of a target. Raises InputError when the platform cannot express one."""
     plan = built.plan
     accelerator = plan.hardware.accelerator
@@ -122,6 +140,8 @@ def make_context(built: BuiltTarget, request: ReleaseRequest) -> Context:
         data_class=request.data_class.value,
         image=built.pinned_reference,
         reference=plan.reference,
+        repository=built.pinned_reference.partition("@")[0],
+        signed_by=SigningKey.of(public_key) if public_key else None,
         registry=plan.registry,
         regions=regions,
         region=regions[0] if len(regions) == 1 else None,

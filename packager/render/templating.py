@@ -2,13 +2,14 @@
 
 In a YAML template `{{ value }}` becomes one YAML scalar: no text, whatever it contains, can end a
 line, open a mapping or turn into a number. In Compose a `$` is doubled as well, so that no value is
-taken for a variable. In a unit file it is escaped for systemd, inside double quotes or outside. In
-prose, white space is folded. A template of the user's that cannot be rendered is told with its file
-and line.
+taken for a variable. In JSON it becomes one JSON value. In a unit file it is escaped for systemd,
+inside double quotes or outside. In prose, white space is folded. A template of the user's that
+cannot be rendered is told with its file and line.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -50,6 +51,7 @@ class Templates:
             self._folders.insert(0, override)
         self.names = tuple(sorted({name for root in self._folders for name in self._listed(root)}))
         self._yaml = self._environment(self._yaml_scalar)
+        self._json = self._environment(json_value)
         self._unit = self._environment(unit_text)
         self._prose = self._environment(_folded)
 
@@ -69,11 +71,16 @@ class Templates:
     def _environment_of(self, name: str) -> Environment:
         if is_yaml(name):
             return self._yaml
+        if is_json(name):
+            return self._json
         return self._unit if is_unit(name) else self._prose
 
     def _listed(self, root: Path) -> list[str]:
         folder = root / self._platform.value
-        return [path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}")]
+        return [
+            path.relative_to(folder).as_posix().removesuffix(SUFFIX)
+            for path in folder.rglob(f"*{SUFFIX}")
+        ]
 
     def _file(self, name: str) -> Path:
         candidates = [root / self._platform.value / f"{name}{SUFFIX}" for root in self._folders]
@@ -101,6 +108,17 @@ class Templates:
 
 def is_yaml(name: str) -> bool:
     return name.endswith(_YAML_SUFFIXES)
+
+
+def is_json(name: str) -> bool:
+    return name.endswith(".json")
+
+
+def json_value(value: object) -> str:
+    """One value as JSON. Raises TypeError for what has no JSON form."""
+    if isinstance(value, Undefined):
+        return str(value)  # StrictUndefined raises here, naming what is missing
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def is_unit(name: str) -> bool:
@@ -176,8 +194,10 @@ def _check_override(folder: Path) -> None:
 
 
 def _check_files(folder: Path) -> None:
-    for file in sorted(folder.iterdir()):
-        if not file.name.startswith(".") and not (file.is_file() and file.suffix == SUFFIX):
+    for file in sorted(folder.rglob("*")):
+        if file.is_dir() or file.name.startswith("."):
+            continue
+        if file.suffix != SUFFIX:
             raise InputError(
                 "the folder with templates holds something that is never read",
                 where=str(file),

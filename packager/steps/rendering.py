@@ -16,17 +16,18 @@ def render(
     request: ReleaseRequest,
     built: Sequence[BuiltTarget],
     templates: Path | None,
+    public_key: bytes,
     release: Path,
     progress: Progress,
 ) -> None:
-    """Write `targets/<jurisdiction>/<hardware>/<platform>/…`.
+    """Write `targets/<jurisdiction>/<hardware>/<platform>/…`; policies demand `public_key` (PEM).
 
     Raises PackagerError when a manifest names an image that is not the target's own by digest,
     which a user's own template could bring about.
     """
     for target in built:
         progress.step(f"render {target.plan.name}")
-        rendered = render_target(target, request, templates=templates)
+        rendered = render_target(target, request, templates=templates, public_key=public_key)
         strangers = images_named(rendered) - {target.pinned_reference}
         if strangers:
             raise PackagerError(

@@ -72,6 +72,8 @@ def releases(draw: st.DrawFn) -> Any:
 def manifests(files: dict[str, bytes]) -> Iterator[dict[str, Any]]:
     for name, data in files.items():
         if name.endswith(".yaml") and name not in ("kustomization.yaml", "compose.yaml"):
+            if "/" in name:  # kinds that only an add-on brings
+                continue
             yield from documents(name, data)
 
 

@@ -37,6 +37,13 @@ AMD64 = Platform("linux", "amd64")
 ARM64 = Platform("linux", "arm64", "v8")
 L4 = Accelerator("NVIDIA", "NVIDIA-L4", "8.9", "525", "12", "nvidia.com/gpu", "nvidia")
 
+# A key that signs nothing; its private half was never kept.
+PUBLIC_KEY = b"""-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEfv7TxL4UZKC59GKcTg2iuorFjLXt
+gCxx+6SD0nbextldAXgwqqUFOTcCI3jrikX6Tke1Zcjz+2dpzCL8Efzl3Q==
+-----END PUBLIC KEY-----
+"""
+
 JURISDICTIONS = {
     "de": ("Germany", ("aws/eu-central-1", "azure/germanywestcentral"), "registry.example.de/ml"),
     "sa": ("Saudi Arabia", ("site/riyadh-lab",), "registry.example.sa/ml"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from built_targets import HARDWARE, JURISDICTIONS, sample_target
+from built_targets import HARDWARE, JURISDICTIONS, PUBLIC_KEY, sample_target
 from units import parse_unit
 
 from packager.domain.target import DeploymentPlatform
@@ -27,11 +27,12 @@ def golden_name(target: Target) -> str:
 def as_documents(target: Target) -> dict[str, object]:
     """File name → its documents for YAML, its sections for units, its text for everything else."""
     return {
-        name: _document(name, data) for name, data in render_target(*sample_target(*target)).items()
+        name: _document(name, data)
+        for name, data in render_target(*sample_target(*target), public_key=PUBLIC_KEY).items()
     }
 
 
 def _document(name: str, data: bytes) -> object:
-    if name.endswith(".yaml"):
+    if name.endswith((".yaml", ".json")):
         return documents(name, data)
     return parse_unit(data) if is_unit(name) else data.decode()

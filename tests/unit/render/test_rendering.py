@@ -11,6 +11,7 @@ from built_targets import (
     HARDWARE,
     JURISDICTIONS,
     L4,
+    PUBLIC_KEY,
     build_target,
     hardware,
     jurisdiction,
@@ -34,7 +35,8 @@ EVERY = [
 
 
 def rendered(where="de", machine="x86-64-v3", platform=KUBERNETES, templates=None):
-    return render_target(*sample_target(where, machine, platform), templates=templates)
+    built, request = sample_target(where, machine, platform)
+    return render_target(built, request, templates=templates, public_key=PUBLIC_KEY)
 
 
 def document(files, name):
@@ -76,6 +78,10 @@ def test_kubernetes_files_have_the_names_that_decisions_point_to():
         "namespace.yaml",
         "networkpolicy.yaml",
         "poddisruptionbudget.yaml",
+        "policy/clusterimagepolicy.yaml",
+        "policy/kyverno.yaml",
+        "policy/policy.json",
+        "policy/registries.d/filetype-de-x86-64-v3.yaml",
         "service.yaml",
         "serviceaccount.yaml",
     }
@@ -89,7 +95,8 @@ def test_compose_is_one_file_and_its_story():
 def test_the_kustomization_lists_exactly_the_other_manifests(machine):
     files = rendered(machine=machine)
     listed = document(files, "kustomization.yaml")["resources"]
-    assert sorted(listed) == sorted(set(files) - {"README.md", "kustomization.yaml"})
+    plain = {name for name in files if "/" not in name}
+    assert sorted(listed) == sorted(plain - {"README.md", "kustomization.yaml"})
 
 
 def test_the_pod_has_no_rights():
