@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from packager import pipeline
+from packager.bundle.opening import open_source
+from packager.bundle.reading import looks_like_bundle
 from packager.digest import Digest
 from packager.errors import InputError
 from packager.oci.layout_reading import read_layout
@@ -19,8 +21,12 @@ def inspect(folder: Path, key: Path | None, progress: Progress) -> dict[str, Any
 
     Without a key nothing is verified, and the answer says so.
     """
-    release = pipeline.open_verified(folder, key, progress) if key else ReleaseFolder.read(folder)
-    layout = read_layout(release.images_folder, check_layers=False)
+    release = (
+        pipeline.open_verified(folder, key, progress)
+        if key
+        else ReleaseFolder.read(open_source(folder))
+    )
+    layout = read_layout(release.images, check_layers=False)
     layers: dict[Digest, dict[str, Any]] = {}
     targets = []
     for target in release.targets:
@@ -58,7 +64,9 @@ def inspect(folder: Path, key: Path | None, progress: Progress) -> dict[str, Any
 
 
 def digest(path: Path) -> Digest:
-    """The digest of `release.json` for a release folder, of all its files for a model."""
+    """The digest of `release.json` for a release or a bundle, of all its files for a model."""
+    if looks_like_bundle(path):
+        return ReleaseFolder.read(open_source(path)).digest
     if (path / "release.json").is_file():
         return Digest.of_file(path / "release.json")
     if not path.exists():

@@ -133,10 +133,11 @@ def verify(release: Path, key: Path, progress: Progress) -> VerificationReport:
     return verify_release(open_source(release), read_public_key(key), progress)
 
 
-def open_verified(folder: Path, key: Path, progress: Progress) -> ReleaseFolder:
-    """The release in `folder`, believed only now that its signature was checked."""
-    verify(folder, key, progress)
-    return ReleaseFolder.read(folder)
+def open_verified(release: Path, key: Path, progress: Progress) -> ReleaseFolder:
+    """The release in a folder or a bundle, believed only now that its signature was checked."""
+    source = open_source(release)
+    verify_release(source, read_public_key(key), progress)
+    return ReleaseFolder.read(source)
 
 
 def bundle(
@@ -159,7 +160,7 @@ def push(
     """
     release = open_verified(folder, key, progress)
     return push_layout(
-        release.images_folder,
+        release.images,
         release.repositories(registry),
         plain_http=plain_http,
         progress=progress,

@@ -1,4 +1,4 @@
-"""A release folder that was verified, as values.
+"""A release that was verified, as values, wherever it lies.
 
 Only `pipeline.open_verified` makes one for use: parsing is not believing.
 """
@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from packager.digest import Digest
 from packager.domain.artifact import Platform
 from packager.domain.target import TargetName
 from packager.errors import InputError, VerificationError
+from packager.release_source import (
+    DeclaringSource,
+    Files,
+    ReleaseSource,
+    images_of,
+    read_bounded,
+)
+
+MAX_ROOT = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +44,9 @@ class ReleasedTarget:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseFolder:
-    """What `release.json` says."""
+    """What `release.json` says; `targets` are those that the source carries."""
 
-    folder: Path
+    source: ReleaseSource
     name: str
     version: str
     digest: Digest
@@ -46,32 +54,35 @@ class ReleaseFolder:
     targets: tuple[ReleasedTarget, ...]
 
     @classmethod
-    def read(cls, folder: Path) -> ReleaseFolder:
+    def read(cls, source: ReleaseSource) -> ReleaseFolder:
         """Parse `release.json`. Raises VerificationError when it is no release."""
-        path = folder / "release.json"
         try:
-            data = path.read_bytes()
+            data = read_bounded(source, "release.json", MAX_ROOT)
             document = json.loads(data)
             return cls(
-                folder=folder,
+                source=source,
                 name=document["metadata"]["name"],
                 version=document["metadata"]["version"],
                 digest=Digest.of(data),
                 data_class=document["data"]["class"],
-                targets=tuple(_target(entry) for entry in document["targets"]),
+                targets=tuple(
+                    _target(entry)
+                    for entry in document["targets"]
+                    if not isinstance(source, DeclaringSource) or entry["name"] in source.targets
+                ),
             )
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, VerificationError) as error:
             raise VerificationError(
                 "this is no release",
-                where=str(path),
+                where=f"{source.location}/release.json",
                 got=f"{type(error).__name__}: {error}",
-                next_step="give the folder that `packager build -o` made",
+                next_step="give what `packager build -o` or `packager bundle -o` made",
             ) from error
 
     @property
-    def images_folder(self) -> Path:
+    def images(self) -> Files:
         """The OCI image layout of all targets."""
-        return self.folder / "images"
+        return images_of(self.source)
 
     def target(self, name: TargetName | None, platform: Platform | None = None) -> ReleasedTarget:
         """The named target; without a name the first one for `platform`, else the first one.

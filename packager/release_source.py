@@ -44,18 +44,22 @@ _KINDS = {
 }
 
 
-class ReleaseSource(Protocol):
-    """The files of one release, by their paths in the release. See the module for the duties."""
+class Files(Protocol):
+    """Files by their paths, wherever they lie."""
 
     @property
     def location(self) -> str:
         """How a message names this place: the path that the user gave."""
 
-    def inventory(self) -> Inventory:
-        """Everything that is there. Raises VerificationError when it cannot even be listed."""
-
     def open(self, path: str) -> BinaryIO:
         """A plain file for reading, from its start. Raises OSError."""
+
+
+class ReleaseSource(Files, Protocol):
+    """The files of one release, by their paths in the release. See the module for the duties."""
+
+    def inventory(self) -> Inventory:
+        """Everything that is there. Raises VerificationError when it cannot even be listed."""
 
 
 @runtime_checkable
@@ -68,6 +72,30 @@ class DeclaringSource(Protocol):
     @property
     def targets(self) -> tuple[str, ...]:
         """The names of the targets that are carried."""
+
+    @property
+    def images(self) -> Files:
+        """The OCI image layout, whose index names the carried images only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Below:
+    """The files of a folder of a release, by their paths in that folder."""
+
+    files: Files
+    folder: str
+
+    @property
+    def location(self) -> str:
+        return f"{self.files.location}/{self.folder}"
+
+    def open(self, path: str) -> BinaryIO:
+        return self.files.open(f"{self.folder}/{path}")
+
+
+def images_of(source: ReleaseSource) -> Files:
+    """The OCI image layout of a release."""
+    return source.images if isinstance(source, DeclaringSource) else Below(source, "images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +161,7 @@ def open_plain(path: Path) -> BufferedReader:
     return os.fdopen(handle, "rb")
 
 
-def read_bounded(source: ReleaseSource, path: str, limit: int) -> bytes:
+def read_bounded(source: Files, path: str, limit: int) -> bytes:
     """A plain file of at most `limit` bytes; raises VerificationError for anything else."""
     try:
         with source.open(path) as stream:

@@ -68,7 +68,7 @@ def running(
     release = pipeline.open_verified(folder, key, progress)
     here = this_platform()
     chosen = release.target(target, here)
-    image = read_layout(release.images_folder, check_layers=False).image_of(chosen.digest)
+    image = read_layout(release.images, check_layers=False).image_of(chosen.digest)
     with ExitStack() as stack:
         process: Container | LocalProcess
         docker = _docker(engine_choice, chosen, here)
@@ -99,9 +99,7 @@ def load(folder: Path, key: Path, target: TargetName | None, progress: Progress)
         raise _no_docker(found)
     try:
         chosen = release.target(target, this_platform())
-        return {
-            str(chosen.name): found.load(release.images_folder, chosen.digest, progress=progress)
-        }
+        return {str(chosen.name): found.load(release.images, chosen.digest, progress=progress)}
     finally:
         found.close()
 
@@ -139,7 +137,7 @@ def _in_docker(
     port: int | None,
     progress: Progress,
 ) -> tuple[Container, str]:
-    image_id = docker.load(release.images_folder, target.digest, progress=progress)
+    image_id = docker.load(release.images, target.digest, progress=progress)
     name = f"packager-{release.name}-{target.name.slug}-{os.getpid()}"
     container = docker.start(image_id, name=name, port=port)
     route = "nothing leaves this machine" if container.isolated else "published on loopback"

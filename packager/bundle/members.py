@@ -61,7 +61,7 @@ class Composition:
 
     members: list[Member] = field(default_factory=list)
     _paths: dict[str, Member] = field(default_factory=dict)
-    _names: set[str] = field(default_factory=set)
+    _names: dict[str, Member] = field(default_factory=dict)
     _end: int = 0
 
     def add(
@@ -78,7 +78,7 @@ class Composition:
         if name in self._names or (path and path in self._paths):
             raise ValueError(f"two members named {name}")
         self.members.append(member)
-        self._names.add(name)
+        self._names[name] = member
         if path:
             self._paths[path] = member
         self._end = member.end
@@ -87,6 +87,10 @@ class Composition:
     def find(self, path: str) -> Member | None:
         """The member that holds this file of the release."""
         return self._paths.get(path)
+
+    def named(self, name: str) -> Member | None:
+        """The member of that name in the tar."""
+        return self._names.get(name)
 
     @property
     def paths(self) -> Iterator[tuple[str, Member]]:

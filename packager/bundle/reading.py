@@ -12,6 +12,7 @@ import io
 import re
 import tarfile
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -20,10 +21,11 @@ from packager.bundle.composing import ROOT, compose, seal_order
 from packager.bundle.document import NAME as DESCRIPTION
 from packager.bundle.document import BundleDocument
 from packager.bundle.members import BLOCK, END, Composition, Member
-from packager.bundle.volume import Files, Region, Volume
+from packager.bundle.volume import FileVolume, Region, Volume
 from packager.carrying import MAX_ROOT, Listing
 from packager.closed_world import Census, Inventory
 from packager.errors import InputError, VerificationError
+from packager.release_source import Files
 
 BUFFER = 1 << 20
 MAX_SEAL_FILES = 32
@@ -66,7 +68,7 @@ class BundleSource:
     def at(cls, path: Path) -> BundleSource:
         """Raises InputError when there is no such file, VerificationError when it is no bundle."""
         try:
-            return cls(Files([path]), str(path))
+            return cls(FileVolume([path]), str(path))
         except OSError as error:
             raise InputError(
                 "the bundle cannot be read",
@@ -82,6 +84,11 @@ class BundleSource:
     @property
     def targets(self) -> tuple[str, ...]:
         return self.document.targets
+
+    @property
+    def images(self) -> Files:
+        """The OCI layout at the root of the tar."""
+        return _Root(self)
 
     @property
     def composition(self) -> Composition:
@@ -101,10 +108,17 @@ class BundleSource:
         """A file of the release; raises FileNotFoundError when the bundle does not carry it."""
         member = next((one for one in self._seal if one.path == path), None)
         member = member or self.composition.find(path)
+        return self._open(member, path)
+
+    def _open(self, member: Member | None, name: str) -> BinaryIO:
         if member is None:
-            raise FileNotFoundError(2, "No such file in the bundle", path)
+            raise FileNotFoundError(2, "No such file in the bundle", name)
         region = Region(self._volume, member.start, member.size)
         return cast(BinaryIO, io.BufferedReader(region, BUFFER))
+
+    def open_member(self, name: str) -> BinaryIO:
+        """An entry by its name in the tar; raises FileNotFoundError."""
+        return self._open(self.composition.named(name), name)
 
     def inventory(self) -> Inventory:
         """Compare every header and every padding with what must be there."""
@@ -171,6 +185,20 @@ class BundleSource:
         if member is None:
             raise VerificationError("the file is missing", where=path)
         return self._volume.read_at(member.start, member.size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Root:
+    """The entries of a bundle by their names in the tar: an OCI layout, and more."""
+
+    bundle: BundleSource
+
+    @property
+    def location(self) -> str:
+        return self.bundle.location
+
+    def open(self, path: str) -> BinaryIO:
+        return self.bundle.open_member(path)
 
 
 def looks_like_bundle(path: Path) -> bool:

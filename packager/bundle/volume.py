@@ -24,7 +24,7 @@ class Volume(Protocol):
     def read_into(self, position: int, buffer: memoryview) -> int: ...
 
 
-class Files:
+class FileVolume:
     """Open files, one after the other as if they were one. Closed when nobody holds it any more."""
 
     def __init__(self, paths: Sequence[Path]) -> None:

@@ -15,7 +15,7 @@ from packager.errors import PackagerError
 
 
 @click.command()
-@click.argument("release", metavar="RELEASE_DIR", type=FILE)
+@click.argument("release", metavar="RELEASE", type=FILE)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @key_option
 @target_option
@@ -71,7 +71,7 @@ def run(
 
 
 @click.command()
-@click.argument("release", metavar="RELEASE_DIR", type=FILE)
+@click.argument("release", metavar="RELEASE", type=FILE)
 @click.argument("registry", required=False)
 @key_option
 @click.option("--plain-http", is_flag=True, help="Without TLS, also beyond loopback.")
@@ -81,12 +81,14 @@ def push(
 ) -> None:
     """Push a verified release's images, signatures and attestations.
 
-    Without REGISTRY each image goes to its jurisdiction's registry, as the release says.
+    RELEASE is a folder or a bundle. Without REGISTRY each image goes to its jurisdiction's
+    registry, as the release says.
 
     \b
     Examples:
       packager push release --key site.pub
       packager push release 127.0.0.1:5000/ml --key site.pub
+      packager push filetype-1.4.0.tar registry.in-country.example/ml --key site.pub
     """
     from packager import pipeline
 
@@ -95,7 +97,7 @@ def push(
 
 
 @click.command()
-@click.argument("release", metavar="RELEASE_DIR", type=FILE)
+@click.argument("release", metavar="RELEASE", type=FILE)
 @key_option
 @target_option
 @with_console

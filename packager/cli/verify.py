@@ -39,7 +39,7 @@ def verify(console: Console, release: Path, key: Path) -> None:
 
 
 @click.command()
-@click.argument("release", metavar="RELEASE_DIR", type=FILE)
+@click.argument("release", metavar="RELEASE", type=FILE)
 @click.option("--key", type=FILE, help="Verify with this public key first.")
 @with_console
 def inspect(console: Console, release: Path, key: Path | None) -> None:
@@ -72,7 +72,7 @@ def inspect(console: Console, release: Path, key: Path | None) -> None:
 
 
 @click.command()
-@click.argument("path", metavar="RELEASE_DIR|MODEL", type=FILE)
+@click.argument("path", metavar="RELEASE|MODEL", type=FILE)
 @with_console
 def digest(console: Console, path: Path) -> None:
     """Print the one digest that names a release, or a model.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import BinaryIO, Literal, Protocol
 
 from packager.digest import Digest
 
@@ -67,9 +67,15 @@ class Descriptor:
         return described
 
 
+class Openable(Protocol):
+    """What can be read from its start: a file, as a `Path` is one, or a piece of a bundle."""
+
+    def open(self, mode: Literal["rb"], /) -> BinaryIO: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer as a blob on disk.
+    """A layer as a blob: a file where it was made, or what stands for one where it was read.
 
     `descriptor` is of the blob (compressed or not), `diff_id` of the plain tar, `kind` is its place
     in the order of sharing: system, python, provider, runtime, model or configuration.
@@ -78,7 +84,7 @@ class Layer:
     kind: str
     descriptor: Descriptor
     diff_id: Digest
-    blob: Path
+    blob: Openable
     created_by: str
 
 

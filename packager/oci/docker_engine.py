@@ -35,6 +35,7 @@ from packager.oci.image_archive import image_entries, tar_chunks
 from packager.oci.layout_reading import read_layout
 from packager.oci.loopback_relay import LoopbackRelay
 from packager.progress import SILENT, Progress
+from packager.release_source import Files
 
 __all__ = ["Container", "Engine", "NoEngine", "engine"]
 
@@ -85,14 +86,16 @@ class Engine:
         """Close the connection to the engine."""
         self._client.close()
 
-    def load(self, layout_folder: Path, manifest: Digest, progress: Progress = SILENT) -> str:
+    def load(
+        self, layout_files: Files | Path, manifest: Digest, progress: Progress = SILENT
+    ) -> str:
         """Load one image of a layout and return its ID in the engine.
 
         Raises VerificationError when the layout is not sound or the engine's image is not the one
         that `manifest` names, UnavailableError when the engine does not take it.
         """
         # The engine hashes every layer against the configuration, so it is not done twice.
-        layout = read_layout(layout_folder, check_layers=False)
+        layout = read_layout(layout_files, check_layers=False)
         image = layout.image_of(manifest)
         loaded = self._present(image)
         if loaded is None:

@@ -10,11 +10,11 @@ import os
 import threading
 from collections.abc import Iterator
 
-from packager.archive import Entry
+from packager.archive import Entry, EntryKind
 from packager.canonical import dumps
 from packager.digest import CHUNK
-from packager.domain.artifact import Image, MediaType
-from packager.oci.layout_reading import Layout
+from packager.domain.artifact import Descriptor, Image, MediaType
+from packager.oci.layout_reading import Layout, StoredBlob, blob_name
 from packager.oci.layout_writing import docker_entry, index_entry
 from packager.oci.tar_sink import write_tar_to
 
@@ -30,16 +30,24 @@ def image_entries(layout: Layout, image: Image) -> list[Entry]:
         },
         "manifest.json": [docker_entry(image)],
     }
-    digests = {
-        image.manifest.digest,
-        image.config.digest,
-        *(layer.descriptor.digest for layer in image.layers),
+    descriptors = {
+        descriptor.digest: descriptor
+        for descriptor in (
+            image.manifest,
+            image.config,
+            *(layer.descriptor for layer in image.layers),
+        )
     }
-    names = [f"blobs/sha256/{digest.hex}" for digest in digests]
     return [
         *(Entry.of_bytes(name, dumps(document)) for name, document in documents.items()),
-        *(Entry.of_file(name, layout.folder / name) for name in names),
+        *(_blob_entry(layout, descriptor) for descriptor in descriptors.values()),
     ]
+
+
+def _blob_entry(layout: Layout, descriptor: Descriptor) -> Entry:
+    blob = StoredBlob(layout.files, descriptor.digest)
+    name = blob_name(descriptor.digest)
+    return Entry(name, EntryKind.FILE, descriptor.size, open=blob.open)
 
 
 def tar_chunks(entries: list[Entry]) -> Iterator[bytes]:

@@ -9,18 +9,27 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO, Literal
 
-from packager.digest import Digest
-from packager.domain.artifact import Artifact, Descriptor, Image, Layer, MediaType, Platform
+from packager.digest import CHUNK, Digest
+from packager.domain.artifact import (
+    Artifact,
+    Descriptor,
+    Image,
+    Layer,
+    MediaType,
+    Openable,
+    Platform,
+)
 from packager.errors import Finding, VerificationError
 from packager.oci.json_document import MAX_BYTES, Document, parse
 from packager.oci.layer import KIND_ANNOTATION
 from packager.oci.layout_writing import IMAGE_KIND, KIND, REFERENCE_NAME, TAG
+from packager.release_source import Files, FolderSource
 
 _AGAIN = "get the release again from where it was built"
 _COSIGN_TAG = re.compile(r"sha256-([0-9a-f]{64})\.(sig|att|sbom)")
@@ -31,7 +40,7 @@ _SMALL = 64 << 20  # artifacts (signatures, attestations) are read into memory
 class Layout:
     """A layout that was read and checked: its images and what accompanies them."""
 
-    folder: Path
+    files: Files
     images: tuple[Image, ...]
     artifacts: tuple[Artifact, ...]
 
@@ -42,7 +51,7 @@ class Layout:
                 return image
         raise VerificationError(
             "the image layout lacks an image",
-            where=str(self.folder),
+            where=self.files.location,
             expected=reference,
             got=", ".join(image.reference for image in self.images) or "no image at all",
         )
@@ -53,7 +62,7 @@ class Layout:
             if image.manifest.digest == manifest:
                 return image
         raise VerificationError(
-            "the image layout lacks an image", where=str(self.folder), expected=str(manifest)
+            "the image layout lacks an image", where=self.files.location, expected=str(manifest)
         )
 
     def artifacts_of(self, image: Image) -> tuple[Artifact, ...]:
@@ -61,39 +70,61 @@ class Layout:
         return tuple(each for each in self.artifacts if each.subject == image.manifest.digest)
 
 
-def read_layout(folder: Path, *, check_layers: bool = True) -> Layout:
-    """Read and check a layout; raises VerificationError for whatever is not as it should be.
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """A blob of a layout that is no folder."""
+
+    files: Files
+    digest: Digest
+
+    def open(self, mode: Literal["rb"] = "rb") -> BinaryIO:  # noqa: ARG002 - as a Path
+        return self.files.open(blob_name(self.digest))
+
+    def __str__(self) -> str:
+        return f"{self.files.location}/{blob_name(self.digest)}"
+
+
+def blob_name(digest: Digest) -> str:
+    """Where a blob lies in a layout."""
+    return f"blobs/sha256/{digest.hex}"
+
+
+def read_layout(layout: Files | Path, *, check_layers: bool = True) -> Layout:
+    """Read and check a layout, in a folder or elsewhere.
+
+    Raises VerificationError for whatever is not as it should be.
 
     With `check_layers` false the layers' bytes are not hashed, only their sizes compared: for
     callers that have just hashed every file, or whose next step hashes them anyway.
     """
-    version = parse(_read_named(folder, "oci-layout"), "oci-layout").text("imageLayoutVersion")
+    files = FolderSource(layout) if isinstance(layout, Path) else layout
+    version = parse(_read_named(files, "oci-layout"), "oci-layout").text("imageLayoutVersion")
     if version != "1.0.0":
         raise VerificationError(
             "the image layout is of an unknown version",
-            where=str(folder / "oci-layout"),
+            where=f"{files.location}/oci-layout",
             expected="1.0.0",
             got=version[:40],
         )
-    index = parse(_read_named(folder, "index.json"), "index.json")
+    index = parse(_read_named(files, "index.json"), "index.json")
     images, artifacts = [], []
     for entry in index.children("manifests"):
         if entry.texts("annotations").get(KIND) == IMAGE_KIND:
-            images.append(_read_image(folder, entry))
+            images.append(_read_image(files, entry))
         else:
-            artifacts.append(_read_artifact(folder, entry))
-    _refuse_twins(folder, images)
+            artifacts.append(_read_artifact(files, entry))
+    _refuse_twins(files, images)
     layers = {layer.descriptor.digest: layer for image in images for layer in image.layers}
-    _check_layers(layers.values(), hashing=check_layers)
-    return Layout(folder, tuple(images), tuple(artifacts))
+    _check_layers(files, layers.values(), hashing=check_layers)
+    return Layout(files, tuple(images), tuple(artifacts))
 
 
-def _read_image(folder: Path, entry: Document) -> Image:
+def _read_image(files: Files, entry: Document) -> Image:
     reference = entry.texts("annotations").get(REFERENCE_NAME, "")
     manifest_descriptor = _expect(entry, MediaType.MANIFEST)
-    manifest = _read_document(folder, manifest_descriptor)
+    manifest = _read_document(files, manifest_descriptor)
     config_descriptor = _expect(manifest.child("config"), MediaType.CONFIG)
-    config = _read_document(folder, config_descriptor)
+    config = _read_document(files, config_descriptor)
     descriptors = [layer.descriptor() for layer in manifest.children("layers")]
     diff_ids = config.child("rootfs").digests("diff_ids")
     if len(diff_ids) != len(descriptors):
@@ -120,7 +151,7 @@ def _read_image(folder: Path, entry: Document) -> Image:
                 kind=descriptor.annotations.get(KIND_ANNOTATION, ""),
                 descriptor=descriptor,
                 diff_id=diff_id,
-                blob=_blob(folder, descriptor.digest),
+                blob=_blob(files, descriptor.digest),
                 created_by=line,
             )
             for descriptor, diff_id, line in zip(descriptors, diff_ids, lines, strict=True)
@@ -128,9 +159,9 @@ def _read_image(folder: Path, entry: Document) -> Image:
     )
 
 
-def _read_artifact(folder: Path, entry: Document) -> Artifact:
+def _read_artifact(files: Files, entry: Document) -> Artifact:
     descriptor = _expect(entry, MediaType.MANIFEST)
-    data = _read_blob(folder, descriptor, MAX_BYTES)
+    data = _read_blob(files, descriptor, MAX_BYTES)
     manifest = parse(data, str(descriptor.digest))
     parts = [manifest.child("config"), *manifest.children("layers")]
     name = descriptor.annotations.get(TAG, "")
@@ -139,14 +170,14 @@ def _read_artifact(folder: Path, entry: Document) -> Artifact:
     return Artifact(
         descriptor=descriptor,
         manifest=data,
-        blobs=tuple(_read_part(folder, part.descriptor()) for part in parts),
+        blobs=tuple(_read_part(files, part.descriptor()) for part in parts),
         tag=name if tag else None,
         subject=subject.digest("digest") if subject else (Digest(tag[1]) if tag else None),
     )
 
 
-def _read_part(folder: Path, descriptor: Descriptor) -> tuple[Digest, bytes]:
-    return descriptor.digest, _read_blob(folder, descriptor, _SMALL)
+def _read_part(files: Files, descriptor: Descriptor) -> tuple[Digest, bytes]:
+    return descriptor.digest, _read_blob(files, descriptor, _SMALL)
 
 
 def _expect(entry: Document, media_type: str) -> Descriptor:
@@ -162,99 +193,103 @@ def _expect(entry: Document, media_type: str) -> Descriptor:
     return descriptor
 
 
-def _read_document(folder: Path, descriptor: Descriptor) -> Document:
-    return parse(_read_blob(folder, descriptor, MAX_BYTES), str(descriptor.digest))
+def _read_document(files: Files, descriptor: Descriptor) -> Document:
+    return parse(_read_blob(files, descriptor, MAX_BYTES), str(descriptor.digest))
 
 
-def _read_blob(folder: Path, descriptor: Descriptor, limit: int) -> bytes:
-    path = _blob(folder, descriptor.digest)
-    finding = _wrong_size(path, descriptor)
+def _read_blob(files: Files, descriptor: Descriptor, limit: int) -> bytes:
+    blob = StoredBlob(files, descriptor.digest)
+    finding = _wrong_size(blob, descriptor)
     if finding is None and descriptor.size > limit:
         finding = Finding(
-            "a document is too large", str(path), f"at most {limit} bytes", str(descriptor.size)
+            "a document is too large", str(blob), f"at most {limit} bytes", str(descriptor.size)
         )
     if finding is None:
-        data = path.read_bytes()
-        finding = None if Digest.of(data) == descriptor.digest else _wrong_bytes(path, descriptor)
+        with blob.open() as stream:
+            data = stream.read(descriptor.size + 1)
+        finding = None if Digest.of(data) == descriptor.digest else _wrong_bytes(blob, descriptor)
     if finding:
         raise VerificationError.of([finding])
     return data
 
 
-def _check_layers(layers: Iterable[Layer], *, hashing: bool) -> None:
-    found = list(layers)
-    findings = [_wrong_size(layer.blob, layer.descriptor) for layer in found]
+def _check_layers(files: Files, layers: Iterable[Layer], *, hashing: bool) -> None:
+    found = [(StoredBlob(files, layer.descriptor.digest), layer.descriptor) for layer in layers]
+    findings = [_wrong_size(blob, descriptor) for blob, descriptor in found]
     if hashing:
-        sound = [layer for layer, wrong in zip(found, findings, strict=True) if wrong is None]
+        sound = [each for each, wrong in zip(found, findings, strict=True) if wrong is None]
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            findings += pool.map(_wrong_content, sound)
+            findings += pool.map(lambda each: _wrong_content(*each), sound)
     if told := [finding for finding in findings if finding]:
         raise VerificationError.of(told)
 
 
-def _wrong_content(layer: Layer) -> Finding | None:
-    if Digest.of_file(layer.blob) == layer.descriptor.digest:
-        return None
-    return _wrong_bytes(layer.blob, layer.descriptor)
+def _wrong_content(blob: StoredBlob, descriptor: Descriptor) -> Finding | None:
+    with blob.open() as stream:
+        found = Digest.of_chunks(iter(lambda: stream.read(CHUNK), b""))
+    return None if found == descriptor.digest else _wrong_bytes(blob, descriptor)
 
 
-def _wrong_size(path: Path, descriptor: Descriptor) -> Finding | None:
+def _wrong_size(blob: StoredBlob, descriptor: Descriptor) -> Finding | None:
     try:
-        found = path.lstat()
+        with blob.open() as stream:
+            size = stream.seek(0, os.SEEK_END)
+    except FileNotFoundError as error:
+        return Finding(
+            "a blob is missing", str(blob), str(descriptor.digest), error.strerror, _AGAIN
+        )
     except OSError as error:
         return Finding(
-            "a blob is missing", str(path), str(descriptor.digest), error.strerror, _AGAIN
+            "a blob is not a plain file", str(blob), got=error.strerror, next_step=_AGAIN
         )
-    if not stat.S_ISREG(found.st_mode):
-        return Finding("a blob is not a plain file", str(path), next_step=_AGAIN)
-    if found.st_size != descriptor.size:
+    if size != descriptor.size:
         return Finding(
             "a blob has another size than the image says",
-            str(path),
+            str(blob),
             f"{descriptor.size} bytes",
-            f"{found.st_size} bytes",
+            f"{size} bytes",
             _AGAIN,
         )
     return None
 
 
-def _wrong_bytes(path: Path, descriptor: Descriptor) -> Finding:
+def _wrong_bytes(blob: StoredBlob, descriptor: Descriptor) -> Finding:
     return Finding(
         "a blob is not what its name says",
-        str(path),
+        str(blob),
         str(descriptor.digest),
         "other bytes of the same length",
         _AGAIN,
     )
 
 
-def _read_named(folder: Path, name: str) -> bytes:
-    path = folder / name
+def _read_named(files: Files, name: str) -> bytes:
     try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            raise VerificationError("not a plain file", where=str(path), next_step=_AGAIN)
-        with path.open("rb") as stream:
+        with files.open(name) as stream:
             return stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise VerificationError(
             "this is no OCI image layout",
-            where=str(path),
+            where=f"{files.location}/{name}",
             expected="a folder with oci-layout, index.json and blobs/",
-            got=error.strerror,
+            got=error.strerror or str(error),
         ) from error
 
 
-def _refuse_twins(folder: Path, images: list[Image]) -> None:
+def _refuse_twins(files: Files, images: list[Image]) -> None:
     names = [image.reference for image in images]
     for name in names:
         if not name or names.count(name) > 1:
             raise VerificationError(
                 "the images of the layout do not each have a name of their own",
-                where=str(folder / "index.json"),
+                where=f"{files.location}/index.json",
                 got=repr(name),
                 next_step=_AGAIN,
             )
 
 
-def _blob(folder: Path, digest: Digest) -> Path:
-    return folder / "blobs" / "sha256" / digest.hex
+def _blob(files: Files, digest: Digest) -> Openable:
+    """A file where the layout is a folder, so that what reads files can read it."""
+    if isinstance(files, FolderSource):
+        return files.folder / blob_name(digest)
+    return StoredBlob(files, digest)

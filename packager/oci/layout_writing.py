@@ -49,6 +49,8 @@ class LayoutWriter:
         if any(known.reference == image.reference for known in self._images):
             raise ValueError(f"two images of one name: {image.reference}")
         for layer in image.layers:
+            if not isinstance(layer.blob, Path):
+                raise TypeError(f"a layer that is no file: {layer.blob}")
             self._place(layer.blob, layer.descriptor.digest)
         for descriptor in (image.config, image.manifest):
             self._place(self._source.path(descriptor.digest), descriptor.digest)

@@ -17,14 +17,15 @@ from packager.digest import Digest
 from packager.domain.artifact import Artifact, Image, MediaType
 from packager.errors import Finding, InputError
 from packager.oci.json_document import parse
-from packager.oci.layout_reading import Layout, read_layout
+from packager.oci.layout_reading import Layout, StoredBlob, read_layout
 from packager.oci.reference import Reference
 from packager.oci.registry_client import Repository
 from packager.progress import SILENT, Progress
+from packager.release_source import Files
 
 
 def push(
-    layout_folder: Path,
+    layout_files: Files | Path,
     destinations: Mapping[str, str],
     *,
     plain_http: bool = False,
@@ -39,7 +40,7 @@ def push(
     names or clash, VerificationError for an unsound layout, UnavailableError for the registry.
     """
     # The registry compares every blob with its digest, so the layers are not hashed here as well.
-    layout = read_layout(layout_folder, check_layers=False)
+    layout = read_layout(layout_files, check_layers=False)
     targets = _targets(layout, destinations)
     pushed: dict[str, str] = {}
     holders: dict[tuple[str, Digest], str] = {}
@@ -96,18 +97,18 @@ def _push_image(
         done += size
         progress.advance(f"push {target}", min(done, image.size), image.size)
 
-    blobs = layout.folder / "blobs" / "sha256"
     for descriptor in (*(layer.descriptor for layer in image.layers), image.config):
         holder = holders.get((target.host, descriptor.digest))
         repository.push_blob(
             descriptor.digest,
             descriptor.size,
-            blobs / descriptor.digest.hex,
+            StoredBlob(layout.files, descriptor.digest),
             sent,
             mount_from=holder if holder != target.repository else None,
         )
         holders[target.host, descriptor.digest] = target.repository
-    manifest = (blobs / image.manifest.digest.hex).read_bytes()
+    with StoredBlob(layout.files, image.manifest.digest).open() as stream:
+        manifest = stream.read()
     repository.push_manifest(str(image.manifest.digest), manifest, image.manifest.media_type)
     for artifact in layout.artifacts_of(image):
         _push_artifact(repository, artifact)

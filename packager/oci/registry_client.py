@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 import requests
 
 from packager.digest import CHUNK, Digest
-from packager.domain.artifact import MediaType
+from packager.domain.artifact import MediaType, Openable
 from packager.errors import UnavailableError
 from packager.oci.credentials import find_credentials
 from packager.oci.reference import Reference
@@ -87,7 +87,7 @@ class Repository:
         self,
         digest: Digest,
         size: int,
-        blob: Path | bytes,
+        blob: Openable | bytes,
         sent: Sent,
         *,
         mount_from: str | None = None,
@@ -131,7 +131,7 @@ class Repository:
         step: str,
         digest: Digest,
         size: int,
-        blob: Path | bytes,
+        blob: Openable | bytes,
         sent: Sent,
         mount_from: str | None,
     ) -> None:

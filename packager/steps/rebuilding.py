@@ -27,6 +27,9 @@ from packager.domain.target import TargetName
 from packager.errors import InputError, VerificationError
 from packager.oci.layout_reading import read_layout
 from packager.release_folder import ReleaseFolder
+from packager.release_source import read_bounded
+
+MAX_RECORD = 4 << 20
 
 
 def rebuilt(
@@ -36,7 +39,7 @@ def rebuilt(
     chosen: TargetName | None,
 ) -> tuple[BuiltTarget, ...]:
     """The plan's targets with the images of the release. Raises InputError for one it lacks."""
-    layout = read_layout(folder.images_folder, check_layers=False)
+    layout = read_layout(folder.images, check_layers=False)
     released = {target.name: target for target in folder.targets}
     built = []
     for target in plan.targets:
@@ -55,9 +58,9 @@ def rebuilt(
 
 
 def _model(folder: ReleaseFolder, hardware: str) -> OptimizedModel:
-    path = folder.folder / "evidence" / "quality" / f"{hardware}.json"
+    path = f"evidence/quality/{hardware}.json"
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(read_bounded(folder.source, path, MAX_RECORD))
         return OptimizedModel(
             source=_files(record["source"]),
             model=_files(record["model"]),

@@ -8,6 +8,7 @@ from packager.domain.artifact import Platform
 from packager.domain.target import TargetName
 from packager.errors import InputError, VerificationError
 from packager.release_folder import ReleaseFolder
+from packager.release_source import FolderSource
 
 HEX = "sha256:" + "ab" * 32
 
@@ -41,7 +42,7 @@ def folder(tmp_path):
 
 
 def test_the_target_for_this_machine_comes_first(folder):
-    release = ReleaseFolder.read(folder)
+    release = ReleaseFolder.read(FolderSource(folder))
     chosen = release.target(None, Platform("linux", "amd64"))
     assert str(chosen.name) == "de/x86-64-v3/compose"
     assert release.target(None, Platform("linux", "riscv64")) == release.targets[0]
@@ -50,12 +51,12 @@ def test_the_target_for_this_machine_comes_first(folder):
 
 def test_an_unknown_target_is_met_with_those_that_are_there(folder):
     with pytest.raises(InputError) as caught:
-        ReleaseFolder.read(folder).target(TargetName.parse("fr/x86-64-v3/compose"))
+        ReleaseFolder.read(FolderSource(folder)).target(TargetName.parse("fr/x86-64-v3/compose"))
     assert "de/x86-64-v3/compose" in str(caught.value.findings[0].expected)
 
 
 def test_where_images_are_pushed(folder):
-    release = ReleaseFolder.read(folder)
+    release = ReleaseFolder.read(FolderSource(folder))
     with pytest.raises(InputError, match="names no registry for de/x86-64-v3/compose"):
         release.repositories(None)
     assert set(release.repositories("127.0.0.1:5000/in").values()) == {
@@ -72,4 +73,4 @@ def test_what_is_no_release_is_refused(tmp_path, data):
     if data is not None:
         (tmp_path / "release.json").write_bytes(data)
     with pytest.raises(VerificationError, match="no release"):
-        ReleaseFolder.read(tmp_path)
+        ReleaseFolder.read(FolderSource(tmp_path))
