@@ -47,7 +47,7 @@ DROPPED_PACKAGES = {
     "tzdata": "times are UTC",
 }
 
-SERVER_WHEELS = ("httptools", "numpy", "uvicorn")
+SERVER_WHEELS = ("httptools", "numpy", "orjson")
 
 # Wheels that a wheel asks for and that are left out.
 DROPPED_WHEELS = {

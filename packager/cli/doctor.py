@@ -95,7 +95,7 @@ def _docker() -> str:
 
 
 def _local_process() -> str:
-    missing = [name for name in ("uvicorn", "httptools") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("httptools", "orjson") if importlib.util.find_spec(name) is None]
     if missing:
         raise PackagerError(
             f"{' and '.join(missing)} not installed", next_step="pip install 'packager[local]'"

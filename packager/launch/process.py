@@ -25,7 +25,7 @@ from packager.launch.extract import extract_layers
 LAYER_KINDS = ("runtime", "model", "configuration")
 _SITE = Path("usr/local/lib/python3.13/dist-packages")
 _CONFIGURATION = Path("opt/packager/server.json")
-_NEEDED = ("uvicorn", "httptools", "onnxruntime")
+_NEEDED = ("httptools", "orjson", "onnxruntime")
 # Where the machine's own libraries and devices are; never tokens, proxies or user settings.
 _INHERITED = ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT")
 

@@ -1,51 +1,18 @@
-"""Request bodies: read within bounds, and unpacked within bounds.
+"""Content-Encoding, both ways and within bounds.
 
-A body that says that it is too large is refused before it is read; one that does not say is refused
-where it crosses the line. A compressed body counts as what it becomes, so a small bomb is no way
-around the limit. Source: RFC 9110, section 8.4 (Content-Encoding).
+A compressed body counts as what it becomes, so a small bomb is no way around the limit. Sources:
+RFC 9110, sections 8.4 (Content-Encoding) and 12.5.3 (Accept-Encoding).
 """
 
 from __future__ import annotations
 
-import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
+from .connection import too_large
 from .errors import RequestError, quoted
 
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-Headers = Mapping[bytes, bytes]
-
-BODY_SECONDS = 30.0
-# Many clients read an answer only when they have sent everything, so closing on them would show
-# them a reset instead of the 413. A body up to this many times the limit is let run into nothing.
-_DISCARDED = 8
 _WINDOW = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}  # zlib's wbits: gzip, zlib
-
-
-class ClientGone(Exception):
-    """The client closed the connection before its request was complete."""
-
-
-async def read(receive: Receive, headers: Headers, limit: int) -> bytes:
-    """The whole body, at most `limit` bytes.
-
-    Raises RequestError: 413 too large, 408 not complete after 30 seconds; ClientGone.
-    """
-    declared = headers.get(b"content-length", b"")
-    if declared.isdigit() and int(declared) > limit:
-        raise _too_large(limit, close=int(declared) > limit * _DISCARDED)
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientGone
-    if not message.get("more_body"):
-        return _within(message.get("body", b""), limit)
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await _rest(receive, message.get("body", b""), limit)
-    except TimeoutError as error:
-        raise RequestError(408, "the body did not come in time", close=True) from error
+_FASTEST = 1
 
 
 def unpack(body: bytes, encoding: bytes, limit: int) -> bytes:
@@ -68,7 +35,7 @@ def unpack(body: bytes, encoding: bytes, limit: int) -> bytes:
     except zlib.error as error:
         raise RequestError(400, f"the body is not {encoding.decode()}") from error
     if len(data) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     if not stream.eof:
         raise RequestError(400, "the compressed body ends too early")
     if stream.unused_data:
@@ -76,26 +43,17 @@ def unpack(body: bytes, encoding: bytes, limit: int) -> bytes:
     return data
 
 
-async def _rest(receive: Receive, first: bytes, limit: int) -> bytes:
-    chunks, size, more = [first], len(first), True
-    while more:
-        if size > limit:
-            raise _too_large(limit)
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        chunk = message.get("body", b"")
-        chunks.append(chunk)
-        size += len(chunk)
-        more = message.get("more_body", False)
-    return _within(b"".join(chunks), limit)
+def acceptable(accepted: bytes) -> bytes | None:
+    """gzip or deflate, whichever an Accept-Encoding names first with a weight above 0."""
+    for entry in accepted.lower().split(b","):
+        coding, _, weight = entry.partition(b";")
+        coding = coding.strip()
+        if coding in (b"gzip", b"deflate") and weight.replace(b" ", b"").rstrip(b"0.") != b"q=":
+            return coding
+    return None
 
 
-def _within(body: bytes, limit: int) -> bytes:
-    if len(body) > limit:
-        raise _too_large(limit)
-    return body
-
-
-def _too_large(limit: int, *, close: bool = True) -> RequestError:
-    return RequestError(413, f"the body is larger than {limit} bytes", close=close)
+def pack(data: bytes, coding: bytes) -> bytes:
+    """The body in a Content-Encoding. Level 1: tensors hardly compress, whatever the effort."""
+    stream = zlib.compressobj(_FASTEST, zlib.DEFLATED, _WINDOW[coding])
+    return stream.compress(data) + stream.flush()

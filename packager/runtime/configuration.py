@@ -6,14 +6,15 @@ with the path of the key, because a setting that is silently ignored is a settin
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from .batching_settings import Batching, read_batching
 from .datatypes import DATATYPES, TensorSpec
 from .errors import ExitCode, Refusal
+from .http_settings import HttpSettings, read_http
 from .reading import Reader, parse
 
 API_VERSION = "packager.runtime/v1"
@@ -80,33 +81,10 @@ class ModelSettings:
     intra_op_threads: int
     golden: Golden | None
     libraries: tuple[str, ...] = ()
+    batching: Batching = field(default_factory=Batching)
 
     def __str__(self) -> str:
         return f"model {self.name} version {self.version}"
-
-
-@dataclass(frozen=True, slots=True)
-class HttpSettings:
-    """`host` is an address, never a name: a name would need a resolver. Bytes and seconds."""
-
-    host: str
-    port: int
-    max_body_bytes: int
-    max_concurrency: int
-    drain_seconds: float
-
-    def listening_on(self, host: str | None, port: int | None) -> HttpSettings:
-        """The same with what the command line says instead; raises Refusal for a bad address."""
-        chosen = replace(
-            self,
-            host=self.host if host is None else host,
-            port=self.port if port is None else port,
-        )
-        if not _is_address(chosen.host):
-            raise _refusal(f"--host must be an IP address, such as 127.0.0.1; got {chosen.host!r}")
-        if not 0 <= chosen.port <= 65535:
-            raise _refusal(f"--port must be between 0 and 65535; got {chosen.port}")
-        return chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +121,7 @@ def load(path: Path) -> Configuration:
         release=_release(root.at("release")),
         jurisdiction=_jurisdiction(root.at("jurisdiction")),
         models=_models(root),
-        http=_http(root.at("http")),
+        http=read_http(root.at("http")),
     )
 
 
@@ -173,7 +151,7 @@ def _model(reader: Reader) -> ModelSettings:
     reader.only(
         *("name", "version", "path", "files", "inputs", "outputs"),
         *("execution_provider", "provider_options", "intra_op_threads", "golden"),
-        optional=("libraries",),
+        optional=("libraries", "batching"),
     )
     files = tuple(_file(entry) for entry in reader.entries("files"))
     model = ModelSettings(
@@ -188,15 +166,22 @@ def _model(reader: Reader) -> ModelSettings:
         intra_op_threads=reader.integer("intra_op_threads", 0, 1024),
         golden=_golden(reader.at("golden")),
         libraries=_libraries(reader),
+        batching=read_batching(reader),
     )
     listed = [file.path for file in files]
     if len(set(listed)) != len(listed):
         raise reader.at("files").wrong("names one file twice")
     if model.path not in listed:
         raise reader.at("path").wrong("is not among the files, so its digest is unknown")
+    if model.batching.max_batch_size and not _has_batch_dimension(model):
+        raise reader.at("batching").wrong("needs a free first dimension on every input and output")
     if model.golden and model.golden.path not in listed:
         raise reader.at("golden.path").wrong("is not among the files, so its digest is unknown")
     return model
+
+
+def _has_batch_dimension(model: ModelSettings) -> bool:
+    return all(spec.shape[:1] == (-1,) for spec in model.inputs + model.outputs)
 
 
 def _file(reader: Reader) -> DeclaredFile:
@@ -246,28 +231,6 @@ def _golden(reader: Reader) -> Golden | None:
         return None
     reader.only("path", "tolerance")
     return Golden(reader.at("path").relative_path(), reader.number("tolerance", 0, 1))
-
-
-def _http(reader: Reader) -> HttpSettings:
-    reader.only("host", "port", "max_body_bytes", "max_concurrency", "drain_seconds")
-    host = reader.text("host")
-    if not _is_address(host):
-        raise reader.at("host").wrong("must be an IP address, such as 0.0.0.0")
-    return HttpSettings(
-        host=host,
-        port=reader.integer("port", 0, 65535),
-        max_body_bytes=reader.integer("max_body_bytes", 1, 1 << 40),
-        max_concurrency=reader.integer("max_concurrency", 1, 1 << 20),
-        drain_seconds=reader.number("drain_seconds", 0, 3600),
-    )
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _refusal(message: str) -> Refusal:

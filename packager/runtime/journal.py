@@ -2,15 +2,21 @@
 
 A line of a request holds an id that this server made up, the status, the sizes of the bodies in
 bytes and the time that it took. The client's own `id`, its address and the path are left out: they
-may say who asked for what.
+may say who asked for what. Lines of requests are gathered for some milliseconds and written by a
+thread of their own, so that a collector that stalls never stalls the server; what it cannot take is
+counted and told.
 """
 
 from __future__ import annotations
 
 import json
-import logging
+import threading
+import time
 from datetime import UTC, datetime
 from typing import TextIO
+
+_GATHER_SECONDS = 0.02
+_MOST_WAITING = 65536
 
 
 class Journal:
@@ -18,41 +24,65 @@ class Journal:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._lines: list[str] = []
+        self._lost = 0
+        self._second = (0, "")
+        self._some = threading.Event()
+        self._writing = threading.Lock()
+        self._closed = False
+        threading.Thread(target=self._write_on, name="journal", daemon=True).start()
 
     def event(self, event: str, **fields: object) -> None:
-        """`{"time": …, "event": event, …}`; time is UTC with milliseconds."""
+        """`{"time": …, "event": event, …}`, written at once; time is UTC with milliseconds."""
         time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = json.dumps({"time": time, "event": event} | fields, separators=(",", ":"))
-        try:
-            self._stream.write(line + "\n")
-            self._stream.flush()
-        except (OSError, ValueError):
-            return
+        self._lines.append(line + "\n")
+        self._flush()
 
     def request(
         self, request_id: str, status: int, bytes_in: int, bytes_out: int, milliseconds: float
     ) -> None:
         """One answered request. 499 stands for a client that left before its answer."""
-        self.event(
-            "request",
-            id=request_id,
-            status=status,
-            bytes_in=bytes_in,
-            bytes_out=bytes_out,
-            ms=round(milliseconds, 3),
+        if len(self._lines) >= _MOST_WAITING:
+            self._lost += 1
+            return
+        self._lines.append(
+            f'{{"time":"{self._now()}","event":"request","id":"{request_id}","status":{status},'
+            f'"bytes_in":{bytes_in},"bytes_out":{bytes_out},"ms":{milliseconds:.3f}}}\n'
         )
+        if not self._some.is_set():
+            self._some.set()
 
-    def take_over(self, logger: logging.Logger) -> None:
-        """Bring a library's warnings into this log, without their arguments and tracebacks."""
-        logger.handlers = [_Handler(self)]
-        logger.setLevel(logging.WARNING)
-        logger.propagate = False
+    def close(self) -> None:
+        """Write what is left."""
+        self._closed = True
+        self._some.set()
+        self._flush()
 
+    def _now(self) -> str:
+        now = time.time()
+        second = int(now)
+        if second != self._second[0]:
+            self._second = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
+        return f"{self._second[1]}.{int((now - second) * 1000):03d}Z"
 
-class _Handler(logging.Handler):
-    def __init__(self, journal: Journal) -> None:
-        super().__init__()
-        self._journal = journal
+    def _write_on(self) -> None:
+        while not self._closed:
+            self._some.wait()
+            time.sleep(_GATHER_SECONDS)
+            self._some.clear()
+            self._flush()
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self._journal.event("http", message=str(record.msg).strip())
+    def _flush(self) -> None:
+        with self._writing:
+            lines, self._lines = self._lines, []
+            lost, self._lost = self._lost, 0
+            if lost:
+                lines.append(json.dumps({"event": "lines_lost", "count": lost}) + "\n")
+            if not lines:
+                return
+            try:
+                self._stream.write("".join(lines))
+                self._stream.flush()
+            except (OSError, ValueError):
+                return

@@ -7,8 +7,6 @@ attributes are enough.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 
 from .errors import RequestError
@@ -36,9 +34,8 @@ class Lifecycle:
         self.quiet_since = time.monotonic()
         self._max_concurrency = max_concurrency
 
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """A place among the inferences in hand; raises RequestError (503) when there is none.
+    def enter(self) -> None:
+        """Take a place among the inferences in hand; raises RequestError (503) without one.
 
         The place is taken before the body is read, so that bodies cannot fill the memory.
         """
@@ -46,12 +43,11 @@ class Lifecycle:
         if self.in_hand >= self._max_concurrency:
             raise unavailable(f"{self._max_concurrency} requests are in hand already")
         self.in_hand += 1
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self.in_hand -= 1
         self.quiet_since = time.monotonic()
-        try:
-            yield
-        finally:
-            self.in_hand -= 1
-            self.quiet_since = time.monotonic()
 
     def require_started(self) -> None:
         """Raises RequestError (503) while the models are not loaded and tested."""
@@ -63,6 +59,6 @@ class Lifecycle:
         return 0.0 if self.in_hand else time.monotonic() - self.quiet_since
 
 
-def unavailable(why: str) -> RequestError:
-    """503 with Retry-After, for what is well worth another try."""
-    return RequestError(503, f"{why}; try again", headers={"retry-after": str(RETRY_AFTER_SECONDS)})
+def unavailable(why: str, *, status: int = 503, seconds: int = RETRY_AFTER_SECONDS) -> RequestError:
+    """503 (or 429) with Retry-After, for what is well worth another try."""
+    return RequestError(status, f"{why}; try again", headers={"retry-after": str(seconds)})

@@ -6,14 +6,25 @@ when all of it holds for every model does the server become ready.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import body, golden, integrity, protocol, responses
+from . import golden, integrity
 from .configuration import ModelSettings
 from .errors import RequestError, quoted
+from .protocol import InferenceRequest, Signature
+from .requests import RequestReader
+from .scheduler import Scheduler
 from .session import Session, open_session
+from .tensors import bad
+from .waiting import Job, Result
+
+_MOST_INSTANCES = 8
+_ALONE: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +33,28 @@ class Model:
 
     settings: ModelSettings
     session: Session
+    scheduler: Scheduler
+    requests: RequestReader
 
-    def infer(
-        self, packed: bytes, encoding: bytes, header_length: int | None, limit: int
-    ) -> tuple[bytes, int | None]:
-        """From the body of a request to the body of its answer; runs in a worker thread.
-
-        Returns the body and the length of its JSON part where binary tensors follow it. Raises
-        RequestError.
-        """
-        data = memoryview(body.unpack(packed, encoding, limit))
-        signature = protocol.Signature(self.settings.inputs, self.settings.outputs)
-        request = protocol.parse_request(signature, data, header_length)
-        wanted = [output.spec.name for output in request.outputs]
-        results = self.session.run(request.inputs, wanted)
-        return responses.render_response(
-            self.settings.name, self.settings.version, request, results
+    def job(self, request: InferenceRequest, deliver: Callable[[Result], None], client: str) -> Job:
+        """The request as an entry of the queue; raises RequestError (400)."""
+        batching = self.settings.batching
+        level = request.schedule.priority or batching.default_priority_level
+        if level > batching.priority_levels:
+            raise bad(f"priority must be at most {batching.priority_levels}")
+        timeout = request.schedule.timeout
+        rows, key = 1, _ALONE
+        if batching.max_batch_size:
+            rows, key = _rows_and_key(request)
+        return Job(
+            request.inputs,
+            tuple(output.spec.name for output in request.outputs),
+            deliver,
+            rows=rows,
+            key=key,
+            client=client,
+            level=level,
+            deadline=time.monotonic() + timeout / 1e6 if timeout else None,
         )
 
     def metadata(self, versions: tuple[str, ...]) -> dict[str, object]:
@@ -49,6 +66,17 @@ class Model:
             "inputs": [spec.as_dict() for spec in self.settings.inputs],
             "outputs": [spec.as_dict() for spec in self.settings.outputs],
         }
+
+
+def _rows_and_key(request: InferenceRequest) -> tuple[int, tuple[tuple[int, ...], ...]]:
+    """How many rows, and what two requests must have in common to go together."""
+    shapes = [array.shape for array in request.inputs.values()]
+    rows = shapes[0][0]
+    if any(shape[0] != rows for shape in shapes):
+        raise bad("the inputs must have the same first dimension, the number of rows")
+    if len(shapes) == 1:
+        return rows, (shapes[0][1:],)
+    return rows, tuple(request.inputs[name].shape[1:] for name in sorted(request.inputs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +99,21 @@ class Models:
         """The versions of a model, lowest first."""
         return tuple(sorted(self.by_name[name], key=int))
 
+    def all(self) -> Iterator[Model]:
+        """Every model in every version, in the order of names and versions."""
+        for name in sorted(self.by_name):
+            for version in self.versions(name):
+                yield self.by_name[name][version]
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let every model take requests."""
+        for model in self.all():
+            model.scheduler.start(loop)
+
+    def stop(self) -> None:
+        for model in self.all():
+            model.scheduler.stop()
+
 
 def load_all(folder: Path, declared: tuple[ModelSettings, ...]) -> Models:
     """Load and check every model; raises Refusal at the first thing that is not as declared."""
@@ -85,4 +128,17 @@ def _load(folder: Path, settings: ModelSettings) -> Model:
     session = open_session(folder, settings, contents[settings.path])
     if settings.golden:
         golden.self_test(session, contents[settings.golden.path])
-    return Model(settings, session)
+    signature = Signature(settings.inputs, settings.outputs)
+    return Model(
+        settings,
+        session,
+        Scheduler(session, settings.batching, _instances(settings)),
+        RequestReader(signature),
+    )
+
+
+def _instances(settings: ModelSettings) -> int:
+    """Inferences at a time: as many as the session's own threads leave cores for."""
+    cores = len(os.sched_getaffinity(0))
+    usual = max(1, cores // (settings.intra_op_threads or cores))
+    return settings.batching.instances or min(_MOST_INSTANCES, usual)

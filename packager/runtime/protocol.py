@@ -12,16 +12,20 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
+
+import orjson
 
 from .datatypes import BYTES, Array, TensorSpec
-from .errors import RequestError, quoted
+from .errors import quoted
 from .reading import without_duplicates
 from .tensors import bad, from_binary, from_json, from_raw_text
 
 _MOST_ELEMENTS = 1 << 40
+_NUMBERS = re.compile(rb"\[[-+0-9.,eE\s\[\]]+\]")
 # Extensions of other servers that change what the answer is: ignoring them would answer another
 # question than the one that was asked.
 _UNSUPPORTED = ("classification", "shared_memory_region")
@@ -36,12 +40,21 @@ class RequestedOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """Triton's scheduling parameters: 0 is the default level, and no timeout (microseconds)."""
+
+    priority: int = 0
+    timeout: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class InferenceRequest:
     """What a client asks: arrays by input name, and the outputs in the order of the answer."""
 
     id: str | None
     inputs: Mapping[str, Array]
     outputs: tuple[RequestedOutput, ...]
+    schedule: Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +83,7 @@ def parse_request(
         id=_id(document),
         inputs=_inputs(signature, document, body[end:]),
         outputs=_outputs(signature, document, _flag(parameters, "binary_data_output", False)),
+        schedule=Schedule(_count(parameters, "priority"), _count(parameters, "timeout")),
     )
 
 
@@ -84,7 +98,7 @@ def _raw_request(signature: Signature, body: memoryview) -> InferenceRequest:
         else from_binary(spec.name, spec.datatype, _deduced_shape(spec, len(body)), body)
     )
     outputs = tuple(RequestedOutput(output, True) for output in signature.outputs)
-    return InferenceRequest(None, {spec.name: array}, outputs)
+    return InferenceRequest(None, {spec.name: array}, outputs, Schedule())
 
 
 def _rank_of_single(spec: TensorSpec) -> int:
@@ -216,6 +230,13 @@ def _flag(parameters: dict[str, Any], name: str, default: bool) -> bool:
     return value
 
 
+def _count(parameters: dict[str, Any], name: str) -> int:
+    value = parameters.get(name, 0)
+    if type(value) is not int or not 0 <= value < _MOST_ELEMENTS:
+        raise bad(f"the parameter {name} must be a whole number, not below 0")
+    return value
+
+
 def _id(document: dict[str, Any]) -> str | None:
     value = document.get("id")
     if value is None:
@@ -236,17 +257,26 @@ def _object(value: Any, what: str) -> dict[str, Any]:
 
 
 def _json(data: memoryview) -> Any:
+    """Read strictly: no duplicate keys, which two readers could read differently, and no NaN."""
     try:
-        text = str(data, "utf-8")
-        return json.loads(
-            text, object_pairs_hook=without_duplicates, parse_constant=_refuse_constant
-        )
+        value = orjson.loads(data)
+        _refuse_duplicates(bytes(data))
     except RecursionError as error:
         raise bad("the request is nested too deeply") from error
     except ValueError as error:
         # The message of a JSON error says where, never what, so that it may be told.
         raise bad(f"the request is not JSON: {error}") from error
+    return value
 
 
-def _refuse_constant(text: str) -> NoReturn:
-    raise RequestError(400, f"{text} is not a number in JSON; send it as binary data")
+def _refuse_duplicates(data: bytes) -> None:
+    """The quick reader cannot see two keys of one name, the slow one needs not see the numbers.
+
+    Raises ValueError. A list of numbers within a text is left out as well, so that what looks like
+    a duplicate then is looked at again in full.
+    """
+    skeleton = _NUMBERS.sub(b"[]", data)
+    try:
+        json.loads(skeleton, object_pairs_hook=without_duplicates)
+    except ValueError:
+        json.loads(data, object_pairs_hook=without_duplicates)

@@ -110,8 +110,23 @@ class Reader:
             raise self.wrong("must be a path below the folder of the document")
         return text
 
-    def integer(self, key: str, least: int, most: int) -> int:
-        return self.at(key).as_integer(least, most)
+    def has(self, key: str) -> bool:
+        """Whether the key is there; raises when this is no object."""
+        return key in set(self.names())
+
+    def flag(self, key: str, default: bool) -> bool:
+        found = self.at(key)
+        if found.value is _MISSING:
+            return default
+        if type(found.value) is not bool:
+            raise found.wrong("must be true or false")
+        return found.value
+
+    def integer(self, key: str, least: int, most: int, default: int | None = None) -> int:
+        found = self.at(key)
+        if found.value is _MISSING and default is not None:
+            return default
+        return found.as_integer(least, most)
 
     def as_integer(self, least: int, most: int) -> int:
         # bool is an int to Python, and not to JSON.
@@ -119,9 +134,11 @@ class Reader:
             raise self.wrong(f"must be a whole number between {least} and {most}")
         return self.value
 
-    def number(self, key: str, least: float, most: float) -> float:
+    def number(self, key: str, least: float, most: float, default: float | None = None) -> float:
         found = self.at(key)
         value = found.value
+        if value is _MISSING and default is not None:
+            return default
         if (
             type(value) not in (int, float)
             or not math.isfinite(value)

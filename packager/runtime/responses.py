@@ -7,11 +7,11 @@ Extension").
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from .datatypes import Array
+from .exchange import dump
 from .protocol import InferenceRequest
 from .tensors import to_binary, to_json
 
@@ -40,8 +40,3 @@ def render_response(
     answer["outputs"] = described
     head = dump(answer)
     return (b"".join([head, *tensors]), len(head)) if tensors else (head, None)
-
-
-def dump(value: Any) -> bytes:
-    """Compact JSON."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()

@@ -10,47 +10,47 @@ closes, what was accepted is finished, and the process leaves with 0. A second s
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import logging
+import gc
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-
-import uvicorn
 
 from .application import Application
-from .configuration import Configuration, HttpSettings
-from .errors import ExitCode, Refusal
+from .configuration import Configuration
+from .errors import ExitCode
+from .http_settings import HttpSettings
+from .inference import Inference
 from .journal import Journal
 from .lifecycle import Lifecycle, Phase
+from .listening import Connections, listen, listening
 from .models import Models, load_all
+from .routes import Routes
+from .server_routes import ServerRoutes
 
 _QUIET_SECONDS = 0.5
 _LAST_WORDS_SECONDS = 0.5
-_KEEP_ALIVE_SECONDS = 75
-_BACKLOG = 2048
-_MOST_WORKERS = 8
-
-
-class _Uvicorn(uvicorn.Server):
-    """uvicorn without its signal handlers, which would end the process by the signal again."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+# A thread that comes back from an inference wants the interpreter at once; Python's 5 ms are long.
+_SWITCH_SECONDS = 0.0005
 
 
 def run(configuration: Configuration, http: HttpSettings) -> ExitCode:
     """Serve until told to stop; raises Refusal when the server must not become ready."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
     journal = Journal(sys.stdout)
-    journal.take_over(logging.getLogger("uvicorn"))
-    with _listening(http) as listener:
-        return asyncio.run(_Service(configuration, http, journal).run(listener))
+    try:
+        with listening(http) as listener:
+            return asyncio.run(_serve(configuration, http, journal, listener))
+    finally:
+        journal.close()
+
+
+async def _serve(
+    configuration: Configuration, http: HttpSettings, journal: Journal, listener: socket.socket
+) -> ExitCode:
+    return await _Service(configuration, http, journal).run(listener)
 
 
 class _Service:
@@ -61,28 +61,34 @@ class _Service:
         self._http = http
         self._journal = journal
         self._lifecycle = Lifecycle(http.max_concurrency)
-        self._workers = ThreadPoolExecutor(_worker_count(configuration), "inference")
-        self._application = Application(
-            configuration, http, self._lifecycle, self._workers, journal
+        self._helpers = ThreadPoolExecutor(2, "helper")
+        self._server_routes = ServerRoutes(configuration, self._lifecycle)
+        routes = Routes()
+        self._server_routes.register(
+            routes,
+            Inference(lambda: self._server_routes.models, http.max_body_bytes, self._helpers),
         )
-        self._server = _Uvicorn(_uvicorn_settings(self._application))
+        self._application = Application(routes, http, self._lifecycle, journal)
+        self._connections = Connections(http.limits)
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
 
     async def run(self, listener: socket.socket) -> ExitCode:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signals.put_nowait, number)
-        serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+        server = await listen(listener, self._application, self._connections)
         try:
-            self._application.models = await self._load()
+            models = await self._load()
+            models.start(loop)
+            self._server_routes.models = models
+            _settle()
             self._lifecycle.phase = Phase.READY
             host, port = listener.getsockname()[:2]
             self._journal.event("ready", host=host, port=port)
             received = await self._signals.get()
-            await self._drain(received)
+            await self._drain(received, server)
         finally:
-            self._server.should_exit = True
-            await serving
+            server.close()
         return await self._leave()
 
     async def _load(self) -> Models:
@@ -90,17 +96,18 @@ class _Service:
         loop = asyncio.get_running_loop()
         stopped = asyncio.ensure_future(self._signals.get())
         loading = loop.run_in_executor(
-            self._workers, load_all, self._configuration.folder, self._configuration.models
+            self._helpers, load_all, self._configuration.folder, self._configuration.models
         )
         await asyncio.wait((loading, stopped), return_when=asyncio.FIRST_COMPLETED)
         if stopped.done():
             # Nothing was accepted yet, and a thread inside ONNX Runtime cannot be interrupted.
             self._journal.event("stopped", cut=0)
+            self._journal.close()
             os._exit(ExitCode.OK)
         stopped.cancel()
         return loading.result()
 
-    async def _drain(self, received: signal.Signals) -> None:
+    async def _drain(self, received: signal.Signals, server: asyncio.Server) -> None:
         self._lifecycle.phase = Phase.DRAINING
         self._lifecycle.quiet_since = time.monotonic()
         self._journal.event("draining", signal=received.name, in_hand=self._lifecycle.in_hand)
@@ -110,66 +117,31 @@ class _Service:
             if self._lifecycle.quiet_for() >= _QUIET_SECONDS:
                 break
             await asyncio.sleep(0.02)
-        left = max(0.0, deadline - time.monotonic()) if self._signals.empty() else 0.0
-        # uvicorn reads this when it shuts down; it takes fractions of a second as well.
-        self._server.config.timeout_graceful_shutdown = left  # type: ignore[assignment]
+        server.close()
+        while self._lifecycle.in_hand and time.monotonic() < deadline and self._signals.empty():
+            await asyncio.sleep(0.01)
+        self._connections.close_idle()
 
     async def _leave(self) -> ExitCode:
-        """The end. Requests that uvicorn has just cancelled get their moment to say so."""
+        """The end. Whoever still waits is told; what was written gets its moment to be sent."""
+        self._application.cut(self._connections.in_hand())
         deadline = time.monotonic() + _LAST_WORDS_SECONDS
-        while self._lifecycle.in_hand and time.monotonic() < deadline:
+        while len(self._connections) and time.monotonic() < deadline:
+            self._connections.close_idle()
             await asyncio.sleep(0.01)
         cut = self._lifecycle.cut
         self._journal.event("stopped", cut=cut)
         if cut:
             # Their threads may be busy for long; joining them would break the promised time.
+            self._journal.close()
             os._exit(ExitCode.INTERRUPTED)
-        self._workers.shutdown()
+        self._connections.abort()
+        self._server_routes.models.stop()
+        self._helpers.shutdown()
         return ExitCode.OK
 
 
-def _uvicorn_settings(application: Application) -> uvicorn.Config:
-    return uvicorn.Config(
-        application,
-        interface="asgi3",
-        loop="asyncio",
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        backlog=_BACKLOG,
-    )
-
-
-@contextmanager
-def _listening(http: HttpSettings) -> Iterator[socket.socket]:
-    """An open socket. It is made from an address, so that no resolver is ever asked."""
-    address = ipaddress.ip_address(http.host)
-    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    # asyncio sets TCP_NODELAY only on sockets that name their protocol; without it, Nagle's
-    # algorithm and delayed acknowledgements cost 40 ms a request.
-    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((http.host, http.port))
-            listener.listen(_BACKLOG)
-        except OSError as error:
-            raise Refusal(
-                ExitCode.UNAVAILABLE,
-                f"cannot listen on {http.host} port {http.port}: {error.strerror}",
-            ) from error
-        yield listener
-
-
-def _worker_count(configuration: Configuration) -> int:
-    """Threads that run inferences: as many as the sessions' own threads leave cores for.
-
-    Never fewer than two, so that reading one request overlaps with computing another.
-    """
-    cores = len(os.sched_getaffinity(0))
-    threads = max(model.intra_op_threads for model in configuration.models) or cores
-    return min(_MOST_WORKERS, max(2, cores // threads))
+def _settle() -> None:
+    """What was made while loading stays: the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()

@@ -54,8 +54,9 @@ def from_json(name: str, datatype: Datatype, shape: tuple[int, ...], data: Any) 
     return _numbers(name, datatype, flat).reshape(shape)
 
 
-def to_json(name: str, datatype: Datatype, array: Array) -> list[Any]:
-    """A flat, row-major list; raises RequestError (400) for what JSON cannot say."""
+def to_json(name: str, datatype: Datatype, array: Array) -> Array | list[Any]:
+    """What is written as a flat, row-major list; raises RequestError (400) for what JSON cannot
+    say."""
     if not datatype.json:
         raise bad(
             f"output {name!r} is {datatype.name}, which has no JSON form; ask for binary data"
@@ -66,8 +67,8 @@ def to_json(name: str, datatype: Datatype, array: Array) -> list[Any]:
             f"output {name!r} holds NaN or infinity, which JSON cannot say; ask for binary data"
             ' with "parameters": {"binary_data": true}'
         )
-    flat: list[Any] = array.reshape(-1).tolist()
-    return flat
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return flat.tolist() if datatype is BYTES else flat
 
 
 def from_binary(name: str, datatype: Datatype, shape: tuple[int, ...], data: memoryview) -> Array:

@@ -51,7 +51,7 @@ class World:
             self.wheel(
                 "numpy-2-py3-none-any.whl", {"numpy/__init__.py": b"", "ns/__init__.py": b""}
             ),
-            self.wheel("uvicorn-3-py3-none-any.whl", {"uvicorn.py": b"u", "ns/__init__.py": b""}),
+            self.wheel("orjson-3-py3-none-any.whl", {"orjson.py": b"u", "ns/__init__.py": b""}),
             self.wheel("onnxruntime-1.28.0-py3-none-any.whl", {"onnxruntime/__init__.py": b"o"}),
         ]
         graph, data = folder / "best.onnx", folder / "weights.bin"

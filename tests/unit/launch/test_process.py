@@ -119,7 +119,7 @@ def test_a_missing_layer_is_told(layers, tmp_path):
 
 
 def test_missing_packages_are_told_with_the_command(layers, tmp_path, monkeypatch):
-    monkeypatch.setattr(process, "_NEEDED", ("uvicorn", "packager_none_such"))
+    monkeypatch.setattr(process, "_NEEDED", ("orjson", "packager_none_such"))
     with pytest.raises(InputError) as refused:
         start_process(layers(), tmp_path / "into")
     (finding,) = refused.value.findings

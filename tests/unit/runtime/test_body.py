@@ -1,12 +1,13 @@
-"""Bodies are read within bounds of size and of time."""
+"""Content-Encoding, both ways: a packed body counts as what it becomes."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-from typing import Any
+import gzip
+import zlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from packager.runtime import body
 from packager.runtime.errors import RequestError
@@ -14,65 +15,45 @@ from packager.runtime.errors import RequestError
 LIMIT = 100
 
 
-def messages(*chunks: bytes | None) -> body.Receive:
-    """A `receive` that gives the chunks one by one; None is a client that leaves."""
-    left = list(chunks)
-
-    async def receive() -> Mapping[str, Any]:
-        chunk = left.pop(0)
-        if chunk is None:
-            return {"type": "http.disconnect"}
-        return {"type": "http.request", "body": chunk, "more_body": bool(left)}
-
-    return receive
-
-
-def read(receive: body.Receive, headers: body.Headers | None = None) -> bytes:
-    return asyncio.run(body.read(receive, headers or {}, LIMIT))
-
-
-def test_one_piece_and_several() -> None:
-    assert read(messages(b"ab")) == b"ab"
-    assert read(messages(b"a", b"", b"b")) == b"ab"
-    assert read(messages(bytes(LIMIT))) == bytes(LIMIT)
+def test_plain_and_packed() -> None:
+    assert body.unpack(b"ab", b"", LIMIT) == b"ab"
+    assert body.unpack(gzip.compress(b"ab"), b" GZIP ", LIMIT) == b"ab"
+    assert body.unpack(zlib.compress(b"ab"), b"deflate", LIMIT) == b"ab"
 
 
 @pytest.mark.parametrize(
-    "chunks", [(bytes(LIMIT + 1),), (bytes(60), bytes(60)), (bytes(60), bytes(60), bytes(60))]
+    ("data", "encoding", "status"),
+    [
+        (gzip.compress(bytes(LIMIT + 1)), b"gzip", 413),
+        (gzip.compress(bytes(1 << 20)), b"gzip", 413),
+        (gzip.compress(b"ab")[:-3], b"gzip", 400),
+        (gzip.compress(b"ab") + b"x", b"gzip", 400),
+        (b"ab", b"deflate", 400),
+        (b"ab", b"br", 415),
+    ],
 )
-def test_too_large_without_having_said_so(chunks: tuple[bytes, ...]) -> None:
+def test_what_is_refused(data: bytes, encoding: bytes, status: int) -> None:
     with pytest.raises(RequestError) as refused:
-        read(messages(*chunks))
-    assert (refused.value.status, refused.value.close) == (413, True)
+        body.unpack(data, encoding, LIMIT)
+    assert refused.value.status == status
 
 
-@pytest.mark.parametrize(("declared", "close"), [(LIMIT + 1, False), (LIMIT * 9, True)])
-def test_too_large_by_its_own_word_is_not_read(declared: int, close: bool) -> None:
-    async def receive() -> Mapping[str, Any]:
-        raise AssertionError("the body was read")
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [
+        (b"", None),
+        (b"br", None),
+        (b"gzip", b"gzip"),
+        (b"br, deflate;q=0.5, gzip", b"deflate"),
+        (b"gzip;q=0, deflate", b"deflate"),
+        (b"gzip; q=0.000", None),
+        (b"identity, *", None),
+    ],
+)
+def test_what_a_client_accepts(accepted: bytes, coding: bytes | None) -> None:
+    assert body.acceptable(accepted) == coding
 
-    with pytest.raises(RequestError) as refused:
-        read(receive, {b"content-length": str(declared).encode()})
-    assert (refused.value.status, refused.value.close) == (413, close)
 
-
-@pytest.mark.parametrize("chunks", [(None,), (b"a", None), (b"a", b"b", None)])
-def test_a_client_that_leaves(chunks: tuple[bytes | None, ...]) -> None:
-    with pytest.raises(body.ClientGone):
-        read(messages(*chunks))
-
-
-def test_a_client_that_dawdles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "BODY_SECONDS", 0.05)
-    first = True
-
-    async def receive() -> Mapping[str, Any]:
-        nonlocal first
-        if not first:
-            await asyncio.sleep(60)
-        first = False
-        return {"type": "http.request", "body": b"a", "more_body": True}
-
-    with pytest.raises(RequestError) as refused:
-        read(receive)
-    assert refused.value.status == 408
+@given(st.binary(max_size=LIMIT), st.sampled_from([b"gzip", b"deflate"]))
+def test_what_is_packed_comes_out_again(data: bytes, coding: bytes) -> None:
+    assert body.unpack(body.pack(data, coding), coding, LIMIT) == data

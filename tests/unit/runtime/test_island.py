@@ -13,11 +13,11 @@ from runtime_process import REPOSITORY, RuntimeProcess, clean_environment
 from tiny_models import RuntimeFolder
 
 SOURCE = REPOSITORY / "packager" / "runtime"
-ALLOWED = set(sys.stdlib_module_names) | {"numpy", "onnxruntime", "uvicorn", "httptools"}
+ALLOWED = set(sys.stdlib_module_names) | {"numpy", "onnxruntime", "httptools", "orjson"}
 
 
 def modules() -> list[Path]:
-    return sorted(SOURCE.glob("*.py"))
+    return sorted(SOURCE.rglob("*.py"))
 
 
 def imported(path: Path) -> set[str]:

@@ -1,0 +1,1 @@
+"""The inference server, measured beside a bare session and beside other servers."""

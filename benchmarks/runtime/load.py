@@ -1,0 +1,75 @@
+"""Closed-loop load from `wrk` (apt-get install wrk): a C program, so that the load costs little."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+_SCRIPT = """
+wrk.method = "POST"
+local file = io.open("{body}", "rb")
+wrk.body = file:read("*a")
+file:close()
+{headers}
+"""
+_UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
+
+
+@dataclass(frozen=True)
+class Load:
+    """What `clients` connections got in one run; milliseconds."""
+
+    clients: int
+    per_second: float
+    p50: float
+    p99: float
+    errors: int
+
+
+def closed_loop(
+    url: str, body: bytes, headers: dict[str, str], clients: int, seconds: float
+) -> Load:
+    """Each client sends its next request when it has its answer."""
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        raise SystemExit("wrk is not installed: apt-get install wrk")
+    with tempfile.TemporaryDirectory() as folder:
+        payload = Path(folder, "body")
+        payload.write_bytes(body)
+        lines = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items())
+        script = Path(folder, "load.lua")
+        script.write_text(_SCRIPT.format(body=payload, headers=lines))
+        done = subprocess.run(
+            [
+                wrk,
+                "-t1",
+                f"-c{clients}",
+                f"-d{max(1, round(seconds))}s",
+                "--latency",
+                "-s",
+                str(script),
+                url,
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    errors = sum(int(n) for n in re.findall(r"Non-2xx or 3xx responses: (\d+)", done))
+    for line in re.findall(r"Socket errors: (.*)", done):
+        errors += sum(int(n) for n in re.findall(r"(\d+)", line))
+    return Load(
+        clients,
+        float(re.findall(r"Requests/sec:\s+([\d.]+)", done)[0]),
+        _milliseconds(done, "50%"),
+        _milliseconds(done, "99%"),
+        errors,
+    )
+
+
+def _milliseconds(text: str, percentile: str) -> float:
+    value, unit = re.findall(rf"{percentile}\s+([\d.]+)(us|ms|s|m)\b", text)[0]
+    return float(value) * _UNITS[unit]

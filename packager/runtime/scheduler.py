@@ -1,0 +1,286 @@
+"""Runs a model's requests: in place, alone, or put together into batches, on its own threads.
+
+The event loop pushes, the threads take; a thread that has finished takes its next batch itself, so
+that no time passes between two batches. Whatever happens to one request of a batch happens to that
+one only: a batch that fails is run again one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+from .batching_settings import Batching, TimeoutAction
+from .datatypes import Array
+from .errors import RequestError
+from .lifecycle import unavailable
+from .session import Session
+from .statistics import Statistics
+from .waiting import Job, Result, Waiting
+
+_SMOOTHING = 0.2
+_MOST_RETRY_SECONDS = 30
+
+
+class Scheduler:
+    """The queue and the threads of one model. All public methods are the event loop's."""
+
+    def __init__(self, session: Session, settings: Batching, threads: int) -> None:
+        self.session = session
+        self.settings = settings
+        self.statistics = Statistics()
+        self.instances = threads
+        self.running = 0
+        self._waiting = Waiting(settings)
+        self._changed = threading.Condition()
+        self._idle = 0
+        self._stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._threads: list[threading.Thread] = []
+        self._batch_seconds = 0.0
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start the threads; they deliver into `loop`."""
+        self._loop = loop
+        name = f"inference-{self.session.settings.name}"
+        for _ in range(self.instances):
+            thread = threading.Thread(target=self._serve, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """End the threads after what they have in hand."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait."""
+        return self._waiting.count
+
+    @property
+    def queued_rows(self) -> int:
+        return self._waiting.rows
+
+    def submit(self, job: Job) -> None:
+        """Take a request; its result comes through `job.deliver`, perhaps before this returns.
+
+        Raises RequestError (429 or 503) when it cannot be taken.
+        """
+        now = time.monotonic()
+        job.arrived = now
+        self._set_deadline(job, now)
+        if job.rows <= self.settings.inline_rows and not self._waiting.count and not self.running:
+            self._run_in_place(job)
+            return
+        if job.deadline is not None and now + self.expected_wait() > job.deadline:
+            self.statistics.refused("deadline")
+            raise self._busy("the deadline of the request cannot be met")
+        with self._changed:
+            victim = self._waiting.push(job)
+            if victim is not job and self._idle:
+                self._changed.notify()
+        if victim is job:
+            self.statistics.refused("full")
+            raise self._busy(f"the queue is full: {self._waiting.count} requests wait")
+        if victim is not None:
+            self.statistics.refused("fairness")
+            victim.finish(self._busy("the queue is full, and most of it is yours", status=429))
+        if job.deadline is not None and self._loop is not None:
+            job.timer = self._loop.call_later(job.deadline - now, self._timed_out, job)
+
+    def cancel(self, job: Job) -> None:
+        """The client has left: what was not begun is not begun any more."""
+        job.done = True
+        with self._changed:
+            self._waiting.remove(job)
+
+    def expected_wait(self) -> float:
+        """Seconds until a request that comes now has its answer, by what was seen lately."""
+        per_batch = max(1, self.settings.max_batch_size)
+        ahead = math.ceil(self._waiting.rows / per_batch) if self._waiting.count else 0
+        rounds = (ahead + self.running) / self.instances + 1
+        return self._batch_seconds * rounds
+
+    def _busy(self, why: str, status: int = 503) -> RequestError:
+        seconds = min(_MOST_RETRY_SECONDS, max(1, math.ceil(self.expected_wait())))
+        return unavailable(why, status=status, seconds=seconds)
+
+    def _set_deadline(self, job: Job, now: float) -> None:
+        policy = self.settings.policy_of(job.level)
+        if policy.default_timeout_microseconds:
+            latest = now + policy.default_timeout_microseconds / 1e6
+            asked = job.deadline if policy.allow_timeout_override else None
+            job.deadline = latest if asked is None else min(asked, latest)
+        elif not policy.allow_timeout_override:
+            job.deadline = None
+
+    def _timed_out(self, job: Job) -> None:
+        policy = self.settings.policy_of(job.level)
+        with self._changed:
+            if policy.timeout_action is TimeoutAction.DELAY:
+                self._waiting.put_last(job)
+                return
+            waited = self._waiting.remove(job)
+        if waited:
+            self.statistics.refused("timeout")
+            job.finish(self._busy("the request waited longer than it may"))
+
+    def _run_in_place(self, job: Job) -> None:
+        began = time.perf_counter()
+        result: Result
+        try:
+            result = self.session.run(job.inputs, job.outputs)
+        except RequestError as error:
+            result = error
+        taken = time.perf_counter() - began
+        statistics = self.statistics
+        statistics.executed(1, job.rows, taken)
+        statistics.queue.add(0.0)
+        self._note(result)
+        job.finish(result)
+
+    # The threads' side
+
+    def _serve(self) -> None:
+        while True:
+            batch = self._next()
+            if batch is None:
+                return
+            began = time.perf_counter()
+            try:
+                results, runs = self._run(batch)
+            except BaseException as error:  # a thread that dies would leave its requests hanging
+                fault = RequestError(500, f"inference failed: {type(error).__name__}")
+                results, runs = [fault] * len(batch), []
+            self._deliver_from_thread(batch, results, runs, time.perf_counter() - began)
+
+    def _next(self) -> list[Job] | None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                batch = self._waiting.take(now)
+                if batch:
+                    self.running += 1
+                    for job in batch:
+                        job.taken = now
+                    if self._waiting.count and self._idle:
+                        self._changed.notify()
+                    return batch
+                if self._stopping:
+                    return None
+                self._idle += 1
+                self._changed.wait(self._waiting.patience(now) or None)
+                self._idle -= 1
+
+    def _run(self, batch: list[Job]) -> tuple[list[Result], list[tuple[int, int, float]]]:
+        """A result for each job, and (jobs, rows, seconds) of each run of the session."""
+        if len(batch) == 1:
+            return self._run_one(batch[0])
+        names = batch[0].outputs
+        if any(job.outputs != names for job in batch):
+            names = tuple(dict.fromkeys(name for job in batch for name in job.outputs))
+        rows = sum(job.rows for job in batch)
+        began = time.perf_counter()
+        try:
+            joined = {
+                name: np.concatenate([job.inputs[name] for job in batch])
+                for name in batch[0].inputs
+            }
+            found = self.session.run(joined, names)
+            if any(array.shape[:1] != (rows,) for array in found.values()):
+                raise RequestError(500, "the model does not answer row by row")
+        except (RequestError, ValueError, KeyError):
+            # One of them is at fault, or they do not go together: each gets its own answer.
+            singles = [self._run_one(job) for job in batch]
+            return [one[0][0] for one in singles], [run for one in singles for run in one[1]]
+        taken = time.perf_counter() - began
+        return _split(batch, found), [(len(batch), rows, taken)]
+
+    def _run_one(self, job: Job) -> tuple[list[Result], list[tuple[int, int, float]]]:
+        inputs, most = job.inputs, self.settings.max_batch_size
+        if job.done:
+            return [RequestError(499, "the client left")], []
+        began = time.perf_counter()
+        try:
+            if most and job.rows > most:
+                found = self._run_in_pieces(inputs, job.outputs, job.rows, most)
+            else:
+                found = self.session.run(inputs, job.outputs)
+        except RequestError as error:
+            return [error], [(1, job.rows, time.perf_counter() - began)]
+        return [found], [(1, job.rows, time.perf_counter() - began)]
+
+    def _run_in_pieces(
+        self, inputs: Mapping[str, Array], outputs: tuple[str, ...], rows: int, most: int
+    ) -> dict[str, Array]:
+        pieces = [
+            self.session.run(
+                {name: array[first : first + most] for name, array in inputs.items()}, outputs
+            )
+            for first in range(0, rows, most)
+        ]
+        return {name: np.concatenate([piece[name] for piece in pieces]) for name in outputs}
+
+    def _deliver_from_thread(
+        self,
+        batch: list[Job],
+        results: list[Result],
+        runs: list[tuple[int, int, float]],
+        seconds: float,
+    ) -> None:
+        loop = self._loop
+        if loop is None:
+            return
+        try:
+            loop.call_soon_threadsafe(self._deliver, batch, results, runs, seconds)
+        except RuntimeError:
+            return  # the loop has ended; nobody waits any more
+
+    # Back in the event loop
+
+    def _deliver(
+        self,
+        batch: list[Job],
+        results: list[Result],
+        runs: list[tuple[int, int, float]],
+        seconds: float,
+    ) -> None:
+        with self._changed:
+            self.running -= 1
+        known = self._batch_seconds
+        self._batch_seconds = seconds if not known else known + _SMOOTHING * (seconds - known)
+        statistics = self.statistics
+        for jobs, rows, taken in runs:
+            statistics.executed(jobs, rows, taken)
+        for job, result in zip(batch, results, strict=True):
+            waited = job.taken - job.arrived
+            statistics.queue.add(waited)
+            statistics.queue_seconds.add(waited)
+            self._note(result)
+            job.finish(result)
+
+    def _note(self, result: Result) -> None:
+        if isinstance(result, RequestError):
+            if result.status >= 500:
+                self.statistics.failures_in_a_row += 1
+        else:
+            self.statistics.failures_in_a_row = 0
+
+
+def _split(batch: list[Job], found: Mapping[str, Array]) -> list[Result]:
+    results: list[Result] = []
+    first = 0
+    for job in batch:
+        last = first + job.rows
+        results.append({name: found[name][first:last] for name in job.outputs})
+        first = last
+    return results

@@ -1,0 +1,89 @@
+"""The routes of the Open Inference Protocol, and what they tell about server and models.
+
+Source: Open Inference Protocol, `inference_rest.md`; Triton, "Model Configuration Extension",
+"Statistics Extension" and "Model Repository Extension" (`index` alone: nothing is loaded or
+unloaded while the server runs, because what runs is what was signed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from . import VERSION
+from .configuration import Configuration
+from .exchange import Exchange, Response
+from .inference import Inference
+from .lifecycle import Lifecycle, Phase
+from .models import Models
+from .routes import Kind, Routes
+
+_EXTENSIONS = ("binary_tensor_data",)
+_MODEL = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
+
+
+class ServerRoutes:
+    """Health, metadata and inference. `models` is empty until they are loaded and tested."""
+
+    def __init__(self, configuration: Configuration, lifecycle: Lifecycle) -> None:
+        self.models = Models({})
+        self._configuration = configuration
+        self._lifecycle = lifecycle
+
+    def register(self, routes: Routes, inference: Inference) -> None:
+        """Enter all paths into the table."""
+        routes.add("GET", "/v2", self._server, Kind.METADATA)
+        routes.add("GET", "/v2/health/live", _live, Kind.HEALTH)
+        routes.add("GET", "/v2/health/ready", self._ready, Kind.HEALTH)
+        for path in _MODEL:
+            routes.add("GET", path, self._started(self._model), Kind.METADATA)
+            routes.add("GET", f"{path}/ready", self._started(self._model_ready), Kind.HEALTH)
+            routes.add("POST", f"{path}/infer", inference, Kind.INFERENCE)
+
+    def _started(self, handler: Callable[[Exchange], Response]) -> Callable[[Exchange], Response]:
+        def checked(exchange: Exchange) -> Response:
+            self._lifecycle.require_started()
+            return handler(exchange)
+
+        return checked
+
+    def _ready(self, _: Exchange) -> Response:
+        """The protocol wants the status; clients that look at the body find the same there."""
+        ready = self._lifecycle.phase is Phase.READY
+        return Response.of({"ready": ready}, 200 if ready else 503)
+
+    def _model_ready(self, exchange: Exchange) -> Response:
+        name = exchange.arguments["model"]
+        self.models.find(name, exchange.arguments.get("version"))
+        ready = self._lifecycle.phase is Phase.READY
+        return Response.of({"name": name, "ready": ready}, 200 if ready else 503)
+
+    def _model(self, exchange: Exchange) -> Response:
+        name = exchange.arguments["model"]
+        model = self.models.find(name, exchange.arguments.get("version"))
+        return Response.of(model.metadata(self.models.versions(name)))
+
+    def _server(self, _: Exchange) -> Response:
+        """Open Inference Protocol, "Server Metadata", and what this image is."""
+        release = self._configuration.release
+        return Response.of(
+            {
+                "name": "packager-runtime",
+                "version": VERSION,
+                "extensions": list(_EXTENSIONS),
+                "release": {
+                    "name": release.name,
+                    "version": release.version,
+                    "target": release.target,
+                },
+                "execution_providers": {
+                    f"{model.settings.name}/{model.settings.version}": (
+                        model.session.execution_provider
+                    )
+                    for model in self.models.all()
+                },
+            }
+        )
+
+
+def _live(_: Exchange) -> Response:
+    return Response.of({"live": True})

@@ -1,0 +1,109 @@
+"""What happened to a model's requests, in Triton's words (its "Statistics Extension").
+
+Only the event loop's thread writes here, so that plain numbers are enough. Seconds are kept, and
+told as nanoseconds.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+QUEUE_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+@dataclass(slots=True)
+class Duration:
+    """How often, and how many seconds altogether."""
+
+    count: int = 0
+    seconds: float = 0.0
+
+    def add(self, seconds: float, count: int = 1) -> None:
+        self.count += count
+        self.seconds += seconds * count
+
+    def as_dict(self) -> dict[str, int]:
+        return {"count": self.count, "ns": int(self.seconds * 1e9)}
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Counts of values up to each bound, and above the last one."""
+
+    bounds: tuple[float, ...] = QUEUE_BOUNDS
+    counts: list[int] = field(default_factory=list)
+    total: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.counts = [0] * (len(self.bounds) + 1)
+
+    def add(self, value: float) -> None:
+        place = 0
+        for bound in self.bounds:
+            if value <= bound:
+                break
+            place += 1
+        self.counts[place] += 1
+        self.total += value
+
+
+@dataclass(slots=True)
+class Statistics:
+    """One model. `rows` are inferences, `executions` are runs of the session."""
+
+    rows: int = 0
+    executions: int = 0
+    last: float = 0.0
+    success: Duration = field(default_factory=Duration)
+    fail: Duration = field(default_factory=Duration)
+    queue: Duration = field(default_factory=Duration)
+    compute_input: Duration = field(default_factory=Duration)
+    compute_infer: Duration = field(default_factory=Duration)
+    compute_output: Duration = field(default_factory=Duration)
+    by_size: dict[int, Duration] = field(default_factory=dict)
+    request_seconds: Histogram = field(default_factory=Histogram)
+    queue_seconds: Histogram = field(default_factory=Histogram)
+    shed: dict[str, int] = field(default_factory=dict)
+    failures_in_a_row: int = 0
+
+    def executed(self, jobs: int, rows: int, seconds: float) -> None:
+        """One run of the session for `jobs` requests with `rows` rows together."""
+        self.executions += 1
+        self.rows += rows
+        self.last = time.time()
+        self.compute_infer.add(seconds, jobs)
+        self.by_size.setdefault(rows, Duration()).add(seconds)
+
+    def refused(self, reason: str) -> None:
+        """A request that was turned away: full, fairness, deadline, timeout."""
+        self.shed[reason] = self.shed.get(reason, 0) + 1
+
+    def as_dict(self, name: str, version: str) -> dict[str, object]:
+        """An entry of `model_stats`."""
+        return {
+            "name": name,
+            "version": version,
+            "last_inference": int(self.last * 1000),
+            "inference_count": self.rows,
+            "execution_count": self.executions,
+            "inference_stats": {
+                "success": self.success.as_dict(),
+                "fail": self.fail.as_dict(),
+                "queue": self.queue.as_dict(),
+                "compute_input": self.compute_input.as_dict(),
+                "compute_infer": self.compute_infer.as_dict(),
+                "compute_output": self.compute_output.as_dict(),
+                "cache_hit": Duration().as_dict(),
+                "cache_miss": Duration().as_dict(),
+            },
+            "batch_stats": [
+                {
+                    "batch_size": size,
+                    "compute_input": Duration().as_dict(),
+                    "compute_infer": taken.as_dict(),
+                    "compute_output": Duration().as_dict(),
+                }
+                for size, taken in sorted(self.by_size.items())
+            ],
+        }
