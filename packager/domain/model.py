@@ -118,7 +118,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One row of the optimizer's table. `reason` says why it was or was not chosen."""
+    """One row of the optimizer's table. `reason` says why it was or was not chosen; `notes` what
+    speaks for it, what its making told (operators fused, nodes left in FP32) and how it was judged.
+    """
 
     name: str
     precision: Precision
@@ -129,6 +131,7 @@ class Candidate:
     size: int | None = None
     measurement: Measurement | None = None
     quality: Quality | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

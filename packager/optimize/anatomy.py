@@ -28,6 +28,8 @@ _WEIGHTS: dict[int, tuple[int, Precision]] = {
     onnx.TensorProto.INT4: (4, Precision.INT4),
     onnx.TensorProto.UINT4: (4, Precision.INT4),
 }
+# Operator → which of its inputs holds the weights.
+_HOLDERS = {"MatMul": 1, "Gemm": 1, "Gather": 0, "Conv": 1}
 _QUANTIZED_OPERATORS = frozenset(
     (
         "QuantizeLinear",
@@ -44,17 +46,32 @@ _QUANTIZED_OPERATORS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:
-    """Operator type → how often; `external` says that weights stand beside the graph."""
+    """Operator type → how often; `external` says that weights stand beside the graph.
+
+    `weights` are bytes of float weights; the shares tell how much of them matrix products, tables
+    of embeddings and convolutions hold. `free_dimensions`: some input has no fixed shape.
+    """
 
     operators: Mapping[str, int]
     precision: Precision
     external: bool
     custom_domains: tuple[str, ...]
+    opset: int = 17
+    weights: int = 1
+    matrix_share: float = 0.0
+    embedding_share: float = 0.0
+    convolution_share: float = 0.0
+    free_dimensions: bool = False
 
     @property
     def quantized(self) -> bool:
         """Whether somebody quantized the model already."""
         return any(name in self.operators for name in _QUANTIZED_OPERATORS)
+
+    @property
+    def is_transformer(self) -> bool:
+        """Whether attention may be in it: products of matrices around a softmax."""
+        return all(self.operators.get(name, 0) >= 1 for name in ("MatMul", "Softmax"))
 
 
 def anatomy_of(proto: onnx.ModelProto) -> Anatomy:
@@ -63,11 +80,23 @@ def anatomy_of(proto: onnx.ModelProto) -> Anatomy:
     for function in proto.functions:
         nodes.extend(_nodes(function.node))
     known = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
+    sizes = _float_weights(proto)
+    total = sum(sizes.values())
+    held = {name: _held(nodes, name, position, sizes) for name, position in _HOLDERS.items()}
+    share = {name: round(size / total, 3) if total else 0.0 for name, size in held.items()}
     return Anatomy(
         operators=dict(sorted(Counter(node.op_type for node in nodes).items())),
         precision=precision_of(proto),
         external=any(t.data_location == onnx.TensorProto.EXTERNAL for t in model_tensors(proto)),
         custom_domains=tuple(sorted({node.domain for node in nodes} - known)),
+        opset=max(
+            (e.version for e in proto.opset_import if e.domain in ("", "ai.onnx")), default=1
+        ),
+        weights=total,
+        matrix_share=round(share["MatMul"] + share["Gemm"], 3),
+        embedding_share=share["Gather"],
+        convolution_share=share["Conv"],
+        free_dimensions=_has_free_dimensions(proto),
     )
 
 
@@ -82,6 +111,37 @@ def precision_of(proto: onnx.ModelProto) -> Precision:
         return Precision.FP32
     largest = max(sizes.values())
     return next(precision for precision in Precision if sizes[precision] == largest)
+
+
+def _float_weights(proto: onnx.ModelProto) -> dict[str, int]:
+    """Name of each initializer of FP32 → its bytes."""
+    return {
+        tensor.name: prod(tensor.dims) * 4
+        for tensor in proto.graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT
+    }
+
+
+def _held(
+    nodes: Iterable[onnx.NodeProto], operator: str, position: int, sizes: Mapping[str, int]
+) -> int:
+    """Bytes of the weights that stand at `position` of the inputs of some `operator`."""
+    names = {
+        node.input[position]
+        for node in nodes
+        if node.op_type == operator and len(node.input) > position
+    }
+    return sum(sizes.get(name, 0) for name in names)
+
+
+def _has_free_dimensions(proto: onnx.ModelProto) -> bool:
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    return any(
+        not dimension.HasField("dim_value") or dimension.dim_value < 0
+        for value in proto.graph.input
+        if value.name not in weights
+        for dimension in value.type.tensor_type.shape.dim
+    )
 
 
 def _nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:

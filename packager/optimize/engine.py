@@ -82,6 +82,12 @@ def quantization() -> ModuleType:
     return import_module("onnxruntime.quantization")
 
 
+def transformer_optimizer() -> ModuleType:
+    """The module `onnxruntime.transformers.optimizer`; it needs no torch for ONNX files."""
+    engine()
+    return import_module("onnxruntime.transformers.optimizer")
+
+
 def open_session(model: Path, threads: int, *, save_optimized: Path | None = None) -> Any:
     """An inference session on the CPU with `threads` threads within an operator.
 

@@ -63,6 +63,7 @@ def _candidate(candidate: Candidate) -> dict[str, object]:
         "verdict": candidate.verdict.value,
         "reason": candidate.reason,
         "passes": list(candidate.passes),
+        "notes": list(candidate.notes),
         "digest": str(candidate.digest) if candidate.digest else None,
         "size": candidate.size,
         "measurement": _measurement(candidate.measurement) if candidate.measurement else None,

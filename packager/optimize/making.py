@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from packager.digest import Digest
+from packager.domain.hardware import Precision
 from packager.domain.model import Model, TensorSpec
 from packager.errors import InputError
-from packager.optimize.candidates import Recipe
 from packager.optimize.npz import Array, read_npz, write_npz
 from packager.optimize.processes import Failure, Limits, Workers
 from packager.optimize.reading import PROTOBUF_LIMIT, read_model
+from packager.optimize.recipes import TWIN, Recipe
 from packager.optimize.samples import Samples
 
 GRAPH_FILE = "model.onnx"
@@ -25,9 +26,18 @@ GRAPH_FILE = "model.onnx"
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A candidate that runs: its files and its outputs by name, first axis the samples."""
+    """A candidate that exists: its files, what its making left to tell, and the graph on which it
+    is judged (its own, or a twin that emulates the target's arithmetic)."""
 
     model: Model
+    judged: Path
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a graph gave: outputs by name, first axis the samples, and the seconds it took."""
+
     outputs: dict[str, Array]
     seconds: float
 
@@ -51,9 +61,9 @@ class Workshop:
         sized = workers.within(workers.limits.for_model(source.size))
         return cls(source, external, samples, folder, sized)
 
-    def run_source(self) -> Made:
+    def run_source(self) -> Answers:
         """The source's own outputs. Raises InputError when ONNX Runtime cannot run it."""
-        outcome = self.answer("source", self.source, 0, len(self.samples.evaluation))
+        outcome = self.answer("source", self.source.files[0].path, 0, len(self.samples.evaluation))
         if isinstance(outcome, Failure):
             raise InputError(
                 "ONNX Runtime cannot run the model",
@@ -75,7 +85,7 @@ class Workshop:
             shutil.copyfile(file.path, folder / file.name)
         return folder / self.source.files[0].name
 
-    def make(self, recipe: Recipe, patience: Limits) -> Model | Failure:
+    def make(self, recipe: Recipe, patience: Limits) -> Made | Failure:
         """Make a candidate within `patience`; its folder is named by what is done to the model."""
         name = folder_name(recipe)
         target = self.folder / name / GRAPH_FILE
@@ -88,14 +98,12 @@ class Workshop:
             "passes": [
                 {"name": step.name, "parameters": dict(step.parameters)} for step in recipe.passes
             ],
-            **self._samples(
-                "calibration", 0, len(self.samples.calibration) if recipe.needs_calibration else 0
-            ),
+            **self._samples("calibration", 0, len(self.samples.calibration)),
         }
-        failure = self.workers.within(patience).do(f"make-{name}", task, self.folder)
+        result = self.workers.within(patience).do(f"make-{name}", task, self.folder)
         shutil.rmtree(self.folder / f"{name}-source", ignore_errors=True)
-        if isinstance(failure, Failure):
-            return Failure(f"could not be made: {failure.reason}")
+        if isinstance(result, Failure):
+            return Failure(f"could not be made: {result.reason}")
         try:
             model = read_model(target)
         except InputError as error:
@@ -103,17 +111,23 @@ class Workshop:
             return Failure(f"is not a valid model: {finding.what}: {finding.got}")
         if not same_signature(self.source, model):
             return Failure("its inputs and outputs are not those of the source")
-        return model
+        if recipe.precision is Precision.FP16 and recipe.emulated:
+            # the twin is judged, but what is shipped must load and run as well
+            first = self.answer(f"{name}-itself", target, 0, 1, patience)
+            if isinstance(first, Failure):
+                return first
+        judged = target.with_name(TWIN) if recipe.emulated else target
+        return Made(model, judged, tuple(map(str, result.get("notes", ()))))
 
     def answer(
-        self, name: str, model: Model, start: int, stop: int, patience: Limits | None = None
-    ) -> Made | Failure:
-        """Let `model` answer the held-out samples from `start` up to `stop`."""
+        self, name: str, graph: Path, start: int, stop: int, patience: Limits | None = None
+    ) -> Answers | Failure:
+        """Let `graph` answer the held-out samples from `start` up to `stop`."""
         workers = self.workers.within(patience) if patience else self.workers
         target = self.folder / f"{name}.outputs.npz"
         task = {
             "task": "run",
-            "model": str(model.files[0].path),
+            "model": str(graph),
             "target": str(target),
             "at_once": False,
             **self._samples("evaluation", start, stop),
@@ -121,7 +135,7 @@ class Workshop:
         result = workers.do(f"run-{name}", task, self.folder)
         if isinstance(result, Failure):
             return Failure(f"does not run: {result.reason}")
-        return Made(model, read_npz(target), float(result["seconds"]))
+        return Answers(read_npz(target), float(result["seconds"]))
 
     def _samples(self, part: str, start: int, stop: int) -> dict[str, Any]:
         if stop <= start:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from packager.domain.hardware import HardwareProfile
 from packager.domain.model import Model
-from packager.optimize.candidates import CPU
 from packager.optimize.engine import engine_version
+from packager.optimize.legality import CPU
 from packager.optimize.making import Workshop
 from packager.optimize.processes import Failure
 from packager.optimize.record import Figures, MeasurementRecord, Row

@@ -18,13 +18,15 @@ from pathlib import Path
 from packager.domain.hardware import HardwareProfile, Precision
 from packager.domain.model import Model, ModelFile, Objective, OptimizedModel, QualityBudget
 from packager.optimize.anatomy import anatomy_of
-from packager.optimize.candidates import SOURCE, Recipe, candidates
+from packager.optimize.candidates import candidates
 from packager.optimize.choosing import Choice, Contender, choose
 from packager.optimize.evidence import quality_record
 from packager.optimize.golden import golden_samples
+from packager.optimize.making import Made
 from packager.optimize.measuring import measure, where
 from packager.optimize.processes import Failure, Workers
 from packager.optimize.reading import load_graph
+from packager.optimize.recipes import SOURCE, Recipe
 from packager.optimize.record import MeasurementRecord, Row, measurement
 from packager.optimize.samples import Samples
 from packager.optimize.table import table
@@ -79,9 +81,9 @@ def optimize(
     with telling_output_errors(into):
         trials = try_all(recipes, bench, precision, progress)
         fit = {
-            trial.recipe.name: trial.outcome
+            trial.recipe.name: trial.outcome.model
             for trial in trials
-            if isinstance(trial.outcome, Model) and trial.eligible
+            if isinstance(trial.outcome, Made) and trial.eligible
         }
         measured, failures = measure(
             bench.workshop, {SOURCE: model, **fit}, hardware, record, progress
@@ -121,11 +123,11 @@ def _choose(
         Contender(
             trial.recipe.name,
             trial.recipe.lossless,
-            trial.outcome.size,
+            trial.outcome.model.size,
             _speedup(measured.get(trial.recipe.name), objective),
         )
         for trial in trials
-        if isinstance(trial.outcome, Model) and trial.eligible and trial.recipe.name not in failures
+        if isinstance(trial.outcome, Made) and trial.eligible and trial.recipe.name not in failures
     ]
     return choose(
         Contender(SOURCE, True, source.size, 1.0),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from packager.domain.model import Candidate, Model, Objective, Verdict
-from packager.optimize.candidates import Illegal, Recipe
 from packager.optimize.choosing import Choice
+from packager.optimize.making import Made
 from packager.optimize.processes import Failure
+from packager.optimize.recipes import Illegal, Recipe
 from packager.optimize.record import Row, measurement
 from packager.optimize.trying import Trial
 
@@ -30,8 +31,8 @@ def table(
             continue
         trial = tried.get(row.name)
         verdict, reason = _verdict(row.name, trial, failures, choice)
-        made = trial.outcome if trial else source
-        model = made if isinstance(made, Model) else None
+        made = trial.outcome if trial else None
+        model = source if trial is None else made.model if isinstance(made, Made) else None
         figures = measured.get(row.name)
         candidates.append(
             Candidate(
@@ -40,6 +41,7 @@ def table(
                 verdict=verdict,
                 reason=reason,
                 passes=tuple(map(str, row.passes)),
+                notes=_notes(row, made),
                 digest=model.digest if model else None,
                 size=model.size if model else None,
                 measurement=measurement(figures.best(objective), objective) if figures else None,
@@ -47,6 +49,17 @@ def table(
             )
         )
     return tuple(candidates)
+
+
+def _notes(recipe: Recipe, made: Made | Failure | None) -> tuple[str, ...]:
+    """What speaks for the candidate, what its making told, and what its quality was judged on."""
+    told = made.notes if isinstance(made, Made) else ()
+    twin = (
+        f"quality judged in emulation: FP32 with every value rounded to {recipe.precision.value}"
+        if recipe.emulated
+        else ""
+    )
+    return tuple(note for note in (recipe.why, *told, twin) if note)
 
 
 def _verdict(

@@ -15,11 +15,11 @@ from pathlib import Path
 from packager.domain.hardware import Precision
 from packager.domain.model import Model, QualityBudget
 from packager.errors import InputError
-from packager.optimize.candidates import SOURCE, Recipe
 from packager.optimize.gate import Judgement, Outputs, hopeless, is_lossless, judge
-from packager.optimize.making import Made, Workshop, folder_name
+from packager.optimize.making import Answers, Made, Workshop, folder_name
 from packager.optimize.npz import Array
 from packager.optimize.processes import Failure, Limits, Workers
+from packager.optimize.recipes import SOURCE, Recipe
 from packager.optimize.samples import Samples, synthetic_samples
 from packager.progress import Progress
 
@@ -41,12 +41,12 @@ class Trial:
     """A recipe with what became of it so far; `outcome` is None when it was not even made."""
 
     recipe: Recipe
-    outcome: Model | Failure | None
+    outcome: Made | Failure | None
     judgement: Judgement
 
     @property
     def eligible(self) -> bool:
-        return isinstance(self.outcome, Model) and self.judgement.passed
+        return isinstance(self.outcome, Made) and self.judgement.passed
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Bench:
     """One model, opened once for all profiles: the source's answers and what was tried so far."""
 
     workshop: Workshop
-    source: Made
+    source: Answers
     quality: QualityBudget
     tried: dict[str, Trial] = field(default_factory=dict, compare=False)
 
@@ -118,12 +118,12 @@ def _attempt(recipe: Recipe, bench: Bench) -> Trial:
     workshop, bounds = bench.workshop, bench.workshop.workers.limits
     seconds = max(PATIENCE_SECONDS, int(PATIENCE_FACTOR * bench.source.seconds))
     patience = Limits(min(seconds, bounds.seconds), bounds.memory_bytes)
-    model = workshop.make(recipe, patience)
-    if isinstance(model, Failure):
-        return Trial(recipe, model, Judgement(False, model.reason))
+    made = workshop.make(recipe, patience)
+    if isinstance(made, Failure):
+        return Trial(recipe, made, Judgement(False, made.reason))
     total, parts = len(workshop.samples.evaluation), []
     for start, stop in rungs(total):
-        part = workshop.answer(folder_name(recipe), model, start, stop, patience)
+        part = workshop.answer(folder_name(recipe), made.judged, start, stop, patience)
         if isinstance(part, Failure):
             return Trial(recipe, part, Judgement(False, part.reason))
         parts.append(part.outputs)
@@ -132,8 +132,8 @@ def _attempt(recipe: Recipe, bench: Bench) -> Trial:
         if stop < total and _is_lost(recipe, reference, outputs, total, bench.quality):
             judgement = judge(reference, outputs, bench.quality)
             told = f"{judgement.reason}; the other {total - stop} cannot make up for it"
-            return Trial(recipe, model, Judgement(False, told, judgement.quality))
-    return Trial(recipe, model, _judge(recipe, outputs, workshop.samples, bench))
+            return Trial(recipe, made, Judgement(False, told, judgement.quality))
+    return Trial(recipe, made, _judge(recipe, outputs, workshop.samples, bench))
 
 
 def rungs(total: int) -> list[tuple[int, int]]:

@@ -32,17 +32,20 @@ def main(task_file: Path, result_file: Path) -> int:
 
 
 def make(task: dict[str, Any]) -> dict[str, Any]:
-    """Apply the passes of a recipe in turn: `source` → `target`."""
-    from packager.optimize.passes import PASSES
+    """Apply the passes of a recipe in turn: `source` → `target`. Notes are for the evidence."""
+    from packager.optimize.passes import PASSES, Step
 
     source, target = Path(task["source"]), Path(task["target"])
+    notes: list[str] = []
     for position, step in enumerate(task["passes"]):
         last = position == len(task["passes"]) - 1
         output = target if last else target.parent / f"step-{position}" / target.name
         output.parent.mkdir(parents=True, exist_ok=True)
-        PASSES[step["name"]](source, output, step["parameters"], _feeds(task), task["external"])
+        notes += PASSES[step["name"]](
+            Step(source, output, step["parameters"], lambda: _feeds(task), task["external"])
+        )
         source = output
-    return {}
+    return {"notes": notes}
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:

@@ -18,14 +18,15 @@ import onnx
 import pytest
 
 from packager.domain.hardware import HardwareProfile
-from packager.domain.model import Model, QualityBudget
+from packager.domain.model import QualityBudget
 from packager.errors import InputError
 from packager.optimize.anatomy import anatomy_of
-from packager.optimize.candidates import Recipe, candidates
+from packager.optimize.candidates import candidates
 from packager.optimize.gate import judge
-from packager.optimize.making import Made, Workshop
+from packager.optimize.making import Answers, Made, Workshop
 from packager.optimize.processes import WORKER, Failure, Limits, Workers
 from packager.optimize.reading import read_model
+from packager.optimize.recipes import Recipe
 from packager.optimize.samples import synthetic_samples
 
 FAULTS = {
@@ -112,10 +113,10 @@ def test_a_recipe_becomes_a_model_that_answers(
 ) -> None:
     shop = workshop(Workers())
     source, made = shop.run_source(), shop.make(recipe, Limits())
-    assert isinstance(made, Model)
-    assert made.size < shop.source.size
-    answered = shop.answer("candidate", made, 0, len(shop.samples.evaluation))
-    assert isinstance(answered, Made)
+    assert isinstance(made, Made)
+    assert made.model.size < shop.source.size
+    answered = shop.answer("candidate", made.judged, 0, len(shop.samples.evaluation))
+    assert isinstance(answered, Answers)
     assert answered.outputs["y"].shape == source.outputs["y"].shape
 
 
@@ -143,9 +144,9 @@ def test_a_candidate_with_wrong_answers_does_not_pass(
     condition = "task['task'] == 'run' and 'int8' in task['model']"
     shop = workshop(faulty(fault, condition))
     source, made = shop.run_source(), shop.make(recipe, Limits())
-    assert isinstance(made, Model)
-    answered = shop.answer("candidate", made, 0, len(shop.samples.evaluation))
-    assert isinstance(answered, Made)
+    assert isinstance(made, Made)
+    answered = shop.answer("candidate", made.judged, 0, len(shop.samples.evaluation))
+    assert isinstance(answered, Answers)
     judgement = judge(source.outputs, answered.outputs, QualityBudget(bound=0.9))
     assert not judgement.passed
     assert told in judgement.reason
