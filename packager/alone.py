@@ -1,4 +1,4 @@
-"""One step of the pipeline on its own: optimize, lock, render."""
+"""One step of the pipeline on its own: optimize or its plan, lock, render."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from packager.domain.lock import Lock, LockedEnvironment
 from packager.domain.release import ReleaseRequest
 from packager.domain.target import TargetName
 from packager.errors import LockError, PackagerError, UnavailableError
+from packager.optimize.anatomy import anatomy_of
 from packager.optimize.evidence import quality_record
+from packager.optimize.planning import plan_candidates
+from packager.optimize.reading import load_graph, read_model
 from packager.progress import Progress
 from packager.workspace import cache_folder, publishing, write_atomically
 
@@ -39,6 +42,20 @@ def optimize(
             for file in model.model.files:
                 write_atomically(work.release / "models" / name / file.name, file.path.read_bytes())
     return records
+
+
+def plan_optimization(
+    request: ReleaseRequest, targets: Path | None, progress: Progress
+) -> dict[str, list[dict[str, object]]]:
+    """Hardware id → the candidates that would be tried or not, with reasons. Makes nothing."""
+    plan, _ = pipeline.check(request, targets)
+    progress.step(f"read the model {request.model_path}")
+    graph = read_model(request.model_path).files[0].path
+    anatomy = anatomy_of(load_graph(graph))
+    return {
+        hardware.id: [row.as_dict() for row in plan_candidates(anatomy, hardware)]
+        for hardware in steps.distinct_hardware(plan)
+    }
 
 
 def lock(

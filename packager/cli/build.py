@@ -146,39 +146,6 @@ def check(
     return 0
 
 
-@click.command()
-@release_options
-@click.option("-o", "--output", required=True, type=FILE, help="Where models and records go.")
-@measurements_option
-@with_console
-def optimize(
-    console: Console,
-    source: Path,
-    output: Path,
-    measurements: Path | None,
-    targets_folder: Path | None,
-    **options: Any,
-) -> None:
-    """Try the optimizer's candidates for each hardware profile and show the table.
-
-    \b
-    Examples:
-      packager optimize release.yaml -o optimized
-      packager optimize model.onnx -j de -w arm64-v8 -p compose --samples samples.npz -o optimized
-    """
-    from packager import alone
-
-    records = alone.optimize(
-        read_request(source, options),
-        targets_folder,
-        measurements or default_measurements(default_lock(source)),
-        output,
-        console,
-    )
-    tables = [_candidates(name, record) for name, record in records.items()]
-    console.result("\n\n".join([*tables, str(output)]), records)
-
-
 def _transfers(
     console: Console, source: Path | None, targets_folder: Path | None, options: dict[str, Any]
 ) -> int:
@@ -197,22 +164,6 @@ def _transfers(
         {"data": data.value, "transfers": [pair.as_dict() for pair in pairs]},
     )
     return 0
-
-
-def _candidates(hardware: str, record: Any) -> str:
-    rows = [
-        [
-            row["name"],
-            row["verdict"],
-            human_size(row["size"]) if row.get("size") else "",
-            f"{row['measurement']['speedup']:.2f}×" if row.get("measurement") else "",
-            f"{row['quality']['value']:.4f}" if row.get("quality") else "",
-            row["reason"],
-        ]
-        for row in record["candidates"]
-    ]
-    head = ["candidate", "verdict", "size", "speed", "quality", "why"]
-    return f"{hardware} ({record['where']})\n{table(head, rows)}"
 
 
 @click.command()

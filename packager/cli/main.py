@@ -12,12 +12,13 @@ from types import FrameType
 import click
 
 from packager import __version__
-from packager.cli.build import build, check, lock, optimize, render
+from packager.cli.build import build, check, lock, render
 from packager.cli.bundle import bundle
 from packager.cli.completion import completion
 from packager.cli.console import Console
 from packager.cli.doctor import doctor
 from packager.cli.keys import keys
+from packager.cli.optimize import optimize
 from packager.cli.run import load, push, run
 from packager.cli.targets import targets
 from packager.cli.verify import digest, inspect, verify

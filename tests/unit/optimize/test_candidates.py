@@ -68,9 +68,7 @@ def test_tensorrt_takes_symmetric_explicit_qdq_or_half_precision_only(
     cpu: HardwareProfile,
 ) -> None:
     formats = {Precision.FP16: None, Precision.BF16: None, Precision.INT8: None}
-    tensorrt = replace(
-        cpu, execution_provider="TensorrtExecutionProvider", precisions=formats
-    )
+    tensorrt = replace(cpu, execution_provider="TensorrtExecutionProvider", precisions=formats)
     free = replace(TRANSFORMER, free_dimensions=True)
     recipes = _recipes(free, tensorrt)
     assert set(recipes) == {"source", "fp16", "bf16", "int8-static"}
