@@ -9,16 +9,18 @@ from packager import pipeline, steps
 from packager.assemble.fetch import fetch
 from packager.assemble.lock_file import lock_bytes, read_lock
 from packager.assemble.resolve import is_fresh, resolve
-from packager.attest.keys import read_public_key
+from packager.bundle.opening import open_source
 from packager.domain.lock import Lock, LockedEnvironment
 from packager.domain.release import ReleaseRequest
 from packager.domain.target import TargetName
+from packager.domain.trust import TrustFiles
 from packager.errors import LockError, PackagerError, UnavailableError
 from packager.optimize.anatomy import anatomy_of
 from packager.optimize.evidence import quality_record
 from packager.optimize.planning import plan_candidates
 from packager.optimize.reading import load_graph, read_model
 from packager.progress import Progress
+from packager.release_folder import ReleaseFolder
 from packager.workspace import cache_folder, publishing, write_atomically
 
 
@@ -90,7 +92,7 @@ def render(
     request: ReleaseRequest,
     targets: Path | None,
     release: Path,
-    key: Path,
+    trust: TrustFiles,
     chosen: TargetName | None,
     output: Path,
     templates: Path | None,
@@ -103,13 +105,13 @@ def render(
     """
     plan, decisions = pipeline.check(request, targets)
     pipeline.refuse_violations(decisions)
-    folder = pipeline.open_verified(release, key, progress)
+    signer = pipeline.verify(release, trust, progress).signer
+    folder = ReleaseFolder.read(open_source(release))
     built = steps.rebuilt(plan, decisions, folder, chosen)
     if not built:
         raise PackagerError("nothing to render", where="--target", got=str(chosen))
     with publishing(output) as work:
-        public_key = read_public_key(key).pem
-        steps.render(request, built, templates, public_key, work.release, progress)
+        steps.render(request, built, templates, signer.pem, work.release, progress)
         names = [path for path in work.release.rglob("*") if path.is_file()]
         written = sorted(path.relative_to(work.release).as_posix() for path in names)
     return tuple(written)

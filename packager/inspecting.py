@@ -9,6 +9,7 @@ from packager import pipeline
 from packager.bundle.opening import open_source
 from packager.bundle.reading import looks_like_bundle
 from packager.digest import Digest
+from packager.domain.trust import TrustFiles
 from packager.errors import InputError
 from packager.oci.layout_reading import read_layout
 from packager.optimize.reading import read_model
@@ -16,14 +17,14 @@ from packager.progress import Progress
 from packager.release_folder import ReleaseFolder
 
 
-def inspect(folder: Path, key: Path | None, progress: Progress) -> dict[str, Any]:
+def inspect(folder: Path, trust: TrustFiles | None, progress: Progress) -> dict[str, Any]:
     """Targets with their images, layers with the targets that share them; sizes in bytes.
 
     Without a key nothing is verified, and the answer says so.
     """
     release = (
-        pipeline.open_verified(folder, key, progress)
-        if key
+        pipeline.open_verified(folder, trust, progress)
+        if trust
         else ReleaseFolder.read(open_source(folder))
     )
     layout = read_layout(release.images, check_layers=False)
@@ -55,7 +56,7 @@ def inspect(folder: Path, key: Path | None, progress: Progress) -> dict[str, Any
         "version": release.version,
         "digest": str(release.digest),
         "data_class": release.data_class,
-        "verified": key is not None,
+        "verified": trust is not None,
         "targets": targets,
         "layers": list(layers.values()),
         "stored": sum(layer["size"] for layer in layers.values()),

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from packager import steps
-from packager.attest.keys import open_signer, read_public_key
+from packager.attest.keys import open_signers
 from packager.attest.opening import open_front
 from packager.attest.sealing import seal
+from packager.attest.trust import read_trust
 from packager.attest.verifying import VerificationReport
 from packager.attest.verifying import verify as verify_release
 from packager.bundle.bundling import Bundled, bundle_release
@@ -27,6 +28,7 @@ from packager.comply.transfers import Transfer, matrix
 from packager.domain.decision import Decision, Status
 from packager.domain.release import Plan, Release, ReleaseRequest
 from packager.domain.target import DataClass, TargetName
+from packager.domain.trust import TrustFiles
 from packager.errors import PolicyRefusal
 from packager.oci.registry import push as push_layout
 from packager.plan import make_plan
@@ -41,7 +43,8 @@ Decisions = dict[TargetName, tuple[Decision, ...]]
 class BuildOptions:
     """What a build needs beside the request.
 
-    `key` names the signer (a file or `env://NAME`); `lock_file` and `measurements` are the pinned
+    `key` names the signer (a file or `env://NAME`), `also` those that sign the root beside it;
+    `lock_file` and `measurements` are the pinned
     inputs, made by the first build and read by the next ones; `sources` says where foreign parts
     come from; `targets` and `templates` are the user's own folders.
     """
@@ -53,6 +56,7 @@ class BuildOptions:
     sources: steps.Sources = field(default_factory=steps.Sources)
     targets: Path | None = None
     templates: Path | None = None
+    also: tuple[str, ...] = ()
 
 
 def build(request: ReleaseRequest, options: BuildOptions, progress: Progress) -> Release:
@@ -64,7 +68,7 @@ def build(request: ReleaseRequest, options: BuildOptions, progress: Progress) ->
     refuse_existing(options.output)
     plan, decisions = check(request, options.targets)
     refuse_violations(decisions)
-    signer = open_signer(options.key)
+    signer, *also = open_signers([options.key, *options.also])
 
     with publishing(options.output) as work:
         models = steps.optimize(plan, options.measurements, work, progress)
@@ -81,7 +85,8 @@ def build(request: ReleaseRequest, options: BuildOptions, progress: Progress) ->
         )
         steps.report(request, built, plan.epoch, work.release)
         progress.step("seal the release")
-        digest = seal(work.release, steps.describe(request, built, lock, plan.epoch), signer)
+        document = steps.describe(request, built, lock, plan.epoch)
+        digest = seal(work.release, document, signer, also=also)
 
     return Release(
         folder=options.output,
@@ -125,40 +130,44 @@ def exit_code(decisions: Decisions) -> int:
     return PolicyRefusal.exit_code if violated else 0
 
 
-def verify(release: Path, key: Path, progress: Progress) -> VerificationReport:
-    """Check a release, in a folder or a bundle, against the caller's public key.
+def verify(release: Path, trust: TrustFiles, progress: Progress) -> VerificationReport:
+    """Check a release, in a folder or a bundle, against the keys that the caller trusts.
 
     Raises VerificationError.
     """
-    return verify_release(open_source(release), read_public_key(key), progress)
+    return verify_release(open_source(release), read_trust(trust), progress)
 
 
-def open_verified(release: Path, key: Path, progress: Progress) -> ReleaseFolder:
+def open_verified(release: Path, trust: TrustFiles, progress: Progress) -> ReleaseFolder:
     """The release in a folder or a bundle, believed only now that its signature was checked."""
     source = open_source(release)
-    verify_release(source, read_public_key(key), progress)
+    verify_release(source, read_trust(trust), progress)
     return ReleaseFolder.read(source)
 
 
 def bundle(
-    release: Path, key: Path, output: Path, targets: Sequence[TargetName], progress: Progress
+    release: Path,
+    trust: TrustFiles,
+    output: Path,
+    targets: Sequence[TargetName],
+    progress: Progress,
 ) -> Bundled:
     """One file for the border, of all targets or those named; raises VerificationError."""
     source = open_source(release)
-    front = open_front(source, read_public_key(key), progress)
+    front = open_front(source, read_trust(trust), progress)
     return bundle_release(
         source, front.seal, tuple(str(target) for target in targets), output, progress
     )
 
 
 def push(
-    folder: Path, key: Path, registry: str | None, plain_http: bool, progress: Progress
+    folder: Path, trust: TrustFiles, registry: str | None, plain_http: bool, progress: Progress
 ) -> dict[str, str]:
     """Verify a release, then push its images with their signatures; image → pinned reference.
 
     Each jurisdiction's images go where the release says, or all below `registry` when given.
     """
-    release = open_verified(folder, key, progress)
+    release = open_verified(folder, trust, progress)
     return push_layout(
         release.images,
         release.repositories(registry),

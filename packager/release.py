@@ -16,6 +16,7 @@ from packager.domain.hardware import Precision
 from packager.domain.model import Metric, Objective, QualityBudget
 from packager.domain.release import ReleaseRequest, TargetRequest
 from packager.domain.target import DataClass, DeploymentPlatform, Region, TargetName
+from packager.domain.version import MAX_COUNTER, counter_of
 from packager.errors import InputError
 
 API_VERSION = "packager/v1"
@@ -24,6 +25,7 @@ _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,39}")
 _REGISTRY = re.compile(
     r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-][a-z0-9]+)*)*"
 )
+_ORDERED = "numbers that grow, such as 1.4.0, 2026.11.27 or 1.5.0-rc1"
 _SPDX = re.compile(r"[A-Za-z0-9.+-]+( (AND|OR|WITH) [A-Za-z0-9.+-]+)*")
 
 
@@ -74,11 +76,12 @@ def read_release(file: Path) -> ReleaseRequest:
         registries=_registries(root),
         sites=_countries(root, "sites"),
         registry_countries=_countries(root, "registry_countries"),
-        signing_key=signing.optional_text("key"),
+        signing_keys=_signing_keys(signing),
         precision=root.choice("precision", Precision) if "precision" in root else None,
         where=str(file),
         declared=read_declarations(root, model, signing),
         base=read_base(root),
+        counter=_counter(metadata),
     )
     root.finish()
     return request
@@ -96,6 +99,9 @@ def request_for_model(model: Path, options: ModelOptions) -> ReleaseRequest:
         )
         if value is not None and not pattern.fullmatch(value)
     ]
+    counter = counter_of(options.version)
+    if counter is None:
+        wrong.append(("--version", options.version, _ORDERED))
     if wrong:
         flag, value, expected = wrong[0]
         raise InputError("cannot be read", where=flag, expected=expected, got=repr(value))
@@ -113,10 +119,41 @@ def request_for_model(model: Path, options: ModelOptions) -> ReleaseRequest:
         registries={options.jurisdiction: options.registry} if options.registry else {},
         sites={},
         registry_countries={},
-        signing_key=None,
+        signing_keys=(),
         precision=options.precision,
         where="command line",
+        counter=counter or 0,
     )
+
+
+def _counter(metadata: Section) -> int:
+    """What a site compares against downgrade: as written, else from the version."""
+    if "counter" in metadata:
+        written = metadata.whole("counter")
+        if not 0 <= written <= MAX_COUNTER:
+            metadata.note("counter", "out of range", expected=f"0 to {MAX_COUNTER}")
+        return written
+    metadata.whole("counter", 0)
+    version = metadata.text("version", "0")
+    derived = counter_of(version)
+    if derived is None and _VERSION.fullmatch(version):
+        metadata.note(
+            "version",
+            "the version does not say which release is newer",
+            expected=_ORDERED,
+            got=repr(version),
+            next_step="write metadata.counter: a whole number that grows with every release; sites "
+            "refuse to go back below what they installed",
+        )
+    return derived or 0
+
+
+def _signing_keys(signing: Section) -> tuple[str, ...]:
+    """`key` signs everything, each of `also` signs the root beside it."""
+    key, also = signing.optional_text("key"), signing.texts("also")
+    if also and key is None:
+        signing.note("also", "there is no first key", next_step="write signing.key as well")
+    return ((key,) if key else ()) + also
 
 
 def _targets(root: Section) -> tuple[TargetRequest, ...]:

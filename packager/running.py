@@ -17,6 +17,7 @@ from pathlib import Path
 from packager import pipeline
 from packager.domain.artifact import Image, Platform
 from packager.domain.target import TargetName
+from packager.domain.trust import TrustFiles
 from packager.errors import PackagerError, UnavailableError
 from packager.launch.client import wait_ready
 from packager.launch.process import LocalProcess, start_process
@@ -52,7 +53,7 @@ class Server:
 @contextmanager
 def running(
     folder: Path,
-    key: Path,
+    trust: TrustFiles,
     *,
     target: TargetName | None,
     port: int | None,
@@ -65,7 +66,7 @@ def running(
     UnavailableError when Docker was asked for and does not answer, PackagerError with the last
     lines of the log when the server does not become ready.
     """
-    release = pipeline.open_verified(folder, key, progress)
+    release = pipeline.open_verified(folder, trust, progress)
     here = this_platform()
     chosen = release.target(target, here)
     image = read_layout(release.images, check_layers=False).image_of(chosen.digest)
@@ -91,9 +92,11 @@ def running(
         yield Server(process.url, str(chosen.name), release.name, how, process)
 
 
-def load(folder: Path, key: Path, target: TargetName | None, progress: Progress) -> dict[str, str]:
+def load(
+    folder: Path, trust: TrustFiles, target: TargetName | None, progress: Progress
+) -> dict[str, str]:
     """Verify a release and load a target's image into Docker; target → image id."""
-    release = pipeline.open_verified(folder, key, progress)
+    release = pipeline.open_verified(folder, trust, progress)
     found = engine()
     if isinstance(found, NoEngine):
         raise _no_docker(found)

@@ -68,7 +68,7 @@ def request(data: DataClass) -> ReleaseRequest:
         registries={},
         sites={},
         registry_countries={},
-        signing_key=None,
+        signing_keys=(),
         where="benchmark",
     )
 

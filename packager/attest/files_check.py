@@ -1,4 +1,4 @@
-"""What is there against the root's list: steps 4 to 6."""
+"""What is there against the root's list: steps 5 to 7."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from packager.release_source import read_bounded
 
 
 def check_closed_world(release: SignedRelease) -> dict[str, int]:
-    """Step 4, closed world: exactly the listed files, plain, with plain names, in plain folders."""
+    """Step 5, closed world: exactly the listed files, plain, with plain names, in plain folders."""
     inventory = release.inventory
     findings = list(inventory.findings)
     present = set(inventory.files)
-    expected = release.listed.keys() | root.UNLISTED
+    signatures = {root.signature_path(key) for key in release.root.signers[1:]}
+    expected = release.listed.keys() | root.UNLISTED | signatures
     told = {finding.where for finding in findings}
     findings += [
         Finding("the release does not name this file", path, next_step="nothing may be added")
@@ -36,7 +37,7 @@ def check_closed_world(release: SignedRelease) -> dict[str, int]:
 
 
 def check_digests(release: SignedRelease) -> dict[str, int]:
-    """Step 5, digests: every listed file has the size and the SHA-256 that the root says."""
+    """Step 6, digests: every listed file has the size and the SHA-256 that the root says."""
     findings = []
     sizes = {}
     for path, file in release.listed.items():
@@ -61,7 +62,7 @@ def check_digests(release: SignedRelease) -> dict[str, int]:
 
 
 def check_checksums(release: SignedRelease) -> dict[str, int]:
-    """Step 6, checksums: `checksums.txt` is bound by the root and says the same as the root."""
+    """Step 7, checksums: `checksums.txt` is bound by the root and says the same as the root."""
     listed = release.root
     data = read_bounded(release.source, root.CHECKSUMS, listed.checksums.size)
     expected = root.checksums_bytes(listed.files)

@@ -1,4 +1,4 @@
-"""Signatures and attestations of the images in the layout: steps 8 and 9.
+"""Signatures and attestations of the images in the layout: steps 9 and 10.
 
 The root's signature covers all bytes already. These steps check what a registry, a cluster or
 podman will rely on later, when the root is no longer with the image: that each image carries its
@@ -27,7 +27,7 @@ _Claim = tuple[Digest, str]
 
 
 def check_image_signatures(release: SignedRelease) -> dict[str, int]:
-    """Step 8, image signatures: each image is signed for its repository, and every signature in the
+    """Step 9, image signatures: each image is signed for its repository, and every signature in the
     layout is the key's and about an image of this release."""
     claims: set[_Claim] = set()
     findings: list[Finding] = []
@@ -50,7 +50,7 @@ def check_image_signatures(release: SignedRelease) -> dict[str, int]:
 
 
 def check_attestations(release: SignedRelease) -> dict[str, int]:
-    """Step 9, attestations: each image has its provenance and its bill of materials, and every
+    """Step 10, attestations: each image has its provenance and its bill of materials, and every
     attestation in the layout is the key's and about an image of this release."""
     statements: list[Statement] = []
     findings: list[Finding] = []

@@ -26,7 +26,7 @@ _SCHEME = re.compile(
 )
 # PEM itself, base64 of PEM, base64 of DER, a bare number
 _LOOKS_LIKE_KEY = re.compile(r"-----|\n|LS0tLS|MI[A-Z][A-Za-z0-9+/=]{40,}|[0-9A-Fa-f]{64}")
-_SUPPORTED = "a PEM file (PKCS#8, P-256), or env://NAME with the PEM text or its base64"
+_SUPPORTED = "a PEM file (PKCS#8), or env://NAME with the PEM text or its base64"
 
 
 def read_reference(reference: str, environ: Mapping[str, str]) -> tuple[bytes, str]:

@@ -1,4 +1,4 @@
-"""From PEM to a P-256 key, or to an error that says what it is instead.
+"""From PEM to a key that can be used, or to an error that says what it is instead.
 
 Nothing here repeats what it read: people put public keys where private ones belong, and hand over
 keys of other tools. Each of these has its own message, and no message quotes a key or a library.
@@ -7,13 +7,14 @@ keys of other tools. Each of these has its own message, and no message quotes a 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from packager.errors import InputError, PackagerError
+from packager.attest.algorithms import ALGORITHMS, MIN_RSA_BITS, algorithm_of
+from packager.errors import InputError
 
 PASSWORD_VARIABLE = "PACKAGER_KEY_PASSWORD"  # noqa: S105 - the name of a variable, not a password
 GENERATE = "make one: packager keys generate -o site.pem"
@@ -28,8 +29,8 @@ _FOREIGN_BLOCKS = {
 }
 
 
-def parse_private(pem: bytes, password: str | None, where: str) -> ec.EllipticCurvePrivateKey:
-    """A P-256 private key from PEM. Raises InputError for everything else."""
+def parse_private(pem: bytes, password: str | None, where: str) -> Any:
+    """A private key of a known algorithm from PEM. Raises InputError for everything else."""
     label = _label(pem, where)
     if label == b"PUBLIC KEY":
         raise InputError(
@@ -59,13 +60,13 @@ def parse_private(pem: bytes, password: str | None, where: str) -> ec.EllipticCu
         raise not_a_key(where, "a damaged PEM block") from None
     except UnsupportedAlgorithm:
         raise _wrong_type(where, "a key of a kind that is not known here") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+    if algorithm_of(key) is None:
         raise _wrong_type(where, _kind(key))
     return key
 
 
-def parse_public(pem: bytes, where: str) -> ec.EllipticCurvePublicKey:
-    """A P-256 public key from PEM. Raises InputError for everything else."""
+def parse_public(pem: bytes, where: str) -> Any:
+    """A public key of a known algorithm from PEM. Raises InputError for everything else."""
     label = _label(pem, where)
     if b"PRIVATE KEY" in label:
         raise InputError(
@@ -81,22 +82,9 @@ def parse_public(pem: bytes, where: str) -> ec.EllipticCurvePublicKey:
         raise not_a_key(where, "a damaged PEM block") from None
     except UnsupportedAlgorithm:
         raise _wrong_type(where, "a key of a kind that is not known here") from None
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+    if algorithm_of(key) is None:
         raise _wrong_type(where, _kind(key))
     return key
-
-
-def deterministic_ecdsa() -> ec.ECDSA:
-    """ECDSA with SHA-256 and RFC 6979; raises PackagerError where the library cannot do it."""
-    try:
-        return ec.ECDSA(SHA256(), deterministic_signing=True)
-    except UnsupportedAlgorithm:
-        raise PackagerError(
-            "the installed cryptography library cannot sign deterministically (RFC 6979)",
-            expected="cryptography with OpenSSL 3.2 or later",
-            next_step="install the wheel from your Python index: pip install --force-reinstall "
-            "--only-binary cryptography cryptography",
-        ) from None
 
 
 def _label(pem: bytes, where: str) -> bytes:
@@ -117,8 +105,6 @@ def _kind(key: object) -> str:
             return f"an RSA key of {key.key_size} bits"
         case ec.EllipticCurvePrivateKey() | ec.EllipticCurvePublicKey():
             return f"an elliptic-curve key on {key.curve.name}"
-        case ed25519.Ed25519PrivateKey() | ed25519.Ed25519PublicKey():
-            return "an Ed25519 key"
         case _:
             return "a key of another kind"
 
@@ -127,7 +113,7 @@ def _wrong_type(where: str, got: str) -> InputError:
     return InputError(
         "the key is of a kind that is not used here",
         where=where,
-        expected="an ECDSA key on P-256 (secp256r1) as PEM, what stock verifiers take",
+        expected=f"a PEM key: {', '.join(ALGORITHMS)} (RSA from {MIN_RSA_BITS} bits)",
         got=got,
         next_step=GENERATE,
     )

@@ -1,23 +1,22 @@
-"""Key pairs and signers: ECDSA on P-256 with SHA-256, what stock cosign, skopeo and openssl verify.
+"""Key pairs and signers. What a key can do is in `algorithms.py`.
 
-A signer is anything with two methods, so that a hardware token can be one. Signatures are
-deterministic (RFC 6979): the same bytes and the same key give the same signature, which is what
-makes a whole signed release reproducible. Key material never stands in a message: a reference that
-looks like a key is not repeated, and no library exception is chained that might quote one.
+A signer is anything with two methods, so that a hardware token can be one. Signatures of keys in
+files are deterministic (RFC 6979): the same bytes and the same key give the same signature, which
+is what makes a whole signed release reproducible. Key material never stands in a message: a
+reference that looks like a key is not repeated, and no library exception is chained that might
+quote one.
 """
 
 from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -25,9 +24,11 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    load_der_public_key,
 )
 
 from packager.attest import key_files, key_parsing
+from packager.attest.algorithms import P256, Algorithm, algorithm_named, algorithm_of
 from packager.attest.key_parsing import GENERATE, PASSWORD_VARIABLE
 from packager.digest import Digest
 from packager.errors import InputError, VerificationError
@@ -37,7 +38,7 @@ class Signer(Protocol):
     """Whoever holds the private key."""
 
     def sign(self, data: bytes) -> bytes:
-        """DER-encoded ECDSA P-256 signature over SHA-256 of `data`, deterministic (RFC 6979)."""
+        """A signature over `data` as the key's algorithm makes it; ECDSA in DER."""
 
     def public_key_pem(self) -> bytes:
         """The public half as PEM `PUBLIC KEY` (SubjectPublicKeyInfo)."""
@@ -54,20 +55,43 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A key that the caller trusts. `der` is its SubjectPublicKeyInfo (RFC 5480)."""
+    """A public key. `der` is its SubjectPublicKeyInfo (RFC 5280), and all that it is equal by."""
 
     der: bytes
-    _key: ec.EllipticCurvePublicKey
+    _key: Any = field(compare=False, repr=False)
 
     @classmethod
     def of_pem(cls, pem: bytes, where: str) -> PublicKey:
-        """Parse PEM. Raises InputError when it is anything but a P-256 public key."""
+        """Parse PEM. Raises InputError when it is anything but a public key that can be used."""
         key = key_parsing.parse_public(pem, where)
         return cls(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), key)
 
+    @classmethod
+    def of_der(cls, der: bytes) -> PublicKey:
+        """Parse DER. Raises ValueError unless it is the one encoding of a usable key."""
+        try:
+            key = load_der_public_key(der)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise ValueError("not a public key") from None
+        found = cls(der, key)
+        if algorithm_of(key) is None or der != key.public_bytes(
+            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+        ):
+            raise ValueError("a public key of a kind or in a form that is not used")
+        return found
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """How it signs."""
+        found = algorithm_of(self._key)
+        if found is None:
+            raise TypeError("parsing lets only usable keys through")
+        return found
+
     @property
     def pem(self) -> bytes:
-        return self._key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        pem: bytes = self._key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        return pem
 
     @property
     def fingerprint(self) -> str:
@@ -80,9 +104,9 @@ class PublicKey:
         return base64.b64encode(bytes.fromhex(Digest.of(self.der).hex)).decode()
 
     def verify(self, signature: bytes, data: bytes) -> None:
-        """Raises VerificationError unless `signature` (DER) over `data` is this key's."""
+        """Raises VerificationError unless `signature` over `data` is this key's."""
         try:
-            self._key.verify(signature, data, ec.ECDSA(SHA256()))
+            self.algorithm.verify(self._key, signature, data)
         except InvalidSignature:
             raise VerificationError(
                 "the signature is not this key's",
@@ -93,12 +117,12 @@ class PublicKey:
 class _FileSigner:
     """A private key in memory. It has no repr that could show it."""
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
+    def __init__(self, key: Any, algorithm: Algorithm) -> None:
         self._key = key
-        self._algorithm = key_parsing.deterministic_ecdsa()
+        self._algorithm = algorithm
 
     def sign(self, data: bytes) -> bytes:
-        return self._key.sign(data, self._algorithm)
+        return self._algorithm.sign(self._key, data)
 
     def public_key_pem(self) -> bytes:
         return _public_pem(self._key)
@@ -108,10 +132,34 @@ def open_signer(reference: str, environ: Mapping[str, str] = os.environ) -> Sign
     """The signer behind a reference: a PEM file, or `env://NAME` (PEM text, or base64 of it).
 
     An encrypted key is opened with $PACKAGER_KEY_PASSWORD. Raises InputError, with the next step,
-    for everything that is not a usable P-256 private key.
+    for everything that is not a usable private key.
     """
     pem, where = key_files.read_reference(reference, environ)
-    return _FileSigner(key_parsing.parse_private(pem, environ.get(PASSWORD_VARIABLE), where))
+    key = key_parsing.parse_private(pem, environ.get(PASSWORD_VARIABLE), where)
+    algorithm = algorithm_of(key)
+    if algorithm is None:
+        raise TypeError("parsing lets only usable keys through")
+    return _FileSigner(key, algorithm)
+
+
+def open_signers(
+    references: Sequence[str], environ: Mapping[str, str] = os.environ
+) -> list[Signer]:
+    """The signers of a release. The first signs everything, so it must be what stock tools verify;
+    the others sign the root beside it. Raises InputError as `open_signer`, for a first key that is
+    not ECDSA on P-256, and for a key that is given twice."""
+    signers = [open_signer(reference, environ) for reference in references]
+    keys = [public_key_of(signer) for signer in signers]
+    if keys and keys[0].algorithm.name != P256:
+        raise InputError(
+            "the first key of a release must be of the kind that stock tools verify",
+            expected=f"{P256}: for cosign, skopeo, podman and openssl",
+            got=keys[0].algorithm.name,
+            next_step="give a P-256 key first, and this one as a second: --key A.pem --key B.pem",
+        )
+    if len(set(keys)) != len(keys):
+        raise InputError("a signing key is given twice", next_step="give each key once")
+    return signers
 
 
 def public_of(reference: str) -> bytes:
@@ -120,7 +168,7 @@ def public_of(reference: str) -> bytes:
 
 
 def read_public_key(path: Path) -> PublicKey:
-    """A PEM `PUBLIC KEY` file. Raises InputError when it is anything but a P-256 public key."""
+    """A PEM `PUBLIC KEY` file. Raises InputError when it is anything else."""
     return PublicKey.of_pem(key_files.read_file(path), str(path))
 
 
@@ -129,7 +177,7 @@ def public_key_of(signer: Signer) -> PublicKey:
     return PublicKey.of_pem(signer.public_key_pem(), "the signer's public key")
 
 
-def generate_key(path: Path, password: bytes | None) -> KeyPair:
+def generate_key(path: Path, password: bytes | None, algorithm: str = P256) -> KeyPair:
     """Make a key pair: PKCS#8 PEM at `path` (mode 0600), the public key beside it as `.pub`.
 
     Encrypted when `password` is given. Both files appear whole or not at all, and nothing is ever
@@ -143,7 +191,7 @@ def generate_key(path: Path, password: bytes | None) -> KeyPair:
             expected="a name such as site.pem; the public key gets .pub",
             next_step=GENERATE,
         )
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = algorithm_named(algorithm).generate()
     encryption: KeySerializationEncryption = NoEncryption()
     if password is not None:
         if not password:
@@ -159,5 +207,6 @@ def generate_key(path: Path, password: bytes | None) -> KeyPair:
     return KeyPair(path, public, fingerprint)
 
 
-def _public_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+def _public_pem(key: Any) -> bytes:
+    pem: bytes = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return pem

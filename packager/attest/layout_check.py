@@ -1,4 +1,4 @@
-"""The OCI image layout of a release: step 7 (image-spec 1.1, "OCI Image Layout").
+"""The OCI image layout of a release: step 8 (image-spec 1.1, "OCI Image Layout").
 
 Digests were checked before this step; here is checked that they belong together: what the root
 says about each target's image is what a container engine would find by following the index.
@@ -43,7 +43,7 @@ _BESIDE_BLOBS = frozenset({_OCI_LAYOUT, INDEX, _DOCKER_MANIFEST})
 
 
 def check_layout(release: SignedRelease) -> dict[str, int]:
-    """Step 7, images: every image of the root is in the index with exactly its configuration and
+    """Step 8, images: every image of the root is in the index with exactly its configuration and
     layers; nothing else lies in the layout; layers unpack to what the configuration promises."""
     findings = list(_layout_findings(release))
     manifests = read_manifests(release)

@@ -1,4 +1,4 @@
-"""What the manifests in `targets/` would start: step 10.
+"""What the manifests in `targets/` would start: step 11.
 
 A manifest is what the operator applies, so it may name one image only: its own target's, by digest.
 The text is looked through for every `image` key and every reference by digest, in YAML and JSON of
@@ -24,7 +24,7 @@ _BY_DIGEST = re.compile(r"(?P<reference>[\w.:/-]+@sha256:[\w]+)")
 
 
 def check_manifests(release: SignedRelease) -> dict[str, int]:
-    """Step 10, targets: each target has its files, and they name its own image, by digest, only."""
+    """Step 11, targets: each target has its files, and they name its own image, by digest, only."""
     findings: list[Finding] = []
     references = 0
     for image in release.root.images:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from packager.attest import root
 from packager.attest.files_check import check_checksums, check_closed_world
-from packager.attest.keys import PublicKey
 from packager.attest.part import narrowed
 from packager.attest.signed_release import (
     SignedRelease,
@@ -19,6 +18,8 @@ from packager.attest.signed_release import (
     read_document,
     read_seal,
 )
+from packager.attest.standing import check_standing
+from packager.attest.trust import TrustPolicy
 from packager.progress import Progress
 from packager.release_source import ReleaseSource, read_bounded
 
@@ -38,17 +39,18 @@ class Front:
         return self.seal[root.ROOT]
 
 
-def open_front(source: ReleaseSource, key: PublicKey, progress: Progress) -> Front:
-    """Signature, document, closed world and checksums; raises VerificationError.
+def open_front(source: ReleaseSource, trust: TrustPolicy, progress: Progress) -> Front:
+    """Signature, document, standing, closed world and checksums; raises VerificationError.
 
     The digests of the files are left to whoever reads them.
     """
     progress.step(f"check the signature of {source.location}")
     seal = read_seal(source)
-    check_signature(seal, key)
+    keys = check_signature(source, seal, trust)
     document = read_document(seal)
+    check_standing(source, seal, document, trust, keys)
     listed = {file.path: file for file in document.files}
-    signed = SignedRelease(source, source.inventory(), key, document, listed, progress)
+    signed = SignedRelease(source, source.inventory(), document, listed, progress)
     check_closed_world(narrowed(signed))
     check_checksums(signed)
     names = sorted(signed.inventory.files.keys() - listed.keys())

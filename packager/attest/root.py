@@ -6,12 +6,15 @@ writes it with `with_files`, verifying reads it with `parse_root`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from packager.attest import base64_text
 from packager.attest.bounded_json import load_object
 from packager.attest.cosign import repository_of
+from packager.attest.keys import PublicKey
 from packager.canonical import dumps
 from packager.closed_world import MAX_FILES, plain_path
 from packager.digest import Digest
@@ -23,6 +26,10 @@ RAW_SIGNATURE = "release.sig"
 CHECKSUMS = "checksums.txt"
 # Not payload: the root, its two signatures, and the list that the root binds.
 UNLISTED = frozenset({ROOT, BUNDLE, RAW_SIGNATURE, CHECKSUMS})
+
+MAX_SIGNERS = 16
+
+_SIGNATURE = re.compile(r"release\.[0-9a-f]{32}\.sigstore\.json")
 
 API_VERSION = "packager/v1"
 KIND = "Release"
@@ -68,9 +75,18 @@ class ImageBinding:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A parsed `release.json`. `document` is all of it, `files` are sorted bytewise by path."""
+    """A parsed `release.json`. `document` is all of it, `files` are sorted bytewise by path.
+
+    `counter` grows with every release of that name. `signers` are the keys that signed: the first
+    one everything, the others the root. Naming a key here makes nobody trust it; it says which
+    signatures must be there.
+    """
 
     document: Mapping[str, Any]
+    name: str
+    version: str
+    counter: int
+    signers: tuple[PublicKey, ...]
     files: tuple[ListedFile, ...]
     checksums: ListedFile
     checksums_count: int
@@ -88,9 +104,23 @@ def checksums_bytes(files: Iterable[ListedFile]) -> bytes:
     return b"".join(file.checksum_line for file in ordered)
 
 
-def with_files(document: Mapping[str, Any], files: Sequence[ListedFile]) -> bytes:
-    """The bytes of `release.json`: the document, every payload file, the list of checksums."""
-    taken = document.keys() & {"files", "checksums"}
+def signature_path(key: PublicKey) -> str:
+    """Where the signature of a key that signs beside the first one stands: the name follows from
+    the key, so that whoever trusts the key needs no list to find it."""
+    return f"release.{key.fingerprint.removeprefix('sha256:')[:32]}.sigstore.json"
+
+
+def is_seal(path: str) -> bool:
+    """Whether a file of that name is no payload: the root, a signature, the list of checksums."""
+    return path in UNLISTED or _SIGNATURE.fullmatch(path) is not None
+
+
+def with_files(
+    document: Mapping[str, Any], files: Sequence[ListedFile], signers: Sequence[PublicKey]
+) -> bytes:
+    """The bytes of `release.json`: the document, every payload file, the list of checksums, the
+    keys that sign."""
+    taken = document.keys() & {"files", "checksums", "signers"}
     if taken:
         raise ValueError(f"sealing writes {', '.join(sorted(taken))} itself")
     listed = checksums_bytes(files)
@@ -104,6 +134,7 @@ def with_files(document: Mapping[str, Any], files: Sequence[ListedFile]) -> byte
                 "count": len(files),
             },
             "files": [file.as_dict() for file in ordered],
+            "signers": [_signer_entry(key) for key in signers],
         }
     )
 
@@ -120,10 +151,41 @@ def parse_root(data: bytes) -> Root:
     if len(files) > MAX_FILES or paths != sorted(set(paths)):
         raise ValueError("the list of files is not sorted, names a file twice, or is too long")
     checksums, count = _checksums(document.get("checksums"))
+    signers = tuple(_signer(entry) for entry in _list(document, "signers"))
+    if not 0 < len(signers) <= MAX_SIGNERS or len(set(signers)) != len(signers):
+        raise ValueError("no signers, too many, or one of them twice")
     images = tuple(_image(entry) for entry in _list(document, "targets"))
     if not images or len({image.target for image in images}) != len(images):
         raise ValueError("no targets, or two targets of one name")
-    return Root(document, files, checksums, count, images)
+    name, version, counter = _metadata(document.get("metadata"))
+    return Root(document, name, version, counter, signers, files, checksums, count, images)
+
+
+def _metadata(entry: Any) -> tuple[str, str, int]:
+    match entry:
+        case {"name": str(name), "version": str(version), "counter": int(counter)}:
+            return name, version, _size(counter)
+        case _:
+            raise ValueError("metadata has no name, no version, or no counter")
+
+
+def _signer_entry(key: PublicKey) -> dict[str, object]:
+    return {
+        "algorithm": key.algorithm.name,
+        "fingerprint": key.fingerprint,
+        "key": base64_text.encode(key.der),
+    }
+
+
+def _signer(entry: Any) -> PublicKey:
+    match entry:
+        case {"key": der}:
+            key = PublicKey.of_der(base64_text.decode(der))
+            if entry == _signer_entry(key):
+                return key
+        case _:
+            pass
+    raise ValueError("a signer is not exactly algorithm, fingerprint and key")
 
 
 def _list(document: Mapping[str, Any], name: str) -> list[Any]:
@@ -139,7 +201,7 @@ def _file(entry: Any) -> ListedFile:
             pass
         case _:
             raise ValueError("a file is not exactly path, digest and size")
-    if not plain_path(path) or path in UNLISTED:
+    if not plain_path(path) or is_seal(path):
         raise ValueError(f"not the path of a payload file: {path[:200]!r}")
     return ListedFile(path, Digest.parse(digest), _size(size))
 

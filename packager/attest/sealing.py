@@ -8,13 +8,13 @@ The signature is written twice: as sigstore bundle for cosign, and raw for opens
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from packager.attest import root, sigstore
 from packager.attest.hashing import digest_files
-from packager.attest.keys import Signer
+from packager.attest.keys import Signer, public_key_of
 from packager.attest.root import ListedFile
 from packager.digest import Digest
 from packager.errors import Finding, OutputError
@@ -24,21 +24,30 @@ from packager.workspace import write_atomically
 
 
 def seal(
-    folder: Path, document: Mapping[str, Any], signer: Signer, progress: Progress = SILENT
+    folder: Path,
+    document: Mapping[str, Any],
+    signer: Signer,
+    progress: Progress = SILENT,
+    also: Sequence[Signer] = (),
 ) -> Digest:
-    """Write `checksums.txt`, `release.json` and its two signatures; the digest of `release.json`.
+    """Write `checksums.txt`, `release.json` and its signatures; the digest of `release.json`.
 
-    `document` is everything that `release.json` says beside its files. Raises OutputError, with all
-    findings, when the folder holds anything that a release must not: a link, a device, a name that
-    collides, a seal already.
+    `signer` signs in the forms that stock tools read; those of `also` sign the root beside it, each
+    in a sigstore bundle of its own. `document` is everything that
+    `release.json` says beside its files and signers. Raises OutputError, with all findings, when
+    the folder holds anything that a release must not: a link, a device, a name that collides, a
+    seal already.
     """
     files = _payload(folder, progress)
-    data = root.with_files(document, files)
+    keys = [public_key_of(each) for each in (signer, *also)]
+    data = root.with_files(document, files, keys)
     root.parse_root(data)
     write_atomically(folder / root.CHECKSUMS, root.checksums_bytes(files))
     write_atomically(folder / root.ROOT, data)
     write_atomically(folder / root.BUNDLE, sigstore.message_bundle(data, signer))
     write_atomically(folder / root.RAW_SIGNATURE, signer.sign(data))
+    for other, key in zip(also, keys[1:], strict=True):
+        write_atomically(folder / root.signature_path(key), sigstore.message_bundle(data, other))
     return Digest.of(data)
 
 
@@ -48,7 +57,8 @@ def _payload(folder: Path, progress: Progress) -> list[ListedFile]:
     findings = list(inventory.findings)
     findings += [
         Finding("the folder is sealed already", path)
-        for path in sorted(root.UNLISTED & inventory.files.keys())
+        for path in sorted(inventory.files)
+        if root.is_seal(path)
     ]
     findings += [Finding("the folder is empty", path) for path in inventory.empty_folders]
     digests, failures = digest_files(source, inventory.files, progress)

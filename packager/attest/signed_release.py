@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from packager.attest import root, sigstore
 from packager.attest.keys import PublicKey
 from packager.attest.root import ListedFile, Root
+from packager.attest.trust import TrustPolicy
 from packager.carrying import Carried
 from packager.closed_world import Inventory
 from packager.digest import Digest
@@ -47,11 +48,15 @@ class SignedRelease:
 
     source: ReleaseSource
     inventory: Inventory
-    key: PublicKey
     root: Root
     listed: Mapping[str, ListedFile]
     progress: Progress
     part: Carried | None = None
+
+    @property
+    def key(self) -> PublicKey:
+        """The key that signed the images: the root names it, and is believed."""
+        return self.root.signers[0]
 
     def read(self, path: str, limit: int) -> bytes:
         """A listed file of at most `limit` bytes, hashed again as it is read, so that what is used
@@ -92,18 +97,59 @@ def read_seal(source: ReleaseSource) -> Seal:
     return Seal(found[root.ROOT], found[root.BUNDLE], found[root.RAW_SIGNATURE])
 
 
-def check_signature(seal: Seal, key: PublicKey) -> None:
-    """Step 2, signature: both signatures over the root are the caller's key's."""
+def check_signature(source: ReleaseSource, seal: Seal, trust: TrustPolicy) -> tuple[PublicKey, ...]:
+    """Step 2, signature: as many trusted keys as the caller requires signed the root.
+
+    The bundle's hint only picks among keys that the caller trusts. Where one of them signed beside
+    the first key, its file is read as well: its name follows from the key, so no list is needed. A
+    signature that is there and wrong is refused, however many others are right.
+    """
+    claimed = f"sha256:{sigstore.hint_of(seal.bundle)}"
+    found = [key for key in trust.usable if key.fingerprint == claimed]
+    for key in found:
+        check_first(seal, key)
+    others = [key for key in trust.usable if key not in found]
+    found += [key for key in others if _signed_beside(source, seal, key)]
+    if len(found) < trust.required:
+        raise _too_few(seal, trust, found)
+    return tuple(found)
+
+
+def check_first(seal: Seal, key: PublicKey) -> None:
+    """The bundle and the raw signature are this key's; raises VerificationError."""
     try:
         sigstore.verify_message(seal.bundle, seal.root, key)
-    except ValueError as error:
-        raise _not_signed(str(error), root.BUNDLE, seal, key) from None
-    except VerificationError as error:
+    except (ValueError, VerificationError) as error:
         raise _not_signed(str(error), root.BUNDLE, seal, key) from None
     try:
         key.verify(seal.raw_signature, seal.root)
     except VerificationError as error:
         raise _not_signed(str(error), root.RAW_SIGNATURE, seal, key) from None
+
+
+def check_beside(source: ReleaseSource, seal: Seal, key: PublicKey) -> None:
+    """The signature of a key that signs beside the first one is there, and the key's."""
+    path = root.signature_path(key)
+    bundle = read_bounded(source, path, sigstore.MAX_MESSAGE_BUNDLE)
+    try:
+        sigstore.verify_message(bundle, seal.root, key)
+    except (ValueError, VerificationError) as error:
+        raise VerificationError(
+            f"release.json does not carry this key's signature: {error}",
+            where=path,
+            expected=f"a signature of the key {key.fingerprint}",
+        ) from None
+
+
+def _signed_beside(source: ReleaseSource, seal: Seal, key: PublicKey) -> bool:
+    try:
+        source.open(root.signature_path(key)).close()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass  # there is something: whoever reads it says what is wrong with it
+    check_beside(source, seal, key)
+    return True
 
 
 def read_document(seal: Seal) -> Root:
@@ -117,6 +163,30 @@ def read_document(seal: Seal) -> Root:
             got=str(error),
             next_step="verify it with the version of packager that made it",
         ) from None
+
+
+def _too_few(seal: Seal, trust: TrustPolicy, found: list[PublicKey]) -> VerificationError:
+    claimed = f"sha256:{sigstore.hint_of(seal.bundle)}"
+    if claimed in trust.revoked_keys:
+        return VerificationError(
+            "the key that signed this release is revoked",
+            where=root.BUNDLE,
+            got=claimed,
+            next_step="do not use this release; get one that its maker signed with the new key",
+        )
+    if trust.required > 1:
+        return VerificationError(
+            f"release.json carries {len(found)} of {trust.required} signatures that are required",
+            where=root.BUNDLE,
+            expected=", ".join(key.fingerprint for key in trust.usable),
+            got=", ".join(key.fingerprint for key in found) or "none of them",
+        )
+    for key in trust.usable:
+        try:
+            check_first(seal, key)
+        except VerificationError as error:
+            return error
+    return VerificationError("every trusted key is revoked", where=root.BUNDLE)
 
 
 def _not_signed(why: str, where: str, seal: Seal, key: PublicKey) -> VerificationError:

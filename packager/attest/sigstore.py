@@ -66,10 +66,11 @@ def verify_dsse(
     return dsse.open_envelope(_content(bundle, key, limit, "dsseEnvelope"), key, payload_type)
 
 
-def hint_of(bundle: bytes) -> str | None:
-    """The key hint of a bundle that nobody has verified, to help with a message only."""
+def hint_of(bundle: bytes, limit: int = MAX_MESSAGE_BUNDLE) -> str | None:
+    """The key hint of a bundle that nobody has verified: to pick among keys that the caller trusts
+    already, and for messages."""
     try:
-        found = load_object(bundle, limit=MAX_MESSAGE_BUNDLE)
+        found = load_object(bundle, limit=limit)
         hint = found["verificationMaterial"]["publicKey"]["hint"]
         return base64_text.decode(hint).hex()[:64]
     except (ValueError, KeyError, TypeError):

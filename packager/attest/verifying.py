@@ -4,18 +4,20 @@ No network, no clock, no key from the release itself. Fail-closed: whatever is n
 is refused, and there is no way to go on after a refusal. The steps, in order:
 
   1. seal              release.json and its two signatures are plain files within bounds
-  2. signature         both signatures over release.json are the given key's
+  2. signature         as many trusted keys as required signed release.json
   3. document          release.json is one canonical document of the known shape
-  4. closed world      exactly the listed files: nothing added, missing, linked, or oddly named
-  5. digests           every listed file has the size and SHA-256 that release.json says
-  6. checksums         checksums.txt is bound by release.json and says the same
-  7. images            every image is in the OCI layout, whole, and unpacks to what it promises
-  8. image signatures  every image is signed by the key, for its repository
-  9. attestations      every image has provenance and bill of materials, signed by the key
- 10. targets           manifests name their own target's image, by digest, and no other
+  4. standing          all its signers signed; nothing is revoked; it is not older than accepted
+  5. closed world      exactly the listed files: nothing added, missing, linked, or oddly named
+  6. digests           every listed file has the size and SHA-256 that release.json says
+  7. checksums         checksums.txt is bound by release.json and says the same
+  8. images            every image is in the OCI layout, whole, and unpacks to what it promises
+  9. image signatures  every image is signed by the first key, for its repository
+ 10. attestations      every image has provenance and bill of materials, signed by that key
+ 11. targets           manifests name their own target's image, by digest, and no other
 
-Nothing is believed before step 2: until then only three files are read, each within a bound. Steps
-4 to 6 tell all that they find at once, and so do 7 to 10; a refusal names its step.
+Nothing is believed before step 2: until then only three files are read, and one for each further
+key that the caller trusts, each within a bound. Steps 5 to 7 tell all that they find at once, and
+so do 8 to 11; a refusal names its step.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ from packager.attest.signed_release import (
     read_document,
     read_seal,
 )
+from packager.attest.standing import check_standing
+from packager.attest.trust import TrustPolicy
 from packager.digest import Digest
 from packager.errors import Finding, VerificationError
 from packager.progress import SILENT, Progress
@@ -44,7 +48,7 @@ from packager.release_source import FolderSource, ReleaseSource
 
 MAX_FINDINGS = 100
 NEXT_STEP = "do not use this release; get it again from its maker"
-STEPS = 10
+STEPS = 11
 _Value = TypeVar("_Value")
 
 
@@ -70,14 +74,18 @@ class VerifiedStep:
 class VerificationReport:
     """What was checked, in which order, with what result. There is a report only when all passed.
 
-    `digest` is of release.json and names the whole release; `key` is the fingerprint of the key.
+    `digest` is of release.json and names the whole release; `counter` is what a site remembers
+    against downgrade; `keys` are the fingerprints of the trusted keys whose signatures counted.
+    `signer` is the first key of the release: it signed the images.
     `left_out` are targets of the release that this source does not carry.
     """
 
     name: str
     version: str
+    counter: int
     digest: Digest
-    key: str
+    keys: tuple[str, ...]
+    signer: PublicKey
     targets: tuple[str, ...]
     left_out: tuple[str, ...]
     steps: tuple[VerifiedStep, ...]
@@ -86,8 +94,13 @@ class VerificationReport:
         """For `--json` and the auditor."""
         return {
             "verified": True,
-            "release": {"name": self.name, "version": self.version, "digest": str(self.digest)},
-            "key": self.key,
+            "release": {
+                "name": self.name,
+                "version": self.version,
+                "counter": self.counter,
+                "digest": str(self.digest),
+            },
+            "keys": list(self.keys),
             "targets": list(self.targets),
             "left_out": list(self.left_out),
             "steps": [step.as_dict() for step in self.steps],
@@ -95,45 +108,51 @@ class VerificationReport:
 
 
 def verify(
-    release: ReleaseSource | Path, key: PublicKey, progress: Progress = SILENT
+    release: ReleaseSource | Path, trust: TrustPolicy | PublicKey, progress: Progress = SILENT
 ) -> VerificationReport:
     """Check every byte of a release, in a folder or in any other source (`release_source.py`).
 
     The steps stand in the module's docstring. Raises VerificationError, naming the step and the
     path, for anything that is not as signed; InputError when a given path is no folder at all.
+    A key alone stands for a policy that trusts it and knows of no revocation and no age.
     """
+    if isinstance(trust, PublicKey):
+        trust = TrustPolicy.of(trust)
     source = FolderSource.at(release) if isinstance(release, Path) else release
     steps = _Steps(progress)
     progress.step(f"verify {source.location}")
 
     seal = steps.run(1, "seal", lambda: read_seal(source))
     steps.tell({"bytes": len(seal.root)})
-    steps.run(2, "signature", lambda: check_signature(seal, key))
-    steps.tell({"signatures": 2})
+    keys = steps.run(2, "signature", lambda: check_signature(source, seal, trust))
+    steps.tell({"trusted keys": len(keys)})
     root = steps.run(3, "document", lambda: read_document(seal))
     steps.tell({"files": len(root.files), "targets": len(root.images)})
+    standing = steps.run(4, "standing", lambda: check_standing(source, seal, root, trust, keys))
+    steps.tell(standing)
 
     listed = {file.path: file for file in root.files}
-    inventory = steps.run(4, "closed world", source.inventory)
-    whole = SignedRelease(source, inventory, key, root, listed, progress)
-    signed = steps.run(4, "closed world", lambda: narrowed(whole))
-    steps.count(4, "closed world", check_closed_world, signed)
-    steps.count(5, "digests", check_digests, signed)
-    steps.count(6, "checksums", check_checksums, signed)
+    inventory = steps.run(5, "closed world", source.inventory)
+    whole = SignedRelease(source, inventory, root, listed, progress)
+    signed = steps.run(5, "closed world", lambda: narrowed(whole))
+    steps.count(5, "closed world", check_closed_world, signed)
+    steps.count(6, "digests", check_digests, signed)
+    steps.count(7, "checksums", check_checksums, signed)
     steps.refuse_if_found()
 
-    steps.count(7, "images", check_layout, signed)
-    steps.count(8, "image signatures", check_image_signatures, signed)
-    steps.count(9, "attestations", check_attestations, signed)
-    steps.count(10, "targets", check_manifests, signed)
+    steps.count(8, "images", check_layout, signed)
+    steps.count(9, "image signatures", check_image_signatures, signed)
+    steps.count(10, "attestations", check_attestations, signed)
+    steps.count(11, "targets", check_manifests, signed)
     steps.refuse_if_found()
 
-    metadata = root.document.get("metadata", {})
     return VerificationReport(
-        name=str(metadata.get("name", "")),
-        version=str(metadata.get("version", "")),
+        name=root.name,
+        version=root.version,
+        counter=root.counter,
         digest=Digest.of(seal.root),
-        key=key.fingerprint,
+        keys=tuple(key.fingerprint for key in keys),
+        signer=root.signers[0],
         targets=tuple(image.target for image in signed.root.images),
         left_out=tuple(sorted(set(root.targets) - set(signed.root.targets))),
         steps=tuple(steps.passed),

@@ -107,7 +107,8 @@ class BundleSource:
     def open(self, path: str) -> BinaryIO:
         """A file of the release; raises FileNotFoundError when the bundle does not carry it."""
         member = next((one for one in self._seal if one.path == path), None)
-        member = member or self.composition.find(path)
+        if member is None and not _SEAL_NAME.fullmatch(path):
+            member = self.composition.find(path)
         return self._open(member, path)
 
     def _open(self, member: Member | None, name: str) -> BinaryIO:

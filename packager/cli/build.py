@@ -11,24 +11,30 @@ from packager.cli.console import Console, human_size, table
 from packager.cli.options import (
     FILE,
     described_release,
-    key_option,
     lock_option,
     measurements_option,
     mirror_option,
     read_request,
     release_options,
     target_option,
+    trust_options,
     wheels_option,
     with_console,
 )
 from packager.domain.target import DataClass, TargetName
+from packager.domain.trust import TrustFiles
 from packager.errors import InputError
 
 
 @click.command()
 @release_options
 @click.option("-o", "--output", required=True, type=FILE, help="The release folder to make.")
-@click.option("--key", "key", help="Signing key: a file, or env://NAME.  [default: signing.key]")
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    help="Signing key: a file, or env://NAME; further ones sign beside it.  [default: signing.key]",
+)
 @lock_option
 @measurements_option
 @mirror_option
@@ -44,7 +50,7 @@ def build(
     console: Console,
     source: Path,
     output: Path,
-    key: str | None,
+    keys: tuple[str, ...],
     lock_file: Path | None,
     measurements: Path | None,
     mirror: str | None,
@@ -65,8 +71,8 @@ def build(
     from packager import pipeline, steps
 
     request = read_request(source, options)
-    signing_key = key or request.signing_key
-    if not signing_key:
+    signing_keys = keys or request.signing_keys
+    if not signing_keys:
         raise InputError(
             "no signing key is given; a release is always signed",
             expected="--key FILE, --key env://NAME, or signing.key in release.yaml",
@@ -77,7 +83,8 @@ def build(
         request,
         pipeline.BuildOptions(
             output=output,
-            key=signing_key,
+            key=signing_keys[0],
+            also=tuple(signing_keys[1:]),
             lock_file=lock_path,
             measurements=measurements or default_measurements(lock_path),
             sources=steps.Sources(mirror, wheels, slim),
@@ -224,7 +231,7 @@ def lock(
 @click.command()
 @release_options
 @click.option("--release", required=True, type=FILE, help="The release folder with the images.")
-@key_option
+@trust_options
 @target_option
 @click.option("-o", "--output", required=True, type=FILE, help="The folder to write.")
 @click.option("--templates", type=FILE, help="A folder of templates that override built-in ones.")
@@ -233,7 +240,7 @@ def render(
     console: Console,
     source: Path,
     release: Path,
-    key: Path,
+    trust: TrustFiles,
     target: TargetName | None,
     output: Path,
     templates: Path | None,
@@ -256,7 +263,7 @@ def render(
         read_request(source, options),
         targets_folder,
         release,
-        key,
+        trust,
         target,
         output,
         templates,

@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from packager.cli.console import Console, human_size, table
-from packager.cli.options import FILE, TargetType, key_option, with_console
+from packager.cli.options import FILE, TargetType, trust_options, with_console
 from packager.domain.target import TargetName
+from packager.domain.trust import TrustFiles
 
 
 @click.command()
 @click.argument("release", metavar="RELEASE", type=FILE)
-@key_option
+@trust_options
 @click.option("-o", "--output", required=True, type=FILE, help="The file to write.")
 @click.option(
     "--target",
@@ -24,7 +25,11 @@ from packager.domain.target import TargetName
 )
 @with_console
 def bundle(
-    console: Console, release: Path, key: Path, output: Path, targets: tuple[TargetName, ...]
+    console: Console,
+    release: Path,
+    trust: TrustFiles,
+    output: Path,
+    targets: tuple[TargetName, ...],
 ) -> None:
     """Write a release as one file that crosses the border: a tar that is the release, an OCI
     archive, and what `docker load` takes.
@@ -39,7 +44,7 @@ def bundle(
     """
     from packager import pipeline
 
-    made = pipeline.bundle(release, key, output, targets, console)
+    made = pipeline.bundle(release, trust, output, targets, console)
     rows = [[target] for target in made.targets]
     console.result(
         f"{output}  {human_size(made.size)}\n\n{table(['carries'], rows)}", made.as_dict()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import update_wrapper
+from functools import update_wrapper, wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -15,6 +15,7 @@ from packager.domain.hardware import Precision
 from packager.domain.model import Objective
 from packager.domain.release import ReleaseRequest
 from packager.domain.target import DataClass, DeploymentPlatform, Region, TargetName
+from packager.domain.trust import ANY_RELEASE, TrustFiles
 from packager.release import ModelOptions, read_release, request_for_model
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -108,16 +109,89 @@ wheels_option = click.option(
     type=FILE,
     help="A folder of your own wheels; they are pinned and checked like all others.",
 )
-key_option = click.option(
-    "--key",
-    "key",
-    required=True,
-    type=FILE,
-    help="The public key that you trust. Nothing is believed without it.",
-)
 target_option = click.option(
     "--target", type=TargetType(), help="One target, such as de/x86-64-v3/kubernetes."
 )
+
+
+class CounterType(click.ParamType[tuple[str, int], str]):
+    """`COUNTER` for any release, or `NAME=COUNTER`."""
+
+    name = "[name=]counter"
+
+    def convert(
+        self,
+        value: str | tuple[str, int],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        name, _, counter = value.rpartition("=")
+        if not (counter.isascii() and counter.isdecimal()):
+            self.fail(f"{value!r} is not a counter such as 100004000009", param, ctx)
+        return name or ANY_RELEASE, int(counter)
+
+
+def trust_options(command: Command) -> Command:
+    """Whom to believe: public keys, and what was signed about them since; as `trust`."""
+
+    @click.option(
+        "--key",
+        "keys",
+        required=True,
+        multiple=True,
+        type=FILE,
+        help="A public key that you trust; may be given again. Nothing is believed without it.",
+    )
+    @click.option(
+        "--require",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="How many of the keys must have signed.",
+    )
+    @click.option(
+        "--rotation",
+        "rotations",
+        multiple=True,
+        type=FILE,
+        help="A key's statement that another key follows it (keys rotate).",
+    )
+    @click.option(
+        "--revocations",
+        multiple=True,
+        type=FILE,
+        help="A signed list of keys and releases to refuse (keys revoke).",
+    )
+    @click.option(
+        "--minimum",
+        multiple=True,
+        type=CounterType(),
+        help="Refuse releases with a smaller counter: the newest that was installed here.",
+    )
+    @click.option(
+        "--allow-rollback",
+        "permits",
+        multiple=True,
+        type=FILE,
+        help="A signed permit to go below --minimum (keys allow-rollback).",
+    )
+    @wraps(command)
+    def wrapped(
+        *arguments: Any,
+        keys: tuple[Path, ...],
+        require: int,
+        rotations: tuple[Path, ...],
+        revocations: tuple[Path, ...],
+        minimum: tuple[tuple[str, int], ...],
+        permits: tuple[Path, ...],
+        **others: Any,
+    ) -> Any:
+        trust = TrustFiles(keys, require, rotations, revocations, permits, dict(minimum))
+        return command(*arguments, trust=trust, **others)
+
+    return cast(Command, wrapped)
 
 
 def release_options(command: Command) -> Command:

@@ -9,15 +9,16 @@ from pathlib import Path
 import click
 
 from packager.cli.console import Console, table
-from packager.cli.options import FILE, key_option, target_option, with_console
+from packager.cli.options import FILE, target_option, trust_options, with_console
 from packager.domain.target import TargetName
+from packager.domain.trust import TrustFiles
 from packager.errors import PackagerError
 
 
 @click.command()
 @click.argument("release", metavar="RELEASE", type=FILE)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@key_option
+@trust_options
 @target_option
 @click.option("--port", type=click.IntRange(1, 65535), help="On loopback.  [default: a free one]")
 @click.option(
@@ -32,7 +33,7 @@ def run(
     console: Console,
     release: Path,
     command: tuple[str, ...],
-    key: Path,
+    trust: TrustFiles,
     target: TargetName | None,
     port: int | None,
     engine: str,
@@ -51,7 +52,7 @@ def run(
     from packager import running
 
     with running.running(
-        release, key, target=target, port=port, engine_choice=engine, progress=console
+        release, trust, target=target, port=port, engine_choice=engine, progress=console
     ) as server:
         console.note(server.how)
         if not command:
@@ -73,11 +74,11 @@ def run(
 @click.command()
 @click.argument("release", metavar="RELEASE", type=FILE)
 @click.argument("registry", required=False)
-@key_option
+@trust_options
 @click.option("--plain-http", is_flag=True, help="Without TLS, also beyond loopback.")
 @with_console
 def push(
-    console: Console, release: Path, registry: str | None, key: Path, plain_http: bool
+    console: Console, release: Path, registry: str | None, trust: TrustFiles, plain_http: bool
 ) -> None:
     """Push a verified release's images, signatures and attestations.
 
@@ -92,16 +93,16 @@ def push(
     """
     from packager import pipeline
 
-    pushed = pipeline.push(release, key, registry, plain_http, console)
+    pushed = pipeline.push(release, trust, registry, plain_http, console)
     console.result(table(["target", "image"], [list(row) for row in pushed.items()]), pushed)
 
 
 @click.command()
 @click.argument("release", metavar="RELEASE", type=FILE)
-@key_option
+@trust_options
 @target_option
 @with_console
-def load(console: Console, release: Path, key: Path, target: TargetName | None) -> None:
+def load(console: Console, release: Path, trust: TrustFiles, target: TargetName | None) -> None:
     """Load a verified release's image into the local Docker engine.
 
     \b
@@ -110,5 +111,5 @@ def load(console: Console, release: Path, key: Path, target: TargetName | None) 
     """
     from packager import running
 
-    loaded = running.load(release, key, target, console)
+    loaded = running.load(release, trust, target, console)
     console.result(table(["target", "image id"], [list(row) for row in loaded.items()]), loaded)

@@ -7,14 +7,15 @@ from pathlib import Path
 import click
 
 from packager.cli.console import Console, human_size, table
-from packager.cli.options import FILE, key_option, with_console
+from packager.cli.options import FILE, trust_options, with_console
+from packager.domain.trust import TrustFiles
 
 
 @click.command()
 @click.argument("release", metavar="RELEASE", type=FILE)
-@key_option
+@trust_options
 @with_console
-def verify(console: Console, release: Path, key: Path) -> None:
+def verify(console: Console, release: Path, trust: TrustFiles) -> None:
     """Check every byte of a release against a public key that you trust. Works offline.
 
     RELEASE is a folder, or a bundle, which is read in place.
@@ -24,12 +25,14 @@ def verify(console: Console, release: Path, key: Path) -> None:
     \b
     Examples:
       packager verify release --key site.pub
+      packager verify release --key maker.pub --key auditor.pub --require 2
+      packager verify release --key old.pub --rotation rotation.json --revocations revoked.json
       packager verify release --key site.pub --json > verification.json
       packager verify filetype-1.4.0.tar --key site.pub
     """
     from packager import pipeline
 
-    report = pipeline.verify(release, key, console)
+    report = pipeline.verify(release, trust, console)
     rows = [[str(step.number), step.title, step.result] for step in report.steps]
     left_out = f"\nnot in this bundle: {', '.join(report.left_out)}" if report.left_out else ""
     console.result(
@@ -51,7 +54,8 @@ def inspect(console: Console, release: Path, key: Path | None) -> None:
     """
     from packager import inspecting
 
-    document = inspecting.inspect(release, key, console)
+    trust = TrustFiles((key,)) if key else None
+    document = inspecting.inspect(release, trust, console)
     targets = [
         [target["name"], target["platform"], human_size(target["size"]), target["image"]]
         for target in document["targets"]
@@ -60,9 +64,9 @@ def inspect(console: Console, release: Path, key: Path | None) -> None:
         [layer["kind"], human_size(layer["size"]), str(len(layer["targets"])), layer["digest"]]
         for layer in document["layers"]
     ]
-    trust = "verified" if document["verified"] else "NOT VERIFIED: give --key to check it"
+    known = "verified" if document["verified"] else "NOT VERIFIED: give --key to check it"
     console.result(
-        f"{document['name']} {document['version']}  ({trust})\n\n"
+        f"{document['name']} {document['version']}  ({known})\n\n"
         f"{table(['target', 'platform', 'image size', 'image'], targets)}\n\n"
         f"{table(['layer', 'size', 'targets', 'digest'], layers)}\n\n"
         f"stored once: {human_size(document['stored'])}, "

@@ -71,7 +71,8 @@ class ReleaseRequest:
     `registries` maps a jurisdiction to the registry prefix that it pulls from; `sites` maps the
     name of a room of the user's own (`site/<name>`) to the ISO 3166 country that it stands in;
     `registry_countries` declares the same for registry hosts. `model_license` is an SPDX id;
-    `precision` pins the number format of the weights, None leaves it to the optimizer.
+    `precision` pins the number format of the weights, None leaves it to the optimizer; `counter`
+    grows with every release of that name (`domain/version.py`).
     """
 
     name: str
@@ -86,11 +87,12 @@ class ReleaseRequest:
     registries: dict[str, str]
     sites: dict[str, str]
     registry_countries: dict[str, str]
-    signing_key: str | None
+    signing_keys: tuple[str, ...]
     where: str
     precision: Precision | None = None
     declared: Declarations = Declarations()
     base: BaseImage = BaseImage()
+    counter: int = 0
 
 
 @dataclass(frozen=True, slots=True)

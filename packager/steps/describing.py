@@ -21,7 +21,11 @@ def describe(
     return {
         "apiVersion": "packager/v1",
         "kind": "Release",
-        "metadata": {"name": request.name, "version": request.version},
+        "metadata": {
+            "name": request.name,
+            "version": request.version,
+            "counter": request.counter,
+        },
         "created": epoch.rfc3339(),
         "tool": {"name": "packager", "version": __version__},
         "model": {

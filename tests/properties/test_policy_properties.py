@@ -92,7 +92,7 @@ def askings(draw: st.DrawFn) -> tuple[PlannedTarget, ReleaseRequest]:
         registries={},
         sites=draw(st.dictionaries(st.just("lab"), st.sampled_from(COUNTRIES))),
         registry_countries=draw(st.dictionaries(host, st.sampled_from(COUNTRIES), max_size=2)),
-        signing_key=None,
+        signing_keys=(),
         where="release.yaml",
         declared=draw(facts),
         base=draw(bases),

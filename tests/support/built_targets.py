@@ -32,6 +32,7 @@ from packager.domain.model import (
 )
 from packager.domain.release import BuiltTarget, PlannedTarget, ReleaseRequest, TargetRequest
 from packager.domain.target import DataClass, DeploymentPlatform, Region, TargetName
+from packager.domain.version import counter_of
 
 AMD64 = Platform("linux", "amd64")
 ARM64 = Platform("linux", "arm64", "v8")
@@ -128,8 +129,9 @@ def release_request(name: str = "filetype", version: str = "1.4.0") -> ReleaseRe
         registries={},
         sites={},
         registry_countries={},
-        signing_key=None,
+        signing_keys=(),
         where="release.yaml",
+        counter=counter_of(version) or 0,
     )
 
 

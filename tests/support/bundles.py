@@ -11,13 +11,15 @@ from small_release import SmallRelease
 from packager import pipeline
 from packager.bundle.bundling import Bundled
 from packager.domain.target import TargetName
+from packager.domain.trust import TrustFiles
 from packager.progress import SILENT
 
 
 def make_bundle(release: SmallRelease, output: Path, *targets: str) -> Bundled:
     """A bundle by the product's own door."""
     chosen = [TargetName.parse(target) for target in targets]
-    return pipeline.bundle(release.folder, release.public_file, output, chosen, SILENT)
+    trust = TrustFiles((release.public_file,))
+    return pipeline.bundle(release.folder, trust, output, chosen, SILENT)
 
 
 def entries(bundle: Path) -> list[tuple[tarfile.TarInfo, bytes]]:

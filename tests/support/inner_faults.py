@@ -32,7 +32,7 @@ from packager.attest.cosign import (
     repository_of,
     signature_artifact,
 )
-from packager.attest.keys import generate_key, open_signer
+from packager.attest.keys import PublicKey, generate_key, open_signer
 from packager.attest.statement import CYCLONEDX, SLSA_PROVENANCE, Statement
 from packager.canonical import dumps
 from packager.digest import Digest
@@ -297,6 +297,23 @@ def _nested_without_end(data: bytes) -> bytes:
     return b"[" * 200_000
 
 
+STRANGER_PEM = (
+    b"-----BEGIN PUBLIC KEY-----\n"
+    b"MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE2r6XhB432kXWYe0u3fSibw6QIn0r\n"
+    b"3pzlkjKPv45QPM2ytw85Q+7UQ/YvozFttzDFpu1BNNBFtejoV7X4vPxT/A==\n"
+    b"-----END PUBLIC KEY-----\n"
+)
+STRANGER = root._signer_entry(PublicKey.of_pem(STRANGER_PEM, "here"))
+
+
+def _name_stranger(document: dict[str, Any]) -> None:
+    document["signers"].append(STRANGER)
+
+
+def _name_only_stranger(document: dict[str, Any]) -> None:
+    document["signers"] = [STRANGER]
+
+
 BOMB = gzip.compress(bytes(8 << 20), 9, mtime=0)
 LAYER = b"a plain layer"
 
@@ -329,15 +346,30 @@ FAULTS: tuple[Fault, ...] = (
         "target outside", 3, "platform", _root(lambda it: it["targets"][0].update(name="../x/y"))
     ),
     Fault("image without digest", 3, "image", _root(lambda it: it["targets"][0]["image"].clear())),
-    # the list of files: steps 4 to 6
+    Fault("no counter", 3, "counter", _root(lambda it: it["metadata"].pop("counter"))),
     Fault(
-        "listed file is not there", 4, "missing", _root(lambda it: it["files"][0].update(path="a"))
+        "counter is true", 3, "whole number", _root(lambda it: it["metadata"].update(counter=True))
     ),
-    Fault("wrong size, right digest", 5, "size", _first_file(size=999_999)),
-    Fault("count of checksums", 6, "list", _root(lambda it: it["checksums"].update(count=1))),
+    Fault("no signers", 3, "signers", _root(lambda it: it["signers"].clear())),
+    Fault("signer twice", 3, "signers", _root(lambda it: it["signers"].append(it["signers"][0]))),
+    Fault(
+        "signer of another name",
+        3,
+        "signer",
+        _root(lambda it: it["signers"][0].update(algorithm="x")),
+    ),
+    # the signers: step 4
+    Fault("signer that did not sign", 4, "missing", _root(_name_stranger)),
+    Fault("named signer is another", 4, "another key", _root(_name_only_stranger)),
+    # the list of files: steps 5 to 7
+    Fault(
+        "listed file is not there", 5, "missing", _root(lambda it: it["files"][0].update(path="a"))
+    ),
+    Fault("wrong size, right digest", 6, "size", _first_file(size=999_999)),
+    Fault("count of checksums", 7, "list", _root(lambda it: it["checksums"].update(count=1))),
     Fault(
         "digest of checksums",
-        6,
+        7,
         "list",
         _root(
             lambda it: it["checksums"].update(
@@ -345,14 +377,14 @@ FAULTS: tuple[Fault, ...] = (
             )
         ),
     ),
-    # the images: step 7
-    Fault("image not in the index", 7, "not in the index", _index(lambda found: found.pop(0))),
-    Fault("image of another digest", 7, "index", _first_image(digest=str(Digest.of(b"x")))),
-    Fault("image of another size", 7, "size", _first_image(size=1)),
-    Fault("image of another config", 7, "configuration", _first_image(config=str(Digest.of(b"x")))),
+    # the images: step 8
+    Fault("image not in the index", 8, "not in the index", _index(lambda found: found.pop(0))),
+    Fault("image of another digest", 8, "index", _first_image(digest=str(Digest.of(b"x")))),
+    Fault("image of another size", 8, "size", _first_image(size=1)),
+    Fault("image of another config", 8, "configuration", _first_image(config=str(Digest.of(b"x")))),
     Fault(
         "image of another architecture",
-        7,
+        8,
         "architecture",
         _first_image(
             platform={"os": "linux", "architecture": "arm64"},
@@ -360,7 +392,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "image of a variant",
-        7,
+        8,
         "variant",
         _first_image(
             platform={"os": "linux", "architecture": "amd64", "variant": "v3"},
@@ -368,7 +400,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "index of another type",
-        7,
+        8,
         "image index",
         _sealed(
             lambda folder, _: edit_json(folder / INDEX, lambda it: it.update(mediaType="x/y")),
@@ -376,16 +408,16 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "index names an index",
-        7,
+        8,
         "no image manifest",
         _index(
             lambda found: found[0].update(mediaType=MediaType.INDEX),
         ),
     ),
-    Fault("index with a wrong size", 7, "descriptor", _index(lambda it: it[0].update(size=1))),
+    Fault("index with a wrong size", 8, "descriptor", _index(lambda it: it[0].update(size=1))),
     Fault(
         "index names a missing blob",
-        7,
+        8,
         "missing",
         _index(
             lambda found: found.append(
@@ -395,7 +427,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "index names a digest that is a path",
-        7,
+        8,
         "digest",
         _index(
             lambda found: found[0].update(digest="sha256:../../../../etc/passwd"),
@@ -403,18 +435,18 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "two images of one name",
-        7,
+        8,
         "two images",
         _index(
             lambda it: it[1]["annotations"].update(it[0]["annotations"]),
         ),
     ),
-    Fault("blob missing", 7, "missing", _sealed(_without_layer)),
-    Fault("blob that nothing names", 7, "no manifest names", _sealed(_with_stray_blob)),
-    Fault("blob under another name", 7, "not its digest", _sealed(_with_misnamed_blob)),
+    Fault("blob missing", 8, "missing", _sealed(_without_layer)),
+    Fault("blob that nothing names", 8, "no manifest names", _sealed(_with_stray_blob)),
+    Fault("blob under another name", 8, "not its digest", _sealed(_with_misnamed_blob)),
     Fault(
         "stray file in the layout",
-        7,
+        8,
         "does not belong",
         _sealed(
             lambda folder, _: (folder / "images/notes.txt").write_text("x"),
@@ -422,7 +454,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "another layout version",
-        7,
+        8,
         "layout",
         _sealed(
             lambda folder, _: edit_json(
@@ -430,10 +462,10 @@ FAULTS: tuple[Fault, ...] = (
             ),
         ),
     ),
-    Fault("docker manifest of another image", 7, "other images", _sealed(_other_docker_image)),
+    Fault("docker manifest of another image", 8, "other images", _sealed(_other_docker_image)),
     Fault(
         "layer unpacks to another",
-        7,
+        8,
         "something else",
         _with_layer(
             MediaType.LAYER_GZIP,
@@ -443,7 +475,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "plain layer is another",
-        7,
+        8,
         "something else",
         _with_layer(
             MediaType.LAYER_TAR,
@@ -451,10 +483,10 @@ FAULTS: tuple[Fault, ...] = (
             b"promised",
         ),
     ),
-    Fault("layer is no gzip", 7, "unpacked", _with_layer(MediaType.LAYER_GZIP, LAYER, LAYER)),
+    Fault("layer is no gzip", 8, "unpacked", _with_layer(MediaType.LAYER_GZIP, LAYER, LAYER)),
     Fault(
         "layer is cut",
-        7,
+        8,
         "unpacked",
         _with_layer(
             MediaType.LAYER_GZIP,
@@ -464,7 +496,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "layer is a bomb",
-        7,
+        8,
         "unpacks to more than",
         _with_layer(
             MediaType.LAYER_GZIP,
@@ -474,7 +506,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "layer of a type not used",
-        7,
+        8,
         "not a kind of layer",
         _with_layer(
             MediaType.LAYER_ZSTD,
@@ -482,28 +514,28 @@ FAULTS: tuple[Fault, ...] = (
             LAYER,
         ),
     ),
-    # signatures of images: step 8
-    Fault("image not signed", 8, "not signed", _accompanied(_unsigned)),
-    Fault("image signed by a stranger", 8, "does not verify", _signature_by_stranger),
+    # signatures of images: step 9
+    Fault("image not signed", 9, "not signed", _accompanied(_unsigned)),
+    Fault("image signed by a stranger", 9, "does not verify", _signature_by_stranger),
     Fault(
-        "image signed for elsewhere", 8, "not signed", _accompanied(_signed_for_other_repository)
+        "image signed for elsewhere", 9, "not signed", _accompanied(_signed_for_other_repository)
     ),
     Fault(
         "signature of a foreign image",
-        8,
+        9,
         "not in this release",
         _accompanied(
             _signature_of_other_image,
         ),
     ),
-    # attestations: step 9
-    Fault("image without SBOM", 9, "lacks", _accompanied(_without_sbom)),
-    Fault("image without evidence", 9, "lacks", _accompanied(_unattested)),
-    Fault("attested by a stranger", 9, "does not verify", _attestation_by_stranger),
-    Fault("referrer by a stranger", 9, "does not verify", _referrer_by_stranger),
+    # attestations: step 10
+    Fault("image without SBOM", 10, "lacks", _accompanied(_without_sbom)),
+    Fault("image without evidence", 10, "lacks", _accompanied(_unattested)),
+    Fault("attested by a stranger", 10, "does not verify", _attestation_by_stranger),
+    Fault("referrer by a stranger", 10, "does not verify", _referrer_by_stranger),
     Fault(
         "attestation of a foreign image",
-        9,
+        10,
         "not in this release",
         _accompanied(
             _attestation_of_other_image,
@@ -511,20 +543,20 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "referrer about another image",
-        9,
+        10,
         "does not verify",
         _accompanied(
             _referrer_to_other_image,
         ),
     ),
     Fault(
-        "referrer under a false label", 9, "does not verify", _accompanied(_mislabelled_referrer)
+        "referrer under a false label", 10, "does not verify", _accompanied(_mislabelled_referrer)
     ),
-    # manifests: step 10
-    Fault("manifest by tag", 10, "another image", _manifest("image: {repository}:latest\n")),
+    # manifests: step 11
+    Fault("manifest by tag", 11, "another image", _manifest("image: {repository}:latest\n")),
     Fault(
         "manifest of another registry",
-        10,
+        11,
         "another image",
         _manifest(
             "image: docker.example.com/filetype@sha256:" + "0" * 64,
@@ -532,7 +564,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "second image in flow style",
-        10,
+        11,
         "another image",
         _manifest(
             "containers: [{{image: {image}}}, {{'image': sidecar}}]\n",
@@ -540,16 +572,16 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "second image in JSON",
-        10,
+        11,
         "another image",
         _manifest(
             '{{"a": {{"image": "{image}"}}, "b": {{"image": "evil"}}}}',
         ),
     ),
-    Fault("manifest of another target", 10, "another image", _sealed(_swapped_manifests)),
+    Fault("manifest of another target", 11, "another image", _sealed(_swapped_manifests)),
     Fault(
         "target without files",
-        10,
+        11,
         "no files",
         _sealed(
             lambda folder, _: [

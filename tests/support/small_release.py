@@ -181,6 +181,7 @@ def make_release(
     registry: str | None = None,
     artifacts: MakeArtifacts = artifacts_of,
     before_seal: ChangeFolder | None = None,
+    also: Sequence[Signer] = (),
 ) -> SmallRelease:
     """Build and seal a release in `base`/release.
 
@@ -204,7 +205,7 @@ def make_release(
     document = describe(request, built, LOCK, EPOCH)
     if before_seal:
         before_seal(folder, document)
-    seal(folder, document, signer)
+    seal(folder, document, signer, also=also)
     return SmallRelease(folder, key_file, key_file.with_suffix(".pub"), built, request)
 
 

@@ -50,12 +50,12 @@ def flip(path: Path, position: int | None = None) -> None:
     path.write_bytes(data)
 
 
-def _flip(name: str, path: str, step: int = 5) -> Probe:
+def _flip(name: str, path: str, step: int = 6) -> Probe:
     return Probe(name, step, path, lambda release: flip(release.folder / path))
 
 
 def _flip_blob(name: str, choose: Callable[[SmallRelease], Digest]) -> Probe:
-    return Probe(name, 5, "images/blobs", lambda release: flip(release.blob(choose(release))))
+    return Probe(name, 6, "images/blobs", lambda release: flip(release.blob(choose(release))))
 
 
 def _truncate(release: SmallRelease, path: str, keep: int) -> None:
@@ -189,7 +189,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("flip release.json", 2, root.BUNDLE, lambda release: flip(release.folder / root.ROOT)),
     _flip("flip bundle", root.BUNDLE, 2),
     _flip("flip raw signature", root.RAW_SIGNATURE, 2),
-    _flip("flip checksums", root.CHECKSUMS, 6),
+    _flip("flip checksums", root.CHECKSUMS, 7),
     _flip("flip index", INDEX),
     _flip("flip oci-layout", "images/oci-layout"),
     _flip("flip docker manifest", "images/manifest.json"),
@@ -201,47 +201,47 @@ PROBES: tuple[Probe, ...] = (
     _flip_blob("flip gzip layer", lambda release: _layer(release, 0)),
     _flip_blob("flip model layer", lambda release: _layer(release, 1)),
     # truncation
-    Probe("truncate SBOM", 5, SBOM, lambda release: _truncate(release, SBOM, 40)),
-    Probe("empty SBOM", 5, SBOM, lambda release: _truncate(release, SBOM, 0)),
+    Probe("truncate SBOM", 6, SBOM, lambda release: _truncate(release, SBOM, 40)),
+    Probe("empty SBOM", 6, SBOM, lambda release: _truncate(release, SBOM, 0)),
     Probe("truncate root", 2, root.BUNDLE, lambda release: _truncate(release, root.ROOT, 500)),
     Probe("truncate bundle", 2, root.BUNDLE, lambda release: _truncate(release, root.BUNDLE, 99)),
-    Probe("truncate checksums", 6, root.CHECKSUMS, lambda rel: _truncate(rel, root.CHECKSUMS, 100)),
+    Probe("truncate checksums", 7, root.CHECKSUMS, lambda rel: _truncate(rel, root.CHECKSUMS, 100)),
     # removal
-    Probe("remove SBOM", 4, SBOM, _remove(SBOM)),
-    Probe("remove layer", 4, "images/blobs", lambda rel: rel.blob(_layer(rel, 1)).unlink()),
-    Probe("remove checksums", 4, root.CHECKSUMS, _remove(root.CHECKSUMS)),
+    Probe("remove SBOM", 5, SBOM, _remove(SBOM)),
+    Probe("remove layer", 5, "images/blobs", lambda rel: rel.blob(_layer(rel, 1)).unlink()),
+    Probe("remove checksums", 5, root.CHECKSUMS, _remove(root.CHECKSUMS)),
     Probe("strip bundle", 1, root.BUNDLE, _remove(root.BUNDLE)),
     Probe("strip raw signature", 1, root.RAW_SIGNATURE, _remove(root.RAW_SIGNATURE)),
     Probe("remove root", 1, root.ROOT, _remove(root.ROOT)),
     # addition
-    Probe("add file", 4, "install.sh", _add("install.sh")),
-    Probe("add hidden file", 4, "targets/.hidden", _add("targets/.hidden")),
-    Probe("add blob", 4, "a" * 64, _add(f"images/blobs/sha256/{'a' * 64}")),
-    Probe("add folder", 4, "empty", lambda release: (release.folder / "empty").mkdir()),
+    Probe("add file", 5, "install.sh", _add("install.sh")),
+    Probe("add hidden file", 5, "targets/.hidden", _add("targets/.hidden")),
+    Probe("add blob", 5, "a" * 64, _add(f"images/blobs/sha256/{'a' * 64}")),
+    Probe("add folder", 5, "empty", lambda release: (release.folder / "empty").mkdir()),
     # things that are no plain files
-    Probe("symlink to the same bytes", 4, SBOM, _symlink(SBOM)),
-    Probe("symlinked folder", 4, "evidence", _symlink("evidence")),
+    Probe("symlink to the same bytes", 5, SBOM, _symlink(SBOM)),
+    Probe("symlinked folder", 5, "evidence", _symlink("evidence")),
     Probe("symlinked root", 1, root.ROOT, _symlink(root.ROOT)),
-    Probe("symlinked checksums", 4, root.CHECKSUMS, _symlink(root.CHECKSUMS)),
+    Probe("symlinked checksums", 5, root.CHECKSUMS, _symlink(root.CHECKSUMS)),
     Probe(
         "dangling symlink",
-        4,
+        5,
         "evidence/gone",
         lambda release: (release.folder / "evidence/gone").symlink_to("/nowhere"),
     ),
-    Probe("hard link", 4, "evidence/twin.json", _hard_link),
-    Probe("named pipe", 4, "evidence/special", _special(stat.S_IFIFO)),
-    Probe("socket", 4, "evidence/special", _special(stat.S_IFSOCK)),
-    Probe("file becomes folder", 4, SBOM, _folder_for_file),
+    Probe("hard link", 5, "evidence/twin.json", _hard_link),
+    Probe("named pipe", 5, "evidence/special", _special(stat.S_IFIFO)),
+    Probe("socket", 5, "evidence/special", _special(stat.S_IFSOCK)),
+    Probe("file becomes folder", 5, SBOM, _folder_for_file),
     # names
-    Probe("case collision", 4, "INDEX.json", _add("images/INDEX.json")),
-    Probe("Unicode form collision", 4, "e\u0301", _twins),
-    Probe("backslash in name", 4, "x\\\\y", _add("evidence/x\\y")),
-    Probe("newline in name", 4, "x\\ny", _add("evidence/x\ny")),
-    Probe("name not UTF-8", 4, "x\\udcff", _add("evidence/x\udcff")),
+    Probe("case collision", 5, "INDEX.json", _add("images/INDEX.json")),
+    Probe("Unicode form collision", 5, "e\u0301", _twins),
+    Probe("backslash in name", 5, "x\\\\y", _add("evidence/x\\y")),
+    Probe("newline in name", 5, "x\\ny", _add("evidence/x\ny")),
+    Probe("name not UTF-8", 5, "x\\udcff", _add("evidence/x\udcff")),
     # swapping
-    Probe("swap two blobs", 5, "images/blobs", _swap),
-    Probe("file of another release", 5, INDEX, _take_from_other(INDEX)),
+    Probe("swap two blobs", 6, "images/blobs", _swap),
+    Probe("file of another release", 6, INDEX, _take_from_other(INDEX)),
     Probe(
         "signatures of another release",
         2,
@@ -252,7 +252,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("root of another release", 2, root.BUNDLE, _take_from_other(root.ROOT)),
     Probe(
         "sealed root of an older release",
-        4,
+        5,
         "",
         _take_from_other(root.ROOT, root.BUNDLE, root.RAW_SIGNATURE),
     ),

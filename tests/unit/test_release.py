@@ -47,7 +47,7 @@ def test_a_whole_release_is_read(tmp_path):
     assert request.targets[0].regions == (Region("aws", "eu-central-1"),)
     assert request.sites == {"riyadh-lab": "SA"}
     assert request.registries == {"de": "registry.example.de/ml"}
-    assert request.signing_key == "env://KEY"
+    assert request.signing_keys == ("env://KEY",)
 
 
 def test_only_model_and_targets_are_needed_beside_the_name(tmp_path):

@@ -34,11 +34,11 @@ def test_a_source_that_is_no_folder_verifies(release, entries):
     [
         (lambda entries: entries.pop("release.sig"), 1),
         (lambda entries: entries.update({"release.json": entries["release.json"][:-1] + b" "}), 2),
-        (lambda entries: entries.update({"more": b""}), 4),
-        (lambda entries: entries.update({"../outside": b""}), 4),
-        (lambda entries: entries.pop("images/index.json"), 4),
-        (lambda entries: entries.update({"images/index.json": b"{}"}), 5),
-        (lambda entries: entries.update({"checksums.txt": entries["checksums.txt"][:-1]}), 6),
+        (lambda entries: entries.update({"more": b""}), 5),
+        (lambda entries: entries.update({"../outside": b""}), 5),
+        (lambda entries: entries.pop("images/index.json"), 5),
+        (lambda entries: entries.update({"images/index.json": b"{}"}), 6),
+        (lambda entries: entries.update({"checksums.txt": entries["checksums.txt"][:-1]}), 7),
     ],
 )
 def test_it_is_refused_by_the_same_steps(release, entries, harm, step):
@@ -50,7 +50,7 @@ def test_it_is_refused_by_the_same_steps(release, entries, harm, step):
 
 def test_an_entry_that_comes_twice_is_refused(release, entries):
     twice = (*entries.items(), ("images/index.json", b"another"))
-    with pytest.raises(VerificationError, match=r"step 4, .*two entries"):
+    with pytest.raises(VerificationError, match=r"step 5, .*two entries"):
         verify(MemorySource(twice), release.public)
 
 
@@ -62,7 +62,7 @@ def test_a_list_that_lies_about_a_size_is_refused(release, entries):
             data = super().open(path).read()
             return io.BytesIO(data + (b"more" if path == "images/index.json" else b""))
 
-    with pytest.raises(VerificationError, match="step 5,"):
+    with pytest.raises(VerificationError, match="step 6,"):
         verify(Lying(tuple(entries.items())), release.public)
 
 
@@ -71,7 +71,7 @@ def test_a_folder_that_cannot_be_listed_is_refused_in_words(release, monkeypatch
         raise OSError(5, "Input/output error", str(path))
 
     monkeypatch.setattr(os, "scandir", broken)
-    with pytest.raises(VerificationError, match=r"step 4, .*cannot be listed") as caught:
+    with pytest.raises(VerificationError, match=r"step 5, .*cannot be listed") as caught:
         verify(release.folder, release.public)
     assert caught.value.findings[0].got == "Input/output error"
 

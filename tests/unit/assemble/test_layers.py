@@ -240,7 +240,7 @@ def request(folder, license_="Apache-2.0"):
         registries={},
         sites={},
         registry_countries={},
-        signing_key=None,
+        signing_keys=(),
         where="here",
     )
 

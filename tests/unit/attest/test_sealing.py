@@ -48,7 +48,11 @@ def test_the_root_names_every_file_and_binds_the_checksums(tmp_path):
     paths = [entry["path"] for entry in document["files"]]
     assert paths == sorted(paths, key=str.encode)
     assert [line.split("  ")[1] for line in checksums.decode().splitlines()] == paths
-    assert document["metadata"] == {"name": "filetype", "version": "1.4.0"}
+    assert document["metadata"] == {
+        "name": "filetype",
+        "version": "1.4.0",
+        "counter": 100004000009,
+    }
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def steps_of(error: VerificationError) -> set[int]:
 
 def test_an_untouched_release_is_accepted(release):
     report = verify(release.folder, release.public)
-    assert [step.number for step in report.steps] == list(range(1, 11))
+    assert [step.number for step in report.steps] == list(range(1, 12))
     assert report.targets == ("de/x86-64-v3/kubernetes", "sa/x86-64-v3/compose")
     described = report.as_dict()
     assert described["verified"] is True
@@ -107,7 +107,7 @@ def test_all_harm_is_told_at_once(release):
         "evidence/sbom/sa-x86-64-v3-compose.cdx.json",
         "checksums.txt",
     }
-    assert steps_of(error) == {4, 5, 6}
+    assert steps_of(error) == {5, 6, 7}
 
 
 def test_a_flood_of_findings_is_cut(release):
@@ -146,7 +146,7 @@ def test_a_file_that_changes_after_hashing_is_not_read(release, monkeypatch):
 
     monkeypatch.setattr(verifying, "check_checksums", check)
     error = refusal(release)
-    assert steps_of(error) == {7, 8, 9}
+    assert steps_of(error) == {8, 9, 10}
     assert all(finding.where == "images/index.json" for finding in error.findings)
 
 

@@ -127,4 +127,4 @@ def test_nothing_of_the_left_out_may_be_there(release, whole, part, tmp_path):
     write_entries(path, changed)
     with pytest.raises(VerificationError) as caught:
         verify(BundleSource.at(path), release.public)
-    assert "step 4" in caught.value.findings[0].what
+    assert "step 5" in caught.value.findings[0].what

@@ -72,7 +72,7 @@ def asking(catalogue: Catalogue) -> Callable[..., Asking]:
             registries={jurisdiction: registry} if registry else {},
             sites=sites or {},
             registry_countries=declared or {},
-            signing_key=None,
+            signing_keys=(),
             where="release.yaml",
             precision=precision,
             declared=Declarations(**{"transfers": held, **(facts or {})}),
