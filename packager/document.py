@@ -63,6 +63,10 @@ class Section:
     def __contains__(self, key: str) -> bool:
         return key in self._nodes
 
+    def is_mapping(self, key: str) -> bool:
+        """Whether `key` holds a mapping; asking for it does not count as knowing it."""
+        return isinstance(self._nodes.get(key), yaml.MappingNode)
+
     def keys(self) -> tuple[str, ...]:
         """All keys as written; asking for them counts as knowing them."""
         self._asked.update(self._nodes)

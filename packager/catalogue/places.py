@@ -74,9 +74,16 @@ def read_places(files: Sequence[Path]) -> dict[Region, Place]:
 
 
 def distance_km(one: Place, other: Place) -> float:
-    """Great-circle distance in kilometres (haversine)."""
-    phi_1, phi_2 = radians(one.latitude), radians(other.latitude)
-    d_phi, d_lambda = phi_2 - phi_1, radians(other.longitude - one.longitude)
+    """Great-circle distance of two places in kilometres."""
+    return great_circle_km(one.latitude, one.longitude, other.latitude, other.longitude)
+
+
+def great_circle_km(
+    latitude: float, longitude: float, other_latitude: float, other_longitude: float
+) -> float:
+    """Great-circle distance in kilometres between two points in degrees (haversine)."""
+    phi_1, phi_2 = radians(latitude), radians(other_latitude)
+    d_phi, d_lambda = phi_2 - phi_1, radians(other_longitude - longitude)
     chord = sin(d_phi / 2) ** 2 + cos(phi_1) * cos(phi_2) * sin(d_lambda / 2) ** 2
     return 2 * EARTH_RADIUS_KM * asin(min(1.0, sqrt(chord)))
 

@@ -1,0 +1,123 @@
+"""What a replica does on each hardware profile: from a release's evidence, a file, or estimated.
+
+A release carries a quality record for each hardware profile with the chosen candidate's latency and
+rate, and the machine that they were measured on. Hardware that nobody measured is estimated from
+the nearest measured one by peak rate and bandwidth, the slower of both; it is always told so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from packager.document import read_document
+from packager.domain.hardware import HardwareProfile, Precision
+from packager.domain.placement import Service
+from packager.errors import InputError
+
+API_VERSION = "packager/v1"
+
+
+def read_services(file: Path) -> dict[str, Service]:
+    """Hardware id → service, from a file of kind `ServiceRecords`. Raises InputError."""
+    root = read_document(file)
+    for key, expected in (("apiVersion", API_VERSION), ("kind", "ServiceRecords")):
+        if root.text(key) != expected and key in root:
+            root.note(key, f"wrong {key}", expected=expected)
+    services: dict[str, Service] = {}
+    for entry in root.sections("services", required=True):
+        values = {key: entry.number(key) for key in ("p50_ms", "p99_ms", "per_second")}
+        service = Service(entry.text("hardware"), told=entry.text("told"), **values)
+        for key, value in values.items():
+            if key in entry and not 0 < value < 1e9:
+                entry.note(key, "out of range", expected="more than 0", got=f"{value:g}")
+        if service.p99_ms < service.p50_ms:
+            entry.note("p99_ms", "below the median", expected=f"at least {service.p50_ms:g}")
+        if service.hardware in services:
+            entry.note("hardware", f"{service.hardware} is given twice")
+        services[service.hardware] = service
+    root.finish()
+    return services
+
+
+def services_of_release(folder: Path) -> dict[str, Service]:
+    """Hardware id → service, from the quality records of a verified release folder.
+
+    Raises InputError when a record names no measurement of the chosen candidate.
+    """
+    services = {}
+    for file in sorted((folder / "evidence" / "quality").glob("*.json")):
+        service = _from_record(json.loads(file.read_bytes()))
+        if service is not None:
+            services[service.hardware] = service
+    if not services:
+        raise InputError(
+            "the release carries no measurement of its model",
+            where=str(folder / "evidence" / "quality"),
+            next_step="name a file of figures: --service FILE",
+        )
+    return services
+
+
+def _from_record(record: Mapping[str, Any]) -> Service | None:
+    for candidate in record["candidates"]:
+        if candidate["name"] == record["chosen"] and "measurement" in candidate:
+            figures = candidate["measurement"]
+            p50 = figures["latency_p50_ms"]
+            return Service(
+                record["hardware"],
+                p50,
+                max(p50, figures["latency_p99_ms"]),
+                figures["throughput_per_s"],
+                record["where"],
+            )
+    return None
+
+
+def complete(
+    known: Mapping[str, Service], wanted: Iterable[HardwareProfile], all_known: Mapping[str, Any]
+) -> dict[str, Service]:
+    """The services of `wanted`; those that nobody measured are estimated from one that somebody
+    did, where both profiles say enough. `all_known` maps the ids in `known` to their profiles."""
+    services = {}
+    for profile in wanted:
+        if profile.id in known:
+            services[profile.id] = known[profile.id]
+            continue
+        guesses = [
+            guess
+            for name in sorted(known)
+            if (guess := _estimate(known[name], all_known.get(name), profile)) is not None
+        ]
+        if guesses:
+            services[profile.id] = min(guesses, key=lambda guess: guess.per_second)
+    return services
+
+
+def _estimate(
+    service: Service, measured: HardwareProfile | None, profile: HardwareProfile
+) -> Service | None:
+    """`service` as it would be on `profile`, by the smaller of the ratios of peaks."""
+    if measured is None or profile.unpackaged:
+        return None
+    ratios = []
+    if measured.bandwidth_gb_s and profile.bandwidth_gb_s:
+        ratios.append(profile.bandwidth_gb_s / measured.bandwidth_gb_s)
+    for precision in (Precision.FP32, Precision.FP16):
+        one, other = measured.precisions.get(precision), profile.precisions.get(precision)
+        if one and other:
+            ratios.append(other / one)
+            break
+    if len(ratios) < 2:
+        return None
+    ratio = min(ratios)
+    return Service(
+        profile.id,
+        service.p50_ms / ratio,
+        service.p99_ms / ratio,
+        service.per_second * ratio,
+        f"estimated for {profile.id} from {service.hardware} by the ratio {ratio:.2f} of its "
+        f"peaks ({service.told})",
+    )
