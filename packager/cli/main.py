@@ -19,6 +19,7 @@ from packager.cli.console import Console
 from packager.cli.doctor import doctor
 from packager.cli.keys import keys
 from packager.cli.optimize import optimize
+from packager.cli.plan import plan
 from packager.cli.run import load, push, run
 from packager.cli.targets import targets
 from packager.cli.verify import digest, inspect, verify
@@ -53,6 +54,7 @@ for command in (
     optimize,
     lock,
     verify,
+    plan,
     bundle,
     run,
     push,

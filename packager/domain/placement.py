@@ -114,7 +114,7 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Objective:
+class Weights:
     """What is minimized: money a month, plus money for each tonne of CO2e, plus money for each
     million requests and millisecond of distance. Any of them may be 0."""
 

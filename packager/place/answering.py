@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from packager.domain.placement import HOURS_A_MONTH, Demand, Flow, Placement, Pool, Scaling
+from packager.domain.placement import HOURS_A_MONTH, Demand, Flow, Placement, Point, Pool, Scaling
 from packager.place.capacity import reply_ms
 from packager.place.latency import Latencies
 from packager.place.options import Option, Problem
@@ -119,6 +119,10 @@ def placement_record(
             driver: _round(sum(dict(bill.drivers)[driver] for bill in billed.values()))
             for driver in DRIVERS
         },
+        "points": {
+            **{demand.name: _point(demand.at) for demand in problem.demands},
+            **{str(pool.site.region): _point(pool.site.at) for pool, _ in placement.replicas},
+        },
         "figures": "replies and round trips are estimated by the models of packager.place unless "
         "told otherwise; prices as told for each pool",
     }
@@ -184,6 +188,10 @@ def _pool(pool: Pool, count: int, placement: Placement) -> dict[str, Any]:
         "service_told": pool.service.told,
         "carbon_kg_each": _round(carbon_kg(pool, 1.0)) or None,
     }
+
+
+def _point(at: Point) -> dict[str, float]:
+    return {"latitude": at.latitude, "longitude": at.longitude}
 
 
 def _round(value: float) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from packager.domain.placement import Demand, Objective, Placement, Site
+from packager.domain.placement import Demand, Placement, Site, Weights
 from packager.domain.target import Region
 from packager.place.answering import bills
 from packager.place.options import Problem
@@ -121,7 +121,7 @@ def _anything_goes(_demand: Demand, _site: Site, _hardware: str) -> tuple[str, .
 
 
 def pareto(
-    rebuild: Rebuild, seconds: float, weights: Mapping[str, Objective] | None = None
+    rebuild: Rebuild, seconds: float, weights: Mapping[str, Weights] | None = None
 ) -> tuple[dict[str, Any], ...]:
     """Placements for several objectives, those that another one beats in everything left out."""
     rows: list[dict[str, Any]] = []
@@ -140,11 +140,11 @@ def pareto(
 
 
 _WEIGHTS = {
-    "cost": Objective(),
-    "cost, 100 a tonne of CO2e": Objective(1.0, 100.0, 0.0),
-    "carbon": Objective(1e-6, 1000.0, 0.0),
-    "cost, 0.10 a million requests and ms": Objective(1.0, 0.0, 0.1),
-    "latency": Objective(1e-6, 0.0, 10.0),
+    "cost": Weights(),
+    "cost, 100 a tonne of CO2e": Weights(1.0, 100.0, 0.0),
+    "carbon": Weights(1e-6, 1000.0, 0.0),
+    "cost, 0.10 a million requests and ms": Weights(1.0, 0.0, 0.1),
+    "latency": Weights(1e-6, 0.0, 10.0),
 }
 
 

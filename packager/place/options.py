@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from packager.domain.placement import (
     HOURS_A_MONTH,
     Demand,
-    Objective,
     Offer,
     Pool,
     Scaling,
     Service,
     Site,
+    Weights,
 )
 from packager.place.capacity import headroom, highest_utilization, reply_ms
 from packager.place.latency import Latencies
@@ -63,7 +63,7 @@ class Problem:
     refusals: tuple[Refusal, ...]
     spare: int
     budget: float | None
-    objective: Objective
+    objective: Weights
 
 
 def build_problem(
@@ -75,12 +75,12 @@ def build_problem(
     *,
     spare: int = 0,
     budget: float | None = None,
-    objective: Objective | None = None,
+    objective: Weights | None = None,
 ) -> Problem:
     """All options, in an order that follows from names alone, and all refusals with reasons."""
     options: list[Option] = []
     refusals: list[Refusal] = []
-    weights = objective or Objective()
+    weights = objective or Weights()
     offers = {site.region: undominated(site.offers, services) for site in sites}
     for demand in sorted(demands, key=lambda one: one.name):
         for site in sorted(sites, key=lambda one: one.region):

@@ -19,7 +19,9 @@ its utilization, and for its spares; `n` then only holds its head-room within th
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil, inf
 from typing import Any
@@ -219,7 +221,8 @@ def _run(
     )
     kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
     model.integrality_ = [kinds[whole] for whole in programme.whole]
-    solver = highspy.Highs()
+    with _unheard():
+        solver = highspy.Highs()
     for name, value in (
         *(
             ("output_flag", False),
@@ -321,6 +324,20 @@ def sites_of(placement: Placement) -> tuple[Site, ...]:
     """The sites that serve something, by region."""
     found = {flow.pool.site.region: flow.pool.site for flow in placement.flows}
     return tuple(found[region] for region in sorted(found))
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """HiGHS greets on the standard output, which belongs to the command's result."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, and its number
+            os.dup2(nowhere.fileno(), 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _highs() -> Any:

@@ -115,9 +115,9 @@ def random_problem(seed: int) -> Problem:
         if chance.random() < 0.6
     )
     budget = chance.choice([None, None, None, 40.0 * HOURS_A_MONTH])
-    from packager.domain.placement import Objective
+    from packager.domain.placement import Weights
 
-    return Problem(tuple(demands), options, (), 0, budget, Objective())
+    return Problem(tuple(demands), options, (), 0, budget, Weights())
 
 
 def by_force(problem: Problem) -> float | None:

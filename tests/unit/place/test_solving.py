@@ -13,7 +13,7 @@ from placements import (
     random_problem,
 )
 
-from packager.domain.placement import HOURS_A_MONTH, Objective, Point, Scaling, Surge
+from packager.domain.placement import HOURS_A_MONTH, Weights, Point, Scaling, Surge
 from packager.place.solving import solve
 
 
@@ -88,14 +88,14 @@ def test_carbon_and_distance_move_it() -> None:
         "aws/eu-north-1", "SE", carbon=20.0, at=Point(59.3, 18.1), offers=(an_offer(price=1.1),)
     )
 
-    def region(objective: Objective, *sites: object) -> str:
+    def region(objective: Weights, *sites: object) -> str:
         found = solve(a_problem([a_demand()], list(sites), objective=objective))  # type: ignore[arg-type]
         assert found is not None
         return found.flows[0].pool.site.region.name
 
-    assert region(Objective(), dirty, clean_dear) == "eu-central-1"
-    assert region(Objective(1.0, 10_000.0, 0.0), dirty, clean_dear) == "eu-north-1"
-    assert region(Objective(0.0, 0.0, 1.0), dirty, clean) == "eu-central-1"
+    assert region(Weights(), dirty, clean_dear) == "eu-central-1"
+    assert region(Weights(1.0, 10_000.0, 0.0), dirty, clean_dear) == "eu-north-1"
+    assert region(Weights(0.0, 0.0, 1.0), dirty, clean) == "eu-central-1"
 
 
 def test_the_order_of_demands_and_sites_does_not_matter() -> None:

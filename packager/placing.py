@@ -1,0 +1,224 @@
+"""`packager plan`: demand and sites in, the cheapest lawful placement out, with all its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from packager import pipeline
+from packager.canonical import dumps_readable
+from packager.catalogue import Catalogue, load_catalogue
+from packager.domain.placement import Demand, Placement, Service, Site, Weights
+from packager.domain.release import ReleaseRequest
+from packager.errors import PackagerError, PolicyRefusal
+from packager.place.answering import placement_record
+from packager.place.demand_file import read_demand
+from packager.place.explaining import explain
+from packager.place.exploring import pareto, price_of_residency, sensitivity
+from packager.place.geography import read_geography
+from packager.place.latency import Latencies
+from packager.place.options import Lawful, Problem, build_problem
+from packager.place.rehearsing import courses, rehearse_all
+from packager.place.release_file import data_classes, planned_release
+from packager.place.report import placement_html
+from packager.place.routing import geodns, http_routes
+from packager.place.service_file import complete, read_services, services_of_release
+from packager.place.sites_file import Sites, read_sites
+from packager.place.solving import solve
+from packager.progress import Progress
+from packager.release import read_release
+from packager.resources import data_folder
+from packager.steps.placing import Lawfulness, jurisdiction_of
+from packager.workspace import publishing, write_atomically
+
+__all__ = ["PlanOptions", "Planned", "plan_placement", "write_plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """What a plan needs beside the two files.
+
+    The figures of the model come from `service`, a file, or from a verified release folder
+    `measured` with its public `key`; `release` is the file that will be placed. `seconds` bounds
+    each solution.
+    """
+
+    objective: Weights = field(default_factory=Weights)
+    service: Path | None = None
+    measured: Path | None = None
+    key: Path | None = None
+    release: Path | None = None
+    targets: Path | None = None
+    seconds: float = 60.0
+    explore: bool = True
+    rehearse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The answer: the placement, and the document of everything that was asked about it."""
+
+    placement: Placement
+    problem: Problem
+    record: Mapping[str, Any]
+    routing: Mapping[str, Any]
+    releases: Mapping[str, str]
+
+
+def plan_placement(
+    demand_file: Path, sites_file: Path, options: PlanOptions, progress: Progress
+) -> Planned:
+    """Read, solve, explore. Raises InputError for what cannot be read, PolicyRefusal when law alone
+    stands against every placement, PackagerError when capacity, latency or money do."""
+    question = _read(demand_file, sites_file, options, progress)
+    problem = question.problem()
+    progress.step(
+        f"place {len(problem.demands)} demands on {len(question.sites.sites)} sites "
+        f"({len(problem.options)} lawful options)"
+    )
+    placement = solve(problem, seconds=options.seconds)
+    if placement is None:
+        raise _refused(problem)
+    record = placement_record(problem, placement, question.latencies, question.sites.currency)
+    record["unmeasured"] = question.unknown
+    if options.explore:
+        record |= _explored(question, problem, placement, options.seconds, progress)
+    if options.rehearse:
+        progress.step("rehearse a spike, a lost site and a roll-out")
+        record["rehearsals"] = courses(rehearse_all(problem, placement))
+    return Planned(
+        placement,
+        problem,
+        record,
+        geodns(problem, placement, question.latencies),
+        _releases(options.release, placement, question.sites),
+    )
+
+
+def write_plan(planned: Planned, service: str, output: Path) -> None:
+    """`placement.json`, `placement.html`, the routing, and a release file for each class of data.
+
+    Appears whole or not at all; raises OutputError when `output` exists already.
+    """
+    with publishing(output) as work:
+        folder = work.release
+        write_atomically(folder / "placement.json", dumps_readable(planned.record))
+        write_atomically(folder / "placement.html", placement_html(planned.record).encode())
+        write_atomically(folder / "routing" / "geodns.json", dumps_readable(planned.routing))
+        routes = http_routes(planned.routing, service)
+        write_atomically(folder / "routing" / "httproutes.yaml", routes.encode())
+        for name, text in planned.releases.items():
+            write_atomically(folder / name, text.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    demands: tuple[Demand, ...]
+    sites: Sites
+    services: Mapping[str, Service]
+    unknown: Sequence[str]
+    lawful: Lawful
+    latencies: Latencies
+    objective: Weights
+
+    def problem(
+        self,
+        *,
+        sites: Sequence[Site] | None = None,
+        lawful: Lawful | None = None,
+        objective: Weights | None = None,
+    ) -> Problem:
+        return build_problem(
+            self.demands,
+            self.sites.sites if sites is None else sites,
+            self.services,
+            lawful or self.lawful,
+            self.latencies,
+            spare=self.sites.spare,
+            budget=self.sites.budget,
+            objective=objective or self.objective,
+        )
+
+
+def _read(
+    demand_file: Path, sites_file: Path, options: PlanOptions, progress: Progress
+) -> _Question:
+    progress.step(f"read {demand_file} and {sites_file}")
+    catalogue = load_catalogue(options.targets)
+    geography = read_geography(data_folder("targets") / "placement")
+    base: ReleaseRequest | None = read_release(options.release) if options.release else None
+    sites = read_sites(sites_file, catalogue, geography)
+    demands = read_demand(
+        demand_file,
+        geography,
+        lambda country: jurisdiction_of(catalogue, country),
+        frozenset(catalogue.jurisdiction_ids()),
+    )
+    services, unknown = _services(catalogue, sites, options, progress)
+    return _Question(
+        demands,
+        sites,
+        services,
+        unknown,
+        Lawfulness(catalogue, sites.rooms, base),
+        Latencies(sites.measured),
+        options.objective,
+    )
+
+
+def _services(
+    catalogue: Catalogue, sites: Sites, options: PlanOptions, progress: Progress
+) -> tuple[dict[str, Service], list[str]]:
+    """Hardware id → service, and the hardware that nobody measured or could estimate."""
+    if options.measured is not None and options.key is not None:
+        folder = pipeline.open_verified(options.measured, options.key, progress)
+        known = services_of_release(folder.folder)
+    elif options.service is not None:
+        known = read_services(options.service)
+    else:
+        known = {}
+    wanted = sorted({offer.hardware for site in sites.sites for offer in site.offers})
+    profiles = {name: catalogue.hardware(name) for name in wanted}
+    measured = {
+        name: catalogue.hardware(name) for name in known if name in catalogue.hardware_ids()
+    }
+    services = complete(known, profiles.values(), measured)
+    unknown = [name for name in wanted if name not in services]
+    if unknown:
+        progress.note(f"left out, since nothing says what it does: {', '.join(unknown)}")
+    return services, unknown
+
+
+def _explored(
+    question: _Question,
+    problem: Problem,
+    placement: Placement,
+    seconds: float,
+    progress: Progress,
+) -> dict[str, Any]:
+    progress.step("ask what-if: prices, a site lost, other law, other objectives")
+    changes = sensitivity(problem, placement, question.sites.sites, question.problem, seconds)
+    return {
+        "sensitivity": [change.as_dict() for change in changes],
+        "price_of_residency": price_of_residency(problem, placement, question.problem, seconds),
+        "pareto": list(pareto(question.problem, seconds)),
+    }
+
+
+def _refused(problem: Problem) -> PackagerError:
+    conflict = explain(problem)
+    by_law = all(finding.what.startswith("no site may serve") for finding in conflict.findings)
+    return (PolicyRefusal if by_law else PackagerError).of(conflict.findings)
+
+
+def _releases(file: Path | None, placement: Placement, sites: Sites) -> dict[str, str]:
+    """Name of a release file → its text, one for each class of data."""
+    if file is None:
+        return {}
+    text = file.read_text(encoding="utf-8")
+    return {
+        f"release-{data.value}.yaml": planned_release(text, placement, sites.rooms, data)
+        for data in data_classes(placement)
+    }
