@@ -20,6 +20,7 @@ from packager.place.prices import read_budget, read_currency, read_price
 
 API_VERSION = "packager/v1"
 _NOWHERE = Region("site", "unknown")
+_NO_POINT = Point(0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def read_sites(file: Path, catalogue: Catalogue, geography: Geography) -> Sites:
         if root.text(key) != expected and key in root:
             root.note(key, f"wrong {key}", expected=expected)
     reader = _Reader(root, catalogue, geography)
-    sites = reader.listed() | reader.public()
+    sites = reader.public() | reader.listed()
     if not sites and "sites" not in root and "regions" not in root:
         root.note("", "no place to serve from", expected="sites: or regions:")
     spare = root.whole("spare", 1)
@@ -147,9 +148,12 @@ class _Reader:
         known = self._catalogue.places.get(region)
         if known and known.confirmed:
             for key in ("country", "at"):
-                if entry.optional_text(key) if key == "country" else key in entry:
-                    entry.texts(key) if key == "at" else None
-                    entry.note(key, f"the catalogue knows where {region} lies: {known.country}")
+                if key in entry:
+                    entry.note(
+                        key,
+                        f"the catalogue knows where {region} lies: {known.country}",
+                        next_step=f"leave {key} out",
+                    )
             return known.country, Point(known.latitude, known.longitude)
         if region.provider != SITE and region != _NOWHERE:
             entry.note(
@@ -158,13 +162,15 @@ class _Reader:
                 next_step=nearest(str(region), {str(one) for one in self._catalogue.places}),
             )
         country = entry.text("country")
-        return country, point_of(entry, "at") or self._middle(entry, country)
+        if "at" in entry:
+            return country, point_of(entry, "at") or _NO_POINT
+        return country, self._middle(entry, country)
 
     def _middle(self, entry: Section, country: str) -> Point:
         point = self._geography.points.get(country)
-        if point is None and "at" not in entry:
+        if point is None and "country" in entry:
             entry.note("at", "where the site is must be told", expected="[latitude, longitude]")
-        return point or Point(0.0, 0.0)
+        return point or _NO_POINT
 
     def _followed(
         self, region: Region, entry: Section, entries: Mapping[Region, Section]

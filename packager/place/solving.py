@@ -31,6 +31,7 @@ import numpy as np
 from packager.domain.placement import HOURS_A_MONTH, Flow, Placement, Pool, Scaling, Site
 from packager.domain.target import Region
 from packager.errors import InputError, PackagerError
+from packager.place.capacity import replicas_for
 from packager.place.options import Option, Problem
 
 GAP = 0.01
@@ -262,11 +263,12 @@ def _placement(
         if values[column] > _TINY
     )
     used = {flow.pool for flow in flows}
-    replicas = {
-        pool: round(float(values[column]))
-        for pool, column in columns.replicas.items()
-        if pool in used
-    }
+    load = dict.fromkeys(used, 0.0)
+    options = {(option.demand.name, option.pool): option for option in problem.options}
+    for flow in flows:
+        load[flow.pool] += options[flow.demand.name, flow.pool].load * flow.share
+    # As few as carry the load; the solver has no reason to count elastic ones down.
+    replicas = {pool: replicas_for(load[pool], pool.per_second) for pool in used}
     keys = {pool.key for pool in used}
     spares = {key: problem.spare for key in keys if problem.spare}
     return describe(problem, flows, replicas, spares, gap)

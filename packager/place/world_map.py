@@ -5,13 +5,14 @@ The coast is Natural Earth's (public domain) at 1:110 million, rounded to half a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Any
 
 from packager.resources import data_folder
 
-WIDTH, HEIGHT = 720, 300
+WIDTH = 720
+MARGIN, LEAST_WIDTH = 18.0, 160.0
 _NORTH, _SCALE = 84.0, 2.0
 _BEND = 0.18
 
@@ -23,13 +24,14 @@ def coast() -> str:
 
 
 def project(latitude: float, longitude: float) -> tuple[float, float]:
-    """Degrees to pixels of a map that is `WIDTH` × `HEIGHT`."""
+    """Degrees to pixels of the whole map, `WIDTH` wide."""
     return round((longitude + 180) * _SCALE, 1), round((_NORTH - latitude) * _SCALE, 1)
 
 
 def drawing(record: Mapping[str, Any], points: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     """Circles for countries and sites, and a bent line for each flow, ready to be drawn.
 
+    `unit` is what a pixel of the whole map is in the window, so that lines stay equally thin.
     `points` are the degrees of every demand and site that the record names.
     """
     sites: dict[str, float] = {}
@@ -49,8 +51,7 @@ def drawing(record: Mapping[str, Any], points: Mapping[str, Mapping[str, float]]
                 }
             )
     return {
-        "width": WIDTH,
-        "height": HEIGHT,
+        **_window([project(**points[name]) for name in (*sites, *_names(record))]),
         "coast": coast(),
         "flows": flows,
         "sites": [
@@ -71,6 +72,27 @@ def drawing(record: Mapping[str, Any], points: Mapping[str, Mapping[str, float]]
             }
             for demand in record["demands"]
         ],
+    }
+
+
+def _names(record: Mapping[str, Any]) -> list[str]:
+    return [demand["name"] for demand in record["demands"]]
+
+
+def _window(dots: Sequence[tuple[float, float]]) -> dict[str, float]:
+    """The part of the map that holds all dots with a margin, never narrower than a continent."""
+    left, right = min(x for x, _ in dots) - MARGIN, max(x for x, _ in dots) + MARGIN
+    top, bottom = min(y for _, y in dots) - MARGIN, max(y for _, y in dots) + MARGIN
+    width = max(right - left, LEAST_WIDTH, (bottom - top) * 2)
+    height = max(bottom - top, width / 2.4)
+    left -= (width - (right - left)) / 2
+    top -= (height - (bottom - top)) / 2
+    return {
+        "left": round(left, 1),
+        "top": round(top, 1),
+        "width": round(width, 1),
+        "height": round(height, 1),
+        "unit": round(width / WIDTH, 3),
     }
 
 

@@ -13,7 +13,7 @@ from placements import (
     random_problem,
 )
 
-from packager.domain.placement import HOURS_A_MONTH, Weights, Point, Scaling, Surge
+from packager.domain.placement import HOURS_A_MONTH, Point, Scaling, Surge, Weights
 from packager.place.solving import solve
 
 
