@@ -12,6 +12,7 @@ from packager.canonical import dumps_readable
 from packager.catalogue import Catalogue, load_catalogue
 from packager.domain.placement import Demand, Placement, Service, Site, Weights
 from packager.domain.release import ReleaseRequest
+from packager.domain.trust import TrustFiles
 from packager.errors import PackagerError, PolicyRefusal
 from packager.place.answering import placement_record
 from packager.place.demand_file import read_demand
@@ -173,8 +174,11 @@ def _services(
 ) -> tuple[dict[str, Service], list[str]]:
     """Hardware id → service, and the hardware that nobody measured or could estimate."""
     if options.measured is not None and options.key is not None:
-        folder = pipeline.open_verified(options.measured, options.key, progress)
-        known = services_of_release(folder.folder)
+        trust = TrustFiles((options.key,))
+        release = pipeline.open_verified(options.measured, trust, progress)
+        known = services_of_release(
+            release.source, (target.name.hardware for target in release.targets)
+        )
     elif options.service is not None:
         known = read_services(options.service)
     else:

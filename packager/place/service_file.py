@@ -16,8 +16,10 @@ from packager.document import read_document
 from packager.domain.hardware import HardwareProfile, Precision
 from packager.domain.placement import Service
 from packager.errors import InputError
+from packager.release_source import Files, read_bounded
 
 API_VERSION = "packager/v1"
+MAX_RECORD = 16 << 20
 
 
 def read_services(file: Path) -> dict[str, Service]:
@@ -42,20 +44,20 @@ def read_services(file: Path) -> dict[str, Service]:
     return services
 
 
-def services_of_release(folder: Path) -> dict[str, Service]:
-    """Hardware id → service, from the quality records of a verified release folder.
+def services_of_release(release: Files, hardware: Iterable[str]) -> dict[str, Service]:
+    """Hardware id → service, from the quality records of a verified release.
 
-    Raises InputError when a record names no measurement of the chosen candidate.
+    Raises InputError when no record names a measurement of its chosen candidate.
     """
     services = {}
-    for file in sorted((folder / "evidence" / "quality").glob("*.json")):
-        service = _from_record(json.loads(file.read_bytes()))
-        if service is not None:
-            services[service.hardware] = service
+    for name in sorted(set(hardware)):
+        record = json.loads(read_bounded(release, f"evidence/quality/{name}.json", MAX_RECORD))
+        if service := _from_record(record):
+            services[name] = service
     if not services:
         raise InputError(
             "the release carries no measurement of its model",
-            where=str(folder / "evidence" / "quality"),
+            where=f"{release.location}/evidence/quality",
             next_step="name a file of figures: --service FILE",
         )
     return services

@@ -128,7 +128,7 @@ class Lawfulness:
             registries={},
             sites=dict(self.rooms),
             registry_countries={},
-            signing_key=None,
+            signing_keys=(),
             where=demand.where,
             declared=replace(declared, hosting_certifications=certificates),
         )
