@@ -15,11 +15,14 @@ from packager import steps
 from packager.attest.keys import open_signers
 from packager.attest.opening import open_front
 from packager.attest.sealing import seal
-from packager.attest.trust import read_trust
+from packager.attest.signed_file import Signatures, check_document, document_signer
+from packager.attest.trust import TrustPolicy, read_trust
 from packager.attest.verifying import VerificationReport
 from packager.attest.verifying import verify as verify_release
 from packager.bundle.bundling import Bundled, bundle_release
 from packager.bundle.opening import open_source
+from packager.bundle.parts import Parts
+from packager.bundle.writing import Split
 from packager.canonical import SourceDateEpoch
 from packager.catalogue import load_catalogue
 from packager.comply.deciding import decide
@@ -34,6 +37,7 @@ from packager.oci.registry import push as push_layout
 from packager.plan import make_plan
 from packager.progress import Progress
 from packager.release_folder import ReleaseFolder
+from packager.release_source import ReleaseSource
 from packager.workspace import publishing, refuse_existing
 
 Decisions = dict[TargetName, tuple[Decision, ...]]
@@ -135,14 +139,24 @@ def verify(release: Path, trust: TrustFiles, progress: Progress) -> Verification
 
     Raises VerificationError.
     """
-    return verify_release(open_source(release), read_trust(trust), progress)
+    policy = read_trust(trust)
+    return verify_release(_source(release, policy, progress), policy, progress)
 
 
 def open_verified(release: Path, trust: TrustFiles, progress: Progress) -> ReleaseFolder:
     """The release in a folder or a bundle, believed only now that its signature was checked."""
-    source = open_source(release)
-    verify_release(source, read_trust(trust), progress)
+    policy = read_trust(trust)
+    source = _source(release, policy, progress)
+    verify_release(source, policy, progress)
     return ReleaseFolder.read(source)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Parts of at most `size` bytes, whose index the signer named `key` signs."""
+
+    size: int
+    key: str
 
 
 def bundle(
@@ -151,13 +165,18 @@ def bundle(
     output: Path,
     targets: Sequence[TargetName],
     progress: Progress,
+    cut: Cut | None = None,
 ) -> Bundled:
-    """One file for the border, of all targets or those named; raises VerificationError."""
-    source = open_source(release)
-    front = open_front(source, read_trust(trust), progress)
-    return bundle_release(
-        source, front.seal, tuple(str(target) for target in targets), output, progress
-    )
+    """One file for the border, or parts of it, of all targets or those named.
+
+    Raises VerificationError for what is not as signed, before or while it is copied.
+    """
+    split = Split(cut.size, document_signer(open_signers([cut.key])[0])) if cut else None
+    policy = read_trust(trust)
+    source = _source(release, policy, progress)
+    front = open_front(source, policy, progress)
+    chosen = tuple(str(target) for target in targets)
+    return bundle_release(source, front.seal, chosen, output, progress, split)
 
 
 def push(
@@ -174,3 +193,13 @@ def push(
         plain_http=plain_http,
         progress=progress,
     )
+
+
+def _source(release: Path, trust: TrustPolicy, progress: Progress) -> ReleaseSource:
+    """A folder, a bundle, or parts that were checked against their signed index."""
+
+    def check_index(parts: Parts) -> None:
+        signatures = Signatures(parts.sigstore, parts.raw_signature)
+        check_document(parts.index, signatures, trust.usable, parts.location)
+
+    return open_source(release, check_index, progress)

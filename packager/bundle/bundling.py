@@ -8,7 +8,7 @@ from pathlib import Path
 
 from packager.bundle.composing import ROOT, compose
 from packager.bundle.document import BundleDocument
-from packager.bundle.writing import write_bundle
+from packager.bundle.writing import Split, write_bundle, write_parts
 from packager.carrying import MAX_ROOT, Listing
 from packager.digest import Digest
 from packager.errors import InputError
@@ -42,8 +42,11 @@ def bundle_release(
     targets: Sequence[str],
     output: Path,
     progress: Progress,
+    split: Split | None = None,
 ) -> Bundled:
     """Write a bundle of `targets` (none: all). `seal` is what release.json does not name, checked.
+
+    With `split` it becomes a folder of parts.
 
     Raises InputError for a target that the release does not have, VerificationError for a file that
     is not as signed, OutputError for the disk.
@@ -54,7 +57,10 @@ def bundle_release(
     composition = compose(
         listing, document, seal, lambda _, path: read_bounded(source, path, MAX_ROOT)
     )
-    write_bundle(composition, source, output, progress)
+    if split:
+        write_parts(composition, source, output, split, progress)
+    else:
+        write_bundle(composition, source, output, progress)
     return Bundled(output, composition.size, listing.digest, document.targets)
 
 

@@ -7,23 +7,18 @@ any case the bytes that are hashed are the bytes that were written.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
-import struct
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO, Protocol
 
 from packager.bundle.members import ALIGNMENT
-from packager.bundle.target_file import TargetFile
+from packager.bundle.target import Target
 from packager.digest import Digest
 
 WINDOW = 2 << 20
 Moved = Callable[[int], None]
-# linux/fs.h: FICLONERANGE, struct file_clone_range {src_fd, src_offset, src_length, dest_offset}
-_CLONE_RANGE = 0x4020940D
-_CANNOT_CLONE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY}
 
 
 class Hash(Protocol):
@@ -35,10 +30,10 @@ class Hash(Protocol):
 
 
 class Copier:
-    """Copies into one target file, hashing in a thread of its own: `hashlib` and the kernel both
+    """Copies into one target, hashing in a thread of its own: `hashlib` and the kernel both
     let go of the interpreter. Not for use by several threads."""
 
-    def __init__(self, target: TargetFile) -> None:
+    def __init__(self, target: Target) -> None:
         self._target = target
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
         self._buffers = (bytearray(WINDOW), bytearray(WINDOW))
@@ -104,15 +99,8 @@ class Copier:
         """Bytes that the target now shares with the source, a multiple of the block size."""
         length = size - size % ALIGNMENT
         handle = _plain_handle(source)
-        if handle is None or not length or position % ALIGNMENT:
+        if handle is None or not length or not self._target.share(handle, length, position):
             return 0
-        request = struct.pack("qQQQ", handle, 0, length, position)
-        try:
-            fcntl.ioctl(self._target.handle, _CLONE_RANGE, request)
-        except OSError as error:
-            if error.errno in _CANNOT_CLONE:
-                return 0
-            raise
         return length
 
 

@@ -6,17 +6,37 @@ that the release does not name. What an earlier run left is hashed before it cou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from packager.bundle.copying import Copier
-from packager.bundle.members import END, Composition, Member
-from packager.bundle.target_file import TargetFile, target_file
+from packager.bundle.members import ALIGNMENT, END, Composition, Member
+from packager.bundle.parts_document import (
+    CHECKSUMS,
+    INDEX,
+    MAX_PARTS,
+    RAW_SIGNATURE,
+    SIGSTORE,
+    PartsDocument,
+    part_name,
+)
+from packager.bundle.target import Target, folder_of_parts, one_file
 from packager.canonical import dumps
 from packager.digest import Digest
-from packager.errors import VerificationError
+from packager.errors import InputError, VerificationError
 from packager.progress import Progress
 from packager.release_source import ReleaseSource
+from packager.workspace import write_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Parts of at most `size` bytes, in whole blocks; `sign` gives the sigstore bundle and the
+    raw signature over their index."""
+
+    size: int
+    sign: Callable[[bytes], tuple[bytes, bytes]]
 
 
 def write_bundle(
@@ -27,19 +47,62 @@ def write_bundle(
     Raises VerificationError when a file is not what the listing says, OutputError for the disk.
     """
     progress.step(f"write {output}")
-    with target_file(output, _identity(composition)) as target:
-        writer = _Writer(composition, source, target, progress)
-        try:
-            writer.write()
-        finally:
-            writer.copier.close()
+    with one_file(output, _identity(composition)) as target:
+        _write_to(target, composition, source, progress)
+
+
+def write_parts(
+    composition: Composition,
+    source: ReleaseSource,
+    output: Path,
+    split: Split,
+    progress: Progress,
+) -> None:
+    """The same on parts in a new folder `output`, with their signed index.
+
+    Raises InputError when there would be more parts than can be named.
+    """
+    size = split.size - split.size % ALIGNMENT
+    if composition.size > size * MAX_PARTS:
+        raise InputError(
+            "the parts would be too many",
+            where="--split",
+            expected=f"at most {MAX_PARTS} parts, each of at least {ALIGNMENT} bytes",
+            got=f"{composition.size} bytes in parts of {split.size}",
+        )
+    progress.step(f"write {output}")
+    name = output.name
+    identity = Digest.of(f"{_identity(composition)} {size}".encode())
+    with folder_of_parts(output, identity, size, lambda number: part_name(name, number)) as (
+        target,
+        folder,
+    ):
+        paths = _write_to(target, composition, source, progress)
+        progress.step(f"hash {len(paths)} parts")
+        document = PartsDocument.of(name, composition.size, paths, progress)
+        write_atomically(folder / f"{name}{CHECKSUMS}", document.checksums())
+        sigstore, raw = split.sign(document.as_bytes())
+        write_atomically(folder / f"{name}{SIGSTORE}", sigstore)
+        write_atomically(folder / f"{name}{RAW_SIGNATURE}", raw)
+        write_atomically(folder / f"{name}{INDEX}", document.as_bytes())
+
+
+def _write_to(
+    target: Target, composition: Composition, source: ReleaseSource, progress: Progress
+) -> list[Path]:
+    writer = _Writer(composition, source, target, progress)
+    try:
+        writer.write()
+    finally:
+        writer.copier.close()
+    return target.finish(composition.size)
 
 
 @dataclass
 class _Writer:
     composition: Composition
     source: ReleaseSource
-    target: TargetFile
+    target: Target
     progress: Progress
     done: int = 0
     copier: Copier = field(init=False)
@@ -57,7 +120,6 @@ class _Writer:
                 kept = min(kept, member.position)
             self.done = member.end
         self.target.write_at(self.composition.size - len(END), END)
-        self.target.cut(self.composition.size)
 
     def _stands(self, member: Member) -> bool:
         """Whether an earlier run wrote all of this member."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from packager.cli.console import Console, human_size, table
-from packager.cli.options import FILE, TargetType, trust_options, with_console
+from packager.cli.options import FILE, SizeType, TargetType, trust_options, with_console
 from packager.domain.target import TargetName
 from packager.domain.trust import TrustFiles
 
@@ -23,6 +23,13 @@ from packager.domain.trust import TrustFiles
     multiple=True,
     help="Carry this target only; may be given several times.  [default: all]",
 )
+@click.option(
+    "--split",
+    "part_size",
+    type=SizeType(),
+    help="Write parts of this size, such as 4GB (3900MB fits FAT32), into a new folder.",
+)
+@click.option("--signing-key", help="With --split: the private key that signs the parts' index.")
 @with_console
 def bundle(
     console: Console,
@@ -30,6 +37,8 @@ def bundle(
     trust: TrustFiles,
     output: Path,
     targets: tuple[TargetName, ...],
+    part_size: int | None,
+    signing_key: str | None,
 ) -> None:
     """Write a release as one file that crosses the border: a tar that is the release, an OCI
     archive, and what `docker load` takes.
@@ -37,14 +46,22 @@ def bundle(
     The signature is checked first, every file while it is copied. A run that was interrupted is
     continued by the next one. Same release, same bytes.
 
+    With --split the output is a folder of parts and their signed index; give that folder wherever
+    a release is asked for. RELEASE may itself be a bundle or parts: this cuts them anew, or joins.
+
     \b
     Examples:
       packager bundle release --key site.pub -o filetype-1.4.0.tar
       packager bundle release --key site.pub -o riyadh.tar --target sa/x86-64-v3/compose
+      packager bundle release --key site.pub -o stick --split 3900MB --signing-key site.pem
+      packager bundle stick --key site.pub -o joined.tar
     """
     from packager import pipeline
 
-    made = pipeline.bundle(release, trust, output, targets, console)
+    if (part_size is None) != (signing_key is None):
+        raise click.UsageError("--split and --signing-key come together")
+    cut = pipeline.Cut(part_size, signing_key) if part_size and signing_key else None
+    made = pipeline.bundle(release, trust, output, targets, console, cut)
     rows = [[target] for target in made.targets]
     console.result(
         f"{output}  {human_size(made.size)}\n\n{table(['carries'], rows)}", made.as_dict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import update_wrapper, wraps
 from pathlib import Path
@@ -53,6 +54,23 @@ class TargetType(click.ParamType[TargetName, str]):
             return TargetName.parse(value)
         except ValueError:
             self.fail(f"{value!r} is not like de/x86-64-v3/kubernetes", param, ctx)
+
+
+class SizeType(click.ParamType[int, str]):
+    """A number of bytes as coreutils write it: `700M` (1024²), `4GB` (1000³)."""
+
+    name = "size"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d{1,15})([KMGT]?)(B?)", value.strip().upper())
+        if not found or int(found[1]) == 0:
+            self.fail(f"{value!r} is not a size, such as 700M or 4GB", param, ctx)
+        base = 1000 if found[3] and found[2] else 1024
+        return int(found[1]) * int(base ** " KMGT".index(found[2] or " "))
 
 
 def profile_ids(kind: str) -> Callable[..., list[CompletionItem]]:
