@@ -12,7 +12,7 @@ from packager.catalogue.groups import Group, adequacy_of, countries
 from packager.catalogue.mechanisms import read_mechanism
 from packager.document import Section
 from packager.domain.hardware import Confidence
-from packager.domain.jurisdiction import CryptographyStandard, Demand, Law, Rule
+from packager.domain.jurisdiction import CryptographyStandard, Demand, Law, RecordKind, Rule
 from packager.domain.target import DataClass
 from packager.domain.transfer import Mechanism
 
@@ -152,6 +152,9 @@ def _rule(entry: Section, groups: Mapping[str, Group], reviewed: str) -> Rule:
     standard = entry.choice("standard", CryptographyStandard) if "standard" in entry else None
     if standard is not None and demand is not Demand.CRYPTOGRAPHY:
         entry.note("standard", f"{demand.value} has nothing to do with cryptography")
+    records = entry.choice("records", RecordKind, RecordKind.LOGS)
+    if "records" in entry and demand is not Demand.LOG_RETENTION:
+        entry.note("records", f"{demand.value} has nothing to do with records")
     return Rule(
         id=name,
         demand=demand,
@@ -166,6 +169,7 @@ def _rule(entry: Section, groups: Mapping[str, Group], reviewed: str) -> Rule:
         note=entry.optional_text("note"),
         export_classes=classes,
         standard=standard,
+        records=records,
         adequacy=adequacy_of(entry, "within", groups, within),
     )
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable
 
 from packager.domain.hardware import NO_WHEEL, HardwareProfile
-from packager.domain.jurisdiction import Jurisdiction, Rule
+from packager.domain.jurisdiction import Demand, Jurisdiction, Rule
 from packager.domain.transfer import Mechanism
 
 WIDTH = 96
@@ -81,6 +81,7 @@ def _rule(rule: Rule, control: str) -> dict[str, object]:
         "since": rule.since,
         "min_days": rule.min_days,
         "max_days": rule.max_days,
+        "records": rule.records.value if rule.demand is Demand.LOG_RETENTION else None,
         "certifications": list(rule.certifications),
         "export_classes": list(rule.export_classes),
         "standard": rule.standard.value if rule.standard else None,
@@ -195,7 +196,7 @@ def _rule_lines(rule: Rule, owner: str) -> Iterable[str]:
         if count
     ]
     if days:
-        yield f"  keep    {', '.join(days)}"
+        yield f"  keep    {rule.records.value}, {', '.join(days)}"
     if rule.certifications:
         yield from _wrap("  needs   ", ", ".join(rule.certifications))
     if rule.export_classes:

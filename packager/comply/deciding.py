@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from packager.comply.base import decide_base
 from packager.comply.deciders import DECIDERS
+from packager.comply.duties import decide_retention
 from packager.comply.hardware import decide_hardware
 from packager.comply.location import DECLARED_IN, declare
 from packager.comply.paths import OPENABLE, paths
@@ -34,8 +36,7 @@ def decide(
     """
     situation = situate(target, request, country_of, distance_km)
     decisions = [_decide_rule(rule, situation) for rule in target.jurisdiction.rules]
-    decisions.append(_decide_places(situation))
-    decisions.append(_decide_base(situation))
+    decisions += [_decision(*one, situation) for one in _TARGET]
     decisions.extend(decide_hardware(situation))
     return tuple(sorted(decisions, key=lambda decision: decision.control))
 
@@ -88,38 +89,31 @@ def _noteworthy(rule: Rule, outcome: Outcome) -> bool:
     return rule.note is not None and outcome.status is not Status.NOT_APPLICABLE
 
 
-def _decide_places(situation: Situation) -> Decision:
+def _decide_places(situation: Situation) -> Outcome:
     """Whatever the rules say: a place that nobody knows is refused."""
     unknown = [place for place in situation.places if place.country is None]
     known = [place for place in situation.places if place.country is not None]
     listed = ", ".join(map(str, unknown or known))
     if unknown:
-        outcome = Outcome(
+        return Outcome(
             Status.VIOLATED, f"nobody knows where {listed} is", remedy=declare(unknown[0])
         )
-    elif known:
-        outcome = Outcome(Status.EVIDENCED, f"it runs in {listed}", ("release.json",))
-    else:
-        outcome = Outcome(
-            Status.LEFT_TO_OPERATOR, "the target names no region: where it runs is yours to know"
-        )
-    return Decision(
-        "target/places",
-        "Every region is known by country.",
-        outcome.status,
-        outcome.why,
-        outcome.by,
-        outcome.remedy,
+    if known:
+        return Outcome(Status.EVIDENCED, f"it runs in {listed}", ("release.json",))
+    return Outcome(
+        Status.LEFT_TO_OPERATOR, "the target names no region: where it runs is yours to know"
     )
 
 
-def _decide_base(situation: Situation) -> Decision:
-    outcome = decide_base(situation)
-    return Decision(
-        "target/base",
-        "What the image is built on is known.",
-        outcome.status,
-        outcome.why,
-        outcome.by,
-        outcome.remedy,
-    )
+def _decision(
+    control: str, requirement: str, decider: Callable[[Situation], Outcome], situation: Situation
+) -> Decision:
+    found = decider(situation)
+    return Decision(control, requirement, found.status, found.why, found.by, found.remedy)
+
+
+_TARGET: tuple[tuple[str, str, Callable[[Situation], Outcome]], ...] = (
+    ("target/places", "Every region is known by country.", _decide_places),
+    ("target/base", "What the image is built on is known.", decide_base),
+    ("target/retention", "What the server writes is kept for one known span.", decide_retention),
+)

@@ -10,7 +10,7 @@ from packager.comply.location import MANY, declare
 from packager.comply.situation import Outcome, Situation
 from packager.domain.decision import Status
 from packager.domain.hardware import NO_WHEEL
-from packager.domain.jurisdiction import Rule
+from packager.domain.jurisdiction import RecordKind, Rule
 
 FIRST_ONNXRUNTIME_WITH_TELEMETRY = (1, 29)
 
@@ -92,10 +92,40 @@ def decide_log_retention(rule: Rule, _situation: Situation) -> Outcome:
         bounds.append(f"at least {rule.min_days} days")
     if rule.max_days is not None:
         bounds.append(f"at most {rule.max_days} days")
+    kept = f"{' and '.join(bounds)}{since(rule)}"
+    if rule.records is RecordKind.DOCUMENTS:
+        return Outcome(
+            Status.LEFT_TO_OPERATOR,
+            f"these are papers of yours, which never pass through the server: keep them {kept}",
+        )
     return Outcome(
         Status.LEFT_TO_OPERATOR,
         "the server writes to standard output and keeps nothing: set the site's log store to keep "
-        f"it {' and '.join(bounds)}{since(rule)}",
+        f"it {kept}",
+    )
+
+
+def decide_retention(situation: Situation) -> Outcome:
+    """All retention rules of the target taken together: one span of days, or none that fits."""
+    jurisdiction, data = situation.target.jurisdiction, situation.request.data_class
+    found = jurisdiction.retention(data)
+    if not found.controls:
+        return Outcome(
+            Status.NOT_APPLICABLE, f"no rule of {jurisdiction.id} on the logs of {data.value} data"
+        )
+    rules = ", ".join(found.controls)
+    if found.contradictory:
+        return Outcome(
+            Status.LEFT_TO_OPERATOR,
+            f"no single period meets all rules ({rules}): at least {found.min_days} days and at "
+            f"most {found.max_days}. Keep the records that a law demands apart from the rest of "
+            "the log, each for its own period",
+        )
+    least = f"at least {found.min_days} days" if found.min_days else "no minimum"
+    most = f"at most {found.max_days} days" if found.max_days else "no maximum"
+    audit = "; records of events are demanded, not a log alone" if found.audit else ""
+    return Outcome(
+        Status.LEFT_TO_OPERATOR, f"the strictest of {rules} taken together: {least}, {most}{audit}"
     )
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from packager.domain.decision import Decision, Status
+from packager.domain.decision import Status
 from packager.domain.hardware import Confidence
-from packager.domain.release import BuiltTarget, PlannedTarget, ReleaseRequest
+from packager.domain.release import BuiltTarget, ReleaseRequest
 from packager.resources import data_folder
 
 SCHEMA = "packager/compliance/v1"
@@ -59,10 +59,7 @@ def compliance_record(
             "data_class": request.data_class.value,
             "model_license": request.model_license,
         },
-        "targets": [
-            _target(one.plan, one.decisions, str(one.image.manifest.digest))
-            for one in sorted(built, key=lambda one: one.plan.name)
-        ],
+        "targets": [_target(request, one) for one in sorted(built, key=lambda one: one.plan.name)],
     }
 
 
@@ -104,12 +101,15 @@ def compliance_html(record: Mapping[str, Any]) -> str:
     return template.render(record=record, statuses=[status.value for status in ORDER], root=ROOT)
 
 
-def _target(plan: PlannedTarget, decisions: Sequence[Decision], image: str) -> dict[str, Any]:
+def _target(request: ReleaseRequest, built: BuiltTarget) -> dict[str, Any]:
+    plan, decisions = built.plan, built.decisions
     jurisdiction, hardware = plan.jurisdiction, plan.hardware
     counts = Counter(decision.status for decision in decisions)
     return {
         "name": str(plan.name),
-        "image": image,
+        "image": str(built.image.manifest.digest),
+        "base": str(request.base),
+        "retention": jurisdiction.retention(request.data_class).as_dict(),
         "regions": [str(region) for region in sorted(plan.regions)],
         "registry": plan.registry,
         "jurisdiction": {

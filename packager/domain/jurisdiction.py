@@ -44,6 +44,15 @@ class CryptographyStandard(StrEnum):
     RECOMMENDED_ALGORITHMS = "recommended-algorithms"
 
 
+class RecordKind(StrEnum):
+    """What a retention rule speaks of: the log of a system, a record of who did what that cannot be
+    changed, or papers that are kept beside the server and never pass through it."""
+
+    LOGS = "logs"
+    AUDIT = "audit"
+    DOCUMENTS = "documents"
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One demand for some data classes. `parameters` depend on the demand and are typed there.
@@ -67,18 +76,23 @@ class Rule:
     export_classes: tuple[str, ...] = ()
     standard: CryptographyStandard | None = None
     adequacy: tuple[AdequacyDecision, ...] = ()
+    records: RecordKind = RecordKind.LOGS
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long the records of a target are kept, by all rules together, in days.
+    """How long what a server writes is kept, by all rules together, in days: for `server.json`.
 
-    `min_days` is the longest minimum and `max_days` the shortest maximum; None where no rule sets
-    one. `controls` are the rules behind them; `contradictory` when no period meets all of them.
+    `name` is the class that a line of the log can carry, such as `de-government`. `min_days` is the
+    longest minimum, `max_days` the shortest maximum, None where no rule sets one; `controls` are
+    the rules behind them. `audit`: a rule asks for records of events, not for a log alone.
+    `contradictory`: no period meets all rules, so that the logs have to be told apart.
     """
 
+    name: str
     min_days: int | None = None
     max_days: int | None = None
+    audit: bool = False
     controls: tuple[str, ...] = ()
 
     @property
@@ -90,8 +104,10 @@ class Retention:
         )
 
     def as_dict(self) -> dict[str, object]:
-        """For `server.json` and for the evidence."""
+        """The form that travels: to the server, and into the evidence."""
         return {
+            "class": self.name,
+            "audit": self.audit,
             "min_days": self.min_days,
             "max_days": self.max_days,
             "controls": list(self.controls),
@@ -122,14 +138,18 @@ class Jurisdiction:
     mechanisms: Mapping[str, Mechanism] = field(default_factory=dict)
 
     def retention(self, data: DataClass) -> Retention:
-        """The bounds of all retention rules for a class of data, the strictest of each."""
+        """The bounds of all rules on logs and audit records for a class of data, the strictest."""
         rules = [
             rule
             for rule in self.rules
-            if rule.demand is Demand.LOG_RETENTION and data in rule.data_classes
+            if rule.demand is Demand.LOG_RETENTION
+            and data in rule.data_classes
+            and rule.records is not RecordKind.DOCUMENTS
         ]
         return Retention(
+            f"{self.id}-{data.value}",
             max((rule.min_days for rule in rules if rule.min_days is not None), default=None),
             min((rule.max_days for rule in rules if rule.max_days is not None), default=None),
+            any(rule.records is RecordKind.AUDIT for rule in rules),
             tuple(sorted(f"{self.owner[rule.id]}/{rule.id}" for rule in rules)),
         )
