@@ -109,6 +109,7 @@ def _target(request: ReleaseRequest, built: BuiltTarget) -> dict[str, Any]:
         "name": str(plan.name),
         "image": str(built.image.manifest.digest),
         "base": str(request.base),
+        "paths": sorted({str(path) for one in decisions for path in one.paths}),
         "retention": jurisdiction.retention(request.data_class).as_dict(),
         "regions": [str(region) for region in sorted(plan.regions)],
         "registry": plan.registry,

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
-import struct
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from built_targets import build_target, release_request
 from engines import missing
+from screenshots import BLOCK, SCALE, Grey, blocks, read_grey, write_grey
 
 from packager.catalogue import load_catalogue
 from packager.comply.deciding import decide
 from packager.comply.report import compliance_html, compliance_record, evidence_named
 from packager.digest import Digest
-from packager.domain.target import DataClass, DeploymentPlatform, Region
+from packager.domain.release import Declarations
+from packager.domain.target import DeploymentPlatform, Region
+from packager.domain.transfer import DeclaredTransfer
 
 pytestmark = pytest.mark.engine
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "report"
+# Name → width and height in pixels, and Chromium's number for the colour scheme.
+LOOKS = {"desktop": (1280, 1800, 1), "desktop-dark": (1280, 1800, 0), "phone": (390, 1800, 1)}
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -70,9 +77,12 @@ def browser() -> str:
 @pytest.fixture(scope="module")
 def record() -> dict[str, Any]:
     catalogue = load_catalogue()
-    request = dataclasses.replace(release_request(), data_class=DataClass.HEALTH)
+    held = DeclaredTransfer(
+        "eu/dpf", ("US",), "Example Inc.", "entry in the list", "2026-05-12", "release.yaml:9"
+    )
+    request = dataclasses.replace(release_request(), declared=Declarations(transfers=(held,)))
     targets = []
-    for name, region in (("de", "aws/eu-central-1"), ("sa", "gcp/me-central2")):
+    for name, region in (("de", "aws/us-east-1"), ("sa", "gcp/me-central2")):
         built = build_target(
             request,
             catalogue.jurisdiction(name),
@@ -121,28 +131,62 @@ def test_it_fits_its_links_lead_somewhere_and_the_filter_filters(
     assert told["wide"] == []
 
 
-def test_a_screenshot_shows_more_than_a_blank_page(
+def screenshot(browser: str, folder: Path, look: str, html: str) -> Grey:
+    """The top of the page as it is painted at a width, in the light or in the dark."""
+    width, height, scheme = LOOKS[look]
+    (folder / "page.html").write_text(html)
+    # Headless Chromium opens no window below 500 pixels, so a phone is a frame inside one.
+    shown = folder / "shown.html"
+    shown.write_text(
+        f'<!DOCTYPE html><body style="margin:0"><iframe src="page.html" '
+        f'style="width:{width}px;height:{height}px;border:0"></iframe>'
+    )
+    shot = folder / f"{look}.png"
+    chromium(
+        browser,
+        folder / "p",
+        "--allow-file-access-from-files",
+        f"--blink-settings=preferredColorScheme={scheme}",
+        f"--force-device-scale-factor={SCALE}",
+        f"--window-size={max(width, 500)},{height}",
+        f"--screenshot={shot}",
+        shown.as_uri(),
+    )
+    return blocks(shot.read_bytes())[:, : int(width * SCALE) // BLOCK]
+
+
+def alike(one: Grey, other: Grey) -> bool:
+    """The same layout, whatever the fonts: few blocks differ much, and the whole hardly."""
+    if one.shape != other.shape:
+        return False
+    apart = np.abs(one - other)
+    return bool(apart.mean() < 4 and (apart > 48).mean() < 0.03)
+
+
+@pytest.mark.parametrize("look", sorted(LOOKS))
+def test_it_looks_as_it_did_when_somebody_looked(
+    browser: str, record: dict[str, Any], tmp_path: Path, look: str
+) -> None:
+    """`PACKAGER_UPDATE_GOLDEN=1` keeps a new picture; look at the page before you keep it."""
+    html = compliance_html(record)
+    painted = screenshot(browser, tmp_path, look, html)
+    file = GOLDEN / f"{look}.pgm"
+    if os.environ.get("PACKAGER_UPDATE_GOLDEN"):
+        write_grey(file, painted)
+    meant = read_grey(file)
+    if not alike(painted, meant):
+        write_grey(tmp_path / "painted.pgm", painted)
+        pytest.fail(f"{look}: the page looks different; see {tmp_path} and {file}")
+
+
+def test_the_guard_notices_another_look(
     browser: str, record: dict[str, Any], tmp_path: Path
 ) -> None:
-    page = tmp_path / "page.html"
-    page.write_text(compliance_html(record))
-    blank = tmp_path / "blank.html"
-    blank.write_text("<!DOCTYPE html><title>blank</title>")
-    sizes = {}
-    for name, source in (("page", page), ("blank", blank)):
-        shot = tmp_path / f"{name}.png"
-        chromium(
-            browser,
-            tmp_path / "p",
-            "--window-size=1280,1600",
-            f"--screenshot={shot}",
-            source.as_uri(),
-        )
-        data = shot.read_bytes()
-        assert data[:8] == b"\x89PNG\r\n\x1a\n"
-        assert struct.unpack(">II", data[16:24]) == (1280, 1600)
-        sizes[name] = len(data)
-    assert sizes["page"] > 5 * sizes["blank"]
+    """Without its margins the page is another one; so is the dark one in the light."""
+    moved = compliance_html(record).replace("max-width: 64rem", "max-width: 40rem")
+    meant = read_grey(GOLDEN / "desktop.pgm")
+    assert not alike(screenshot(browser, tmp_path, "desktop", moved), meant)
+    assert not alike(read_grey(GOLDEN / "desktop-dark.pgm"), meant)
 
 
 def test_on_paper_the_filter_hides_nothing(

@@ -1,12 +1,14 @@
 """The OSCAL documents: they name each other, tell the same as the record, and keep their bytes.
 
-Held to the official models as well where PACKAGER_OSCAL_PYTHON names a Python with
-compliance-trestle (`python3 -m venv DIR && DIR/bin/pip install compliance-trestle`).
+Held to the JSON schemas of NIST (`tests/schemas/oscal/`), and to the models made from them where
+PACKAGER_OSCAL_PYTHON names a Python with compliance-trestle
+(`python3 -m venv DIR && DIR/bin/pip install compliance-trestle`).
 """
 
 from __future__ import annotations
 
 import copy
+import json
 import os
 import re
 import shutil
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft7Validator, FormatChecker
 
 from packager.canonical import dumps_readable
 from packager.catalogue import Catalogue
@@ -29,6 +32,7 @@ from packager.domain.model import Candidate, Model, OptimizedModel, Verdict
 from packager.domain.release import BuiltTarget, PlannedTarget, ReleaseRequest
 
 Asking = Callable[..., tuple[PlannedTarget, ReleaseRequest]]
+SCHEMAS = Path(__file__).parents[2] / "schemas" / "oscal"
 TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9._-]*")
 VALIDATE = """
 import sys, pathlib
@@ -46,12 +50,12 @@ for model, name in ((Catalog, "catalog"), (ComponentDefinition, "component-defin
 def record(catalogue: Catalogue, asking: Asking) -> dict[str, Any]:
     """Three jurisdictions, one of them refused: every status is in it."""
     targets = []
-    for jurisdiction, region in (
-        ("de", "aws/eu-central-1"),
-        ("sa", "gcp/me-central2"),
-        ("fr", "aws/us-east-1"),
+    for jurisdiction, region, held in (
+        ("ch", "aws/us-east-1", {"ch/scc": ["US"]}),
+        ("sa", "gcp/me-central2", None),
+        ("fr", "aws/us-east-1", None),
     ):
-        target, request = asking(jurisdiction, [region], data="health")
+        target, request = asking(jurisdiction, [region], data="health", transfers=held)
         blob = Descriptor(MediaType.MANIFEST, Digest.of(str(target.name).encode()), 2)
         model = Model((), (), (), 17, Precision.FP32)
         baseline = Candidate("baseline", Precision.FP32, Verdict.CHOSEN, "the only one", ())
@@ -144,6 +148,43 @@ def test_the_same_record_has_the_same_bytes_and_another_one_other_names(
     changed["targets"][0]["image"] = str(Digest.of(b"another"))
     others = set(every(oscal_documents(changed), "uuid"))
     assert not others & set(every(documents, "uuid"))
+
+
+def validator(name: str) -> Draft7Validator:
+    """The schema of NIST. Python has no `\\p{L}` and `\\p{N}`, so its token pattern is put in words
+    that mean the same here."""
+    schema = json.loads((SCHEMAS / f"oscal_{name}_schema.json").read_text())
+    for definition in schema["definitions"].values():
+        if definition.get("pattern") == r"^(\p{L}|_)(\p{L}|\p{N}|[.\-_])*$":
+            definition["pattern"] = r"^[^\W\d][\w.\-]*$"
+    return Draft7Validator(schema, format_checker=FormatChecker())
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "needed"),
+    [
+        ("catalog", CATALOG, "metadata"),
+        ("component", COMPONENTS, "metadata"),
+        ("assessment-results", RESULTS, "results"),
+    ],
+)
+def test_the_schemas_of_nist_take_them(
+    documents: dict[str, Any], name: str, file: str, needed: str
+) -> None:
+    checked = validator(name)
+    assert "oscal/1.2.3" in checked.schema["$id"]
+    found = [
+        f"{error.json_path}: {error.message[:200]}"
+        for error in checked.iter_errors(documents[file])
+    ]
+    assert found == []
+    broken = copy.deepcopy(documents[file])
+    inner = next(iter(broken.values()))
+    del inner[needed]
+    assert not checked.is_valid(broken)
+    inner = next(iter(copy.deepcopy(documents[file]).values()))
+    inner["uuid"] = "no uuid"
+    assert not checked.is_valid({next(iter(broken)): inner})
 
 
 def test_the_official_models_take_them(documents: dict[str, Any], tmp_path: Path) -> None:

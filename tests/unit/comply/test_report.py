@@ -165,3 +165,21 @@ def test_it_finds_its_template_from_anywhere(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert compliance_html(record).startswith("<!DOCTYPE html>")
+
+
+def test_a_legal_path_is_shown_with_its_law_and_its_document(
+    catalogue: Catalogue, asking: Asking
+) -> None:
+    target, request = asking("de", ["aws/us-east-1"], transfers={"eu/dpf": ["US"]})
+    decisions = decide(target, request, catalogue.country_of, catalogue.distance_km)
+    record = recorded(request, [built(target, decisions)])
+    assert record["targets"][0]["paths"] == [
+        "US by eu/dpf (limited adequacy: Implementing Decision (EU) 2023/1795; GDPR, Art. 45), as "
+        "you declared: the document of 2026-05-12 with Example Inc."
+    ]
+    page, text = compliance_html(record), compliance_markdown(record)
+    for shown in (page, text):
+        assert "Implementing Decision (EU) 2023/1795" in shown
+    assert "Legal path" in page
+    assert "C-703/25 P" in page
+    assert "base: none, built from nothing" in page
