@@ -192,6 +192,11 @@ def reasons(chosen: Collection[str]) -> dict[str, str]:
     }
 
 
+def file_patterns() -> dict[str, str]:
+    """Family → regular expression of its libraries' file names."""
+    return {one.name: one.files for one in _FAMILIES}
+
+
 def opened_libraries(wheel: Wheel, operators: Collection[str]) -> tuple[str, ...]:
     """The libraries that must open at the site for such a model, by soname; the driver's first."""
     major = cuda_major(wheel)

@@ -60,6 +60,16 @@ def static_program(source: Path, into: Path) -> bytes:
     return into.read_bytes()
 
 
+def shared_library(source: str, into: Path) -> None:
+    """A C source compiled to a shared library."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if not compiler:
+        missing("no C compiler")
+        raise AssertionError("missing() skips or fails")
+    command = [compiler, "-shared", "-fPIC", "-x", "c", "-o", str(into), "-"]
+    subprocess.run(command, check=True, input=source.encode())
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engines import shared_library
 from runtime_process import RuntimeProcess
 from tiny_models import RuntimeFolder, classifier_answer, identity, tensor
 
@@ -116,7 +117,7 @@ def test_an_execution_provider_that_is_not_here(folder: RuntimeFolder) -> None:
 def test_libraries_that_are_missing_are_named_all_at_once(folder: RuntimeFolder) -> None:
     folder.document["models"][0]["libraries"] = ["libc.so.6", "libabsent.so.9", "libcuda.so.1"]
     line = refusal(folder, 69)
-    assert "CPUExecutionProvider lacks 2 of its libraries here: libabsent.so.9: " in line
+    assert "CPUExecutionProvider lacks here: libabsent.so.9: cannot open" in line
     assert "libcuda.so.1 (of the GPU's driver" in line
     assert "libc.so.6" not in line
 
@@ -124,6 +125,44 @@ def test_libraries_that_are_missing_are_named_all_at_once(folder: RuntimeFolder)
 def test_libraries_that_open_are_no_obstacle(folder: RuntimeFolder) -> None:
     folder.document["models"][0]["libraries"] = ["libc.so.6"]
     with RuntimeProcess(folder.write()) as server:
+        server.wait_ready()
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("version", "status", "count", "said"),
+    [
+        (12040, 0, 1, "lacks here: a driver for CUDA 13: this machine's is for CUDA 12"),
+        (
+            13000,
+            100,
+            0,
+            "lacks here: a GPU: the driver shows none to this process (its status is 1",
+        ),
+        (13000, 0, 0, "lacks here: a GPU: the driver shows none"),
+        (13010, 0, 1, None),
+    ],
+)
+def test_a_driver_that_is_too_old_or_has_no_gpu(
+    folder: RuntimeFolder, version: int, status: int, count: int, said: str | None
+) -> None:
+    library = folder.path / "driver"
+    library.mkdir()
+    for name, source in {
+        "libcudart.so.13": "",
+        "libcuda.so.1": f"""
+            int cuDriverGetVersion(int *v) {{ *v = {version}; return 0; }}
+            int cuInit(unsigned flags) {{ return {status}; }}
+            int cuDeviceGetCount(int *n) {{ *n = {count}; return 0; }}
+        """,
+    }.items():
+        shared_library(source, library / name)
+    folder.document["models"][0]["libraries"] = ["libcuda.so.1", "libcudart.so.13"]
+    environment = {"LD_LIBRARY_PATH": str(library)}
+    if said:
+        assert said in refusal(folder, 69, environment=environment)
+        return
+    with RuntimeProcess(folder.write(), environment=environment) as server:
         server.wait_ready()
         assert server.stop() == 0
 
