@@ -96,7 +96,8 @@ class _Rewriting:
     def __init__(self, model: onnx.ModelProto, name: str, blocked: Collection[str]) -> None:
         self.model, self.name, self.blocked = model, name, set(blocked)
         self.format = FORMATS[name]
-        self.floats = float_names(model)
+        self.types = element_types(model)
+        self.floats = {name for name, kind in self.types.items() if kind == _FLOAT}
         self.weights = {
             tensor.name: tensor for tensor in model.graph.initializer if tensor.data_type == _FLOAT
         }
@@ -110,6 +111,7 @@ class _Rewriting:
         return (
             outputs[0] not in self.blocked
             and all(output in self.floats for output in outputs)
+            and all(name in self.types for name in node.input if name)
             and (one_kind or len(outputs) == 1)
             and self._weights_fit(node)
         )
@@ -234,7 +236,12 @@ class _Conversion:
 
 
 def float_names(model: onnx.ModelProto) -> set[str]:
-    """Tensors of the outer graph that are known to be FP32. What is not known is not touched.
+    """Tensors of the outer graph that are known to be FP32."""
+    return {name for name, kind in element_types(model).items() if kind == _FLOAT}
+
+
+def element_types(model: onnx.ModelProto) -> dict[str, int]:
+    """Tensors of the outer graph whose element type is known. What is not known is not touched.
 
     Where ONNX's inference stops (it knows no operator of com.microsoft), the operators that we
     convert give what they are given.
@@ -246,10 +253,11 @@ def float_names(model: onnx.ModelProto) -> set[str]:
     for node in graph.node:
         data = node.input[_DATA.get(node.op_type, 0)] if node.input else ""
         if node.op_type in _HALF and known.get(data):
-            for output in node.output if node.op_type == "Split" else node.output[:1]:
+            whole = node.op_type in ("Split", "SkipLayerNormalization")
+            for output in node.output if whole else node.output[:1]:
                 if not known.get(output):
                     known[output] = known[data]
-    return {name for name, kind in known.items() if kind == _FLOAT and name}
+    return {name: kind for name, kind in known.items() if kind and name}
 
 
 def _seen(node: onnx.NodeProto) -> Iterator[str]:

@@ -66,6 +66,11 @@ def transformer_fusions(step: Step) -> Notes:
         opt_level=0,
     )
     counts = made.get_fused_operator_statistics()
+    contributed = {node.domain for node in made.model.graph.node} - {"", "ai.onnx"}
+    known = {entry.domain for entry in made.model.opset_import}
+    made.model.opset_import.extend(
+        onnx.helper.make_opsetid(domain, 1) for domain in sorted(contributed - known)
+    )
     save(made.model, step.target, step.external)
     told = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()) if count)
     return [f"fused: {told or 'nothing'}"]

@@ -156,3 +156,23 @@ def test_subgraphs_see_what_they_saw_before(saved: Saver) -> None:
                 continue  # BF16 itself does not run on a CPU
             assert (_run(made, feed, saved) == 2).all()
     assert (_run(convert(model, "fp16", ()), feed, saved) == 2).all()
+
+
+def test_fused_operators_are_converted_as_well(saved: Saver, tmp_path: Path) -> None:
+    from packager.optimize.passes import Step, transformer_fusions
+
+    model, feed = MODELS["encoder"]
+    step = Step(
+        saved(model), tmp_path / "fused.onnx", {"model_type": "bert"}, lambda: iter(()), False
+    )
+    notes = transformer_fusions(step)
+    assert "SkipLayerNormalization 4" in notes[0]
+    fused = onnx.load(step.target)
+    exact = _run(model, feed, saved)
+    for made in (convert(fused, "fp16", ()), emulate(fused, "fp16", ())):
+        found = open_session(saved(made, "run.onnx"), 1).run(None, feed)[0]
+        assert np.abs(found - exact).max() / np.abs(exact).max() < 1e-2
+    halves = sum(
+        one.name.endswith("__fp16") for one in convert(fused, "fp16", ()).graph.initializer
+    )
+    assert halves > 20

@@ -1,0 +1,1 @@
+"""Benchmarks of the optimizer: candidates on a real GPU, and side by side with Olive."""
