@@ -12,6 +12,8 @@ from pathlib import Path
 from packager.domain.release import BuiltTarget, ReleaseRequest
 from packager.render.context import make_context
 from packager.render.images import documents, images_named
+from packager.render.installer import NAME as INSTALLER
+from packager.render.installer import installer, serves
 from packager.render.templating import Templates, is_json, is_yaml
 from packager.resources import data_folder
 
@@ -50,6 +52,8 @@ def render_target(
     for name in rendered:
         if is_yaml(name) or is_json(name):
             documents(name, rendered[name])
+    if serves(built.plan.name.platform):
+        rendered[INSTALLER] = installer(built, context)
     return dict(sorted(rendered.items()))
 
 

@@ -1,0 +1,108 @@
+"""`install.sh`: what brings a release to a machine that has an engine, a shell, and no network.
+
+The program lies in `templates/site/`, in the order of its file names, and is the same for every
+release. What it must know of this release stands at its top as quoted values, so that the site
+parses no manifest. The door and the self-test, which run in the image's own Python, are carried
+inside it: one file, one line of checksums.txt.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from packager.domain.artifact import MediaType
+from packager.domain.release import BuiltTarget
+from packager.domain.target import DeploymentPlatform
+from packager.render.context import Context
+from packager.render.door import door_network
+from packager.resources import data_folder
+
+NAME = "install.sh"
+_END = "END_OF_PACKAGER_PROGRAM"
+_MIB = 1 << 20
+# What gzip's layers come to when an engine unpacks them; measured on images of ours: 2.9.
+_UNPACKED = 3
+_HOSTS = frozenset({"compose", "quadlet"})
+
+
+def serves(platform: DeploymentPlatform) -> bool:
+    """Whether targets of this platform are one host with an engine; a cluster has its own ways."""
+    return platform.value in _HOSTS
+
+
+def installer(built: BuiltTarget, context: Context) -> bytes:
+    """The bytes of `install.sh` for one target."""
+    folder = data_folder("templates") / "site"
+    head, *parts = sorted(folder.glob("*.sh"))
+    facts = "".join(f"{name}={shlex.quote(value)}\n" for name, value in _facts(built, context))
+    text = "\n".join(
+        [
+            head.read_text(encoding="utf-8"),
+            _function("our_facts", facts),
+            'eval "$(our_facts)"\n',
+            _function("door_program", _read(folder / "door.py")),
+            _function("selftest_program", _read(folder / "selftest.py")),
+            *(_read(part) for part in parts),
+        ]
+    )
+    return text.encode()
+
+
+def _read(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+def _function(name: str, text: str) -> str:
+    """A shell function that prints the text, whatever stands in it."""
+    return f"{name}() {{\n  cat <<'{_END}'\n{text}{_END}\n}}\n"
+
+
+def _facts(built: BuiltTarget, context: Context) -> list[tuple[str, str]]:
+    plan, image = built.plan, built.image
+    accelerator = plan.hardware.accelerator
+    door = door_network(f"{context.name}-site")
+    facts: Mapping[str, object] = {
+        "NAME": context.release,
+        "VERSION": context.version,
+        "TARGET": context.target,
+        "JURISDICTION": context.jurisdiction,
+        "REGIONS": " ".join(context.regions),
+        "HARDWARE": context.hardware,
+        "DATA_CLASS": context.data_class,
+        "ARCHITECTURE": image.platform.architecture,
+        "INSTRUCTIONS": " ".join(sorted(plan.hardware.instructions)),
+        "VENDOR": accelerator.vendor if accelerator else "",
+        "PRODUCT": accelerator.product if accelerator else "",
+        "CAPABILITY": (accelerator.compute_capability if accelerator else None) or "",
+        "DRIVER": (accelerator.driver_floor if accelerator else None) or "",
+        "CUDA": (accelerator.cuda if accelerator else None) or "",
+        "REFERENCE": image.reference,
+        "MANIFEST": image.manifest.digest.hex,
+        "MANIFEST_SIZE": image.manifest.size,
+        "CONFIG": image.config.digest.hex,
+        "LAYERS": " ".join(layer.descriptor.digest.hex for layer in image.layers),
+        "SPACE_MIB": _space_mib(built),
+        "MEMORY_MIB": context.sizing.memory_mib,
+        "TMP_MIB": context.sizing.tmp_mib,
+        "START_SECONDS": context.sizing.startup_seconds,
+        "DRAIN": context.stopping.drain,
+        "GRACE": context.stopping.grace,
+        "PORT": context.port,
+        "PYTHON": context.python,
+        "DOOR_SUBNET": door.subnet,
+        "DOOR_HOST": door.host,
+        "DOOR_NOWHERE": door.nowhere,
+    }
+    return [(f"R_{name}", str(value)) for name, value in facts.items()]
+
+
+def _space_mib(built: BuiltTarget) -> int:
+    """An estimate: what an engine takes while it unpacks, and what it keeps."""
+    unpacked = sum(
+        layer.descriptor.size
+        * (1 if layer.descriptor.media_type == MediaType.LAYER_TAR else _UNPACKED)
+        for layer in built.image.layers
+    )
+    return -(-(built.image.size + unpacked) // _MIB) + 1

@@ -1,0 +1,87 @@
+# ── running ───────────────────────────────────────────────────────────────────────────────────────
+
+# The door stands from the first installation to the last; only another port makes a new one.
+ensure_door() {
+  if running "$DOOR" && [ "$(door_listens)" = "$SITE_listen" ]; then
+    return 0
+  fi
+  ensure_networks
+  if exists "$DOOR" && [ "$(door_listens)" = "$SITE_listen" ] && quietly start "$DOOR"; then
+    return 0
+  fi
+  step "open the door on $SITE_listen"
+  quietly rm -f "$DOOR"
+  # shellcheck disable=SC2046,SC2086 # lists of words
+  set -- --name "$DOOR" --label "$LABEL" --label "dev.packager.listen=$SITE_listen" --restart unless-stopped \
+    $HARDENING $NO_NAMES $(log_options) --memory 256m --memory-swap 256m --pids-limit 64 \
+    --stop-timeout "$R_GRACE" --publish "$SITE_listen:$R_PORT" --volume "$RUN_DIR:/run/packager:ro,z" \
+    --entrypoint "$R_PYTHON"
+  case $SITE_engine in
+    docker) set -- "$@" --network "$DOOR" ;;
+    *) set -- "$@" --network "$DOOR" --network "$INSIDE" ;;
+  esac
+  engine create "$@" "$IMAGE" -I -c "$(door_program)" /run/packager/state "0.0.0.0:$R_PORT" "$R_PORT" "$R_DRAIN" \
+    >/dev/null 2>"$WORK/said" || die 5 "the door cannot be made" "$DOOR" "" "$(said)"
+  if [ "$SITE_engine" = docker ] && ! engine network connect "$INSIDE" "$DOOR" 2>"$WORK/said"; then
+    die 5 "the door cannot be put on the inner network" "$INSIDE" "" "$(said)"
+  fi
+  engine start "$DOOR" >/dev/null 2>"$WORK/said" ||
+    die 5 "the door does not open" "$SITE_listen" "" "$(said)" "free the port, or change listen in the site profile"
+}
+
+door_listens() {
+  engine inspect --type container --format '{{index .Config.Labels "dev.packager.listen"}}' "$DOOR" 2>/dev/null
+}
+
+# The slot's server beside whatever is running; what is left of an earlier try is replaced.
+start_server() {
+  if [ "$SLOT" = "$S_serving" ] || [ "$SLOT" = "$S_fallback" ] || [ "$1" = kept ]; then
+    running "$SLOT" && return 0
+    quietly start "$SLOT" && return 0
+  fi
+  ensure_networks
+  quietly rm -f "$SLOT"
+  # shellcheck disable=SC2046,SC2086 # lists of words
+  engine run --detach --name "$SLOT" --label "$LABEL" --label dev.packager.slot="$SLOT" --restart unless-stopped \
+    $HARDENING $NO_NAMES $(log_options) $(device_options) --network "$INSIDE" \
+    --tmpfs "/tmp:rw,noexec,nosuid,nodev,size=${R_TMP_MIB}m,mode=1777" \
+    --memory "${R_MEMORY_MIB}m" --memory-swap "${R_MEMORY_MIB}m" --pids-limit 512 \
+    --stop-timeout "$R_GRACE" --env "PACKAGER_REGION=$SITE_region" "$IMAGE" >/dev/null 2>"$WORK/said" ||
+    die 5 "the engine did not start the server" "$SLOT" "" "$(said)"
+}
+
+# probe MODE SLOT SECONDS [running]: asks through the real port, from a container of the slot's own image.
+# Sets SELFTEST to what came out. A server that ends meanwhile ends the waiting.
+probe() {
+  quietly rm -f "$PROBE"
+  # shellcheck disable=SC2086 # lists of words
+  engine run --rm --name "$PROBE" --label "$LABEL" $HARDENING --memory 512m --pids-limit 64 --network host \
+    --env OPENBLAS_NUM_THREADS=1 --entrypoint "$R_PYTHON" "$IMAGE" -I -c "$(selftest_program)" \
+    "$1" "$ASK_HOST" "$LISTEN_PORT" "$2" "$3" >"$WORK/selftest" 2>"$WORK/said" &
+  pr_pid=$!
+  while kill -0 "$pr_pid" 2>/dev/null; do
+    if [ "$1" = test ] && ! "${4:-steady}" "$SLOT"; then
+      quietly rm -f "$PROBE"
+      wait "$pr_pid"
+      SELFTEST="the server ended: $(engine logs --tail 3 "$SLOT" 2>&1 | tail -n 1 | cut -c 1-300)"
+      return 1
+    fi
+    sleep 0.2 2>/dev/null || sleep 1
+  done
+  wait "$pr_pid"
+  pr_status=$?
+  SELFTEST=$(head -n 1 "$WORK/selftest" | cut -c 1-300)
+  [ -n "$SELFTEST" ] || SELFTEST="the self-test could not run: $(said)"
+  return "$pr_status"
+}
+
+stop_server() { # SLOT
+  quietly stop --time "${R_GRACE:-15}" "$1"
+}
+
+drop_candidate() {
+  quietly rm -f "$PROBE"
+  quietly rm -f "$S_candidate"
+  S_candidate=''
+  save_state
+}

@@ -1,0 +1,178 @@
+# ── switching ─────────────────────────────────────────────────────────────────────────────────────
+# Up to the switch the running version serves and nothing of it was touched. The switch is one
+# renamed file. After it the version before keeps running until the new one was watched.
+
+activate() { # fresh | kept
+  ensure_door
+  step "start $R_VERSION beside ${S_serving:-nothing}"
+  S_candidate=$SLOT
+  save_state
+  start_server "$1"
+  step "self-test through $ASK_HOST:$LISTEN_PORT"
+  if ! probe test "$SLOT" "$R_START_SECONDS"; then
+    finding 1 "the self-test failed, and nothing was switched" "$R_NAME $R_VERSION" "" "$SELFTEST" \
+      "${S_serving:+the version before goes on serving; }do not use this release here"
+    leave_candidate "$1"
+    leave "$RESULT"
+  fi
+  note "$SELFTEST"
+  S_candidate=''
+  if [ "$SLOT" != "$S_serving" ]; then
+    step "switch to $R_VERSION"
+    S_fallback=$S_serving
+    S_serving=$SLOT
+    [ "$1" = kept ] || remember_slot
+    save_state
+  fi
+  watch_over
+}
+
+# A candidate that is not fit: a fresh one goes, one that was kept is only stopped again.
+leave_candidate() {
+  if [ "$1" = fresh ]; then
+    drop_candidate
+  else
+    stop_server "$SLOT"
+    S_candidate=''
+    save_state
+  fi
+}
+
+# Watches the version in service; the one before takes over when it is not fit.
+watch_over() {
+  step "watch for $SITE_watch s"
+  if probe watch "" "$SITE_watch" && steady "$SLOT"; then
+    note "$SELFTEST"
+    settle
+    return 0
+  fi
+  finding 1 "the new version did not hold" "$R_NAME $R_VERSION" "" "$SELFTEST" "do not use this release here"
+  OUTCOME=rolled-back
+  revert
+  leave "$RESULT"
+}
+
+revert() {
+  rv_bad=$S_serving
+  if [ -n "$S_fallback" ]; then
+    running "$S_fallback" || quietly start "$S_fallback"
+    note "back to $(slot_field "$S_fallback" 2)"
+  fi
+  S_serving=$S_fallback S_fallback=''
+  [ "$RECORDING" != install ] || forget_slot "$rv_bad"
+  save_state
+  if [ "$RECORDING" = install ]; then
+    quietly rm -f "$rv_bad"
+  else
+    stop_server "$rv_bad"
+  fi
+}
+
+# The new version has proven itself: the one before is stopped and kept, old ones go.
+settle() {
+  st_before=$S_fallback
+  S_fallback=''
+  if [ -z "$S_newest" ] || older "$S_newest" "$R_VERSION"; then S_newest=$R_VERSION; fi
+  save_state
+  [ -z "$st_before" ] || stop_server "$st_before"
+  prune
+}
+
+# Beside the version in service, `keep` others stay: the newest.
+prune() {
+  printf %s "$S_slots" | sort -t ' ' -k 6,6nr | cut -d ' ' -f 1 | grep -vxF "$S_serving" |
+    sed "1,${SITE_keep}d" >"$WORK/prune"
+  while read -r pn_slot; do
+    pn_image=$(slot_field "$pn_slot" 5)
+    forget_slot "$pn_slot"
+    save_state
+    remove_slot "$pn_slot" "$pn_image"
+    note "removed $pn_slot; $SITE_keep versions are kept beside the one in service"
+  done <"$WORK/prune"
+}
+
+remove_slot() { # SLOT IMAGE: the image stays while another slot or the door needs it
+  quietly rm -f "$1"
+  rm -rf "${HOME_DIR:?}/slots/$1"
+  printf %s "$S_slots" | cut -d ' ' -f 5 | grep -qxF "$2" || quietly rmi "$(image_name "$2")"
+}
+
+# What a killed command or a power cut left behind is put in order before anything else is done.
+reconcile() {
+  if [ -n "$S_candidate" ]; then
+    note "an earlier command ended before its switch; its version is removed"
+    rc_slot=$S_candidate
+    S_candidate=''
+    save_state
+    if [ -n "$(slot_line "$rc_slot")" ]; then stop_server "$rc_slot"; else quietly rm -f "$rc_slot"; fi
+  fi
+  quietly rm -f "$PROBE"
+  for rc_slot in $(engine ps --all --filter "label=$LABEL" --format '{{.Names}}' 2>/dev/null); do
+    [ "$rc_slot" != "$DOOR" ] && [ -z "$(slot_line "$rc_slot")" ] && quietly rm -f "$rc_slot"
+  done
+  [ -z "$S_serving" ] || stand_up
+  if [ -n "$S_fallback" ]; then
+    note "an earlier command ended while it watched $(slot_field "$S_serving" 2); it is watched again"
+    rc_recording=$RECORDING RECORDING=''
+    with_slot "$S_serving" finish_watch
+    RECORDING=$rc_recording
+  else
+    for rc_slot in $(printf %s "$S_slots" | cut -d ' ' -f 1); do
+      [ "$rc_slot" = "$S_serving" ] || ! running "$rc_slot" || stop_server "$rc_slot"
+    done
+  fi
+}
+
+# The version in service and the door are up, whatever happened to the machine.
+stand_up() {
+  if ! running "$S_serving" || ! running "$DOOR"; then
+    step "bring $(slot_field "$S_serving" 2) up again"
+    with_slot "$S_serving" bring_up
+  fi
+}
+
+bring_up() {
+  ensure_door
+  start_server kept
+}
+
+finish_watch() {
+  ensure_door
+  if probe test "" "$R_START_SECONDS" running; then
+    note "$SELFTEST"
+    settle
+  else
+    note "it did not hold: $SELFTEST"
+    RECORDING=rollback
+    revert
+    RECORDING=rollback
+    record rolled-back "$SELFTEST"
+  fi
+}
+
+# with_slot SLOT COMMAND…: the command with the facts of an installed version; then ours again.
+with_slot() {
+  ws_slot=$1
+  shift
+  our_facts >"$WORK/ours"
+  ws_kept="$SLOT|${IMAGE_ID:-}|${IMAGE:-}|${RELEASE_DIGEST:-}"
+  use_slot "$ws_slot"
+  "$@"
+  # shellcheck source=/dev/null
+  . "$WORK/ours"
+  SLOT=${ws_kept%%|*} ws_kept=${ws_kept#*|}
+  IMAGE_ID=${ws_kept%%|*} ws_kept=${ws_kept#*|}
+  IMAGE=${ws_kept%%|*}
+  RELEASE_DIGEST=${ws_kept#*|}
+}
+
+use_slot() {
+  SLOT=$1
+  [ -f "$HOME_DIR/slots/$SLOT/facts" ] || die 1 "what is known of an installed version is gone" "$HOME_DIR/slots/$SLOT/facts" "" "" \
+    "install its release again"
+  # shellcheck source=/dev/null
+  . "$HOME_DIR/slots/$SLOT/facts"
+  RELEASE_DIGEST=$(slot_field "$SLOT" 3)
+  IMAGE_ID=$(slot_field "$SLOT" 5)
+  IMAGE=$(image_name "$IMAGE_ID")
+}

@@ -1,0 +1,357 @@
+"""The door: the one published port of a site, in front of whichever version is in service.
+
+It stands before versions come and after they go, so that a switch closes no connection. A client's
+connection ends here; each request goes, over a connection of its own, to the version that the
+site's state file names at that moment. Requests that began before a switch are finished by the
+version that began them.
+
+HTTP/1.1 is taken apart just far enough to know where a request and its answer end (RFC 9112). What
+is ambiguous about that is refused, so that nobody smuggles a request through. Anything that does
+not begin like HTTP/1.1, gRPC's HTTP/2 among it, is carried as bytes to one version.
+
+    python -I -c "$(cat door.py)" STATE_FILE LISTEN_PORT SERVER_PORT DRAIN_SECONDS
+
+A request that carries `Packager-Slot: NAME` goes to the candidate of that name, if the state file
+names one: the self-test goes the same way as everybody, before anybody does.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import socket
+import sys
+
+MAX_HEAD = 64 * 1024
+CHUNK = 256 * 1024
+HEAD_SECONDS = 30
+IDLE_SECONDS = 120
+CONNECT_SECONDS = 10
+MAX_CONNECTIONS = 4096
+TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+NO_BODY = (204, 304)
+
+
+class Refused(Exception):
+    """A message that cannot be carried on; the status says why."""
+
+    def __init__(self, status, why):
+        super().__init__(why)
+        self.status = status
+
+
+class Slots:
+    """Which container serves, read again whenever the state file was replaced."""
+
+    def __init__(self, path, port):
+        self._path = path
+        self._port = port
+        self._seen = None
+        self._names = {}
+        self._addresses = {}
+
+    def name(self, asked):
+        """The container for a request; `asked` is what its Packager-Slot says, or None."""
+        try:
+            found = os.stat(self._path)
+            seen = (found.st_ino, found.st_mtime_ns, found.st_size)
+            if seen != self._seen:
+                with open(self._path, encoding="utf-8") as file:
+                    lines = (line.rstrip("\n").partition("=") for line in file)
+                    self._names = {key: value for key, equals, value in lines if equals}
+                self._seen = seen
+        except OSError:
+            pass  # what was known last is the best that there is
+        if asked is None:
+            return self._names.get("serving", "")
+        known = (self._names.get("candidate"), self._names.get("serving"))
+        return asked if asked and asked in known else ""
+
+    async def connect(self, asked):
+        """A connection to the container. It may be starting, and a switch may come meanwhile."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + CONNECT_SECONDS
+        while True:
+            name = self.name(asked)
+            if not name and asked:
+                raise Refused(503, "no version of that name stands here")
+            if name:
+                with contextlib.suppress(OSError):
+                    return await self._open(name)
+            if loop.time() >= deadline:
+                raise Refused(503, "no version answers")
+            await asyncio.sleep(0.05)
+
+    async def _open(self, name):
+        address = self._addresses.get(name)
+        if address is None:
+            loop = asyncio.get_running_loop()
+            found = await loop.getaddrinfo(name, self._port, family=socket.AF_INET)
+            address = self._addresses[name] = found[0][4][0]
+        try:
+            reader, writer = await asyncio.wait_for(
+                asyncio.open_connection(address, self._port, limit=MAX_HEAD), 2
+            )
+        except (OSError, asyncio.TimeoutError) as error:
+            self._addresses.pop(name, None)  # it may have come back under another address
+            raise OSError("no connection") from error
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return reader, writer
+
+
+class Head:
+    """The head of a request or an answer: its first line, its fields, and what they mean."""
+
+    def __init__(self, data):
+        first, *lines = data[:-4].split(b"\r\n")
+        self.first = first
+        self.fields = []
+        for line in lines:
+            name, colon, value = line.partition(b":")
+            if not colon or not TOKEN.fullmatch(name) or b"\n" in line or b"\0" in line:
+                raise Refused(400, "a header field cannot be understood")
+            self.fields.append((name, value.strip(b" \t")))
+
+    def values(self, name):
+        return [value for key, value in self.fields if key.lower() == name]
+
+    def words(self, name):
+        text = b",".join(self.values(name)).lower()
+        return [word.strip() for word in text.split(b",") if word.strip()]
+
+    def body(self):
+        """`chunked`, a length in bytes, or None where no field says."""
+        codings, lengths = self.words(b"transfer-encoding"), self.words(b"content-length")
+        if codings:
+            if codings != [b"chunked"] or lengths:
+                raise Refused(400, "the length of the body is ambiguous")
+            return "chunked"
+        if not lengths:
+            return None
+        if len(set(lengths)) != 1 or not lengths[0].isdigit() or len(lengths[0]) > 18:
+            raise Refused(400, "the length of the body is ambiguous")
+        return int(lengths[0])
+
+    def forwarded(self, *more):
+        """The head as it goes on: what is between two neighbours only stays behind."""
+        named = set(self.words(b"connection"))
+        dropped = {b"connection", b"keep-alive", b"proxy-connection", b"packager-slot", b"upgrade"}
+        kept = [
+            name + b": " + value
+            for name, value in self.fields
+            if name.lower() not in dropped and name.lower() not in named
+        ]
+        return b"\r\n".join([self.first, *kept, *more, b"", b""])
+
+
+async def read_head(reader):
+    try:
+        return await reader.readuntil(b"\r\n\r\n")
+    except asyncio.LimitOverrunError:
+        raise Refused(431, "the head is too long") from None
+
+
+async def carry_length(reader, writer, length):
+    while length:
+        data = await reader.read(min(length, CHUNK))
+        if not data:
+            raise asyncio.IncompleteReadError(b"", length)
+        length -= len(data)
+        writer.write(data)
+        await writer.drain()
+
+
+async def carry_chunked(reader, writer):
+    """A chunked body, chunk by chunk as they come, its trailers included."""
+    while True:
+        line = await reader.readuntil(b"\r\n")
+        size = SIZE.match(line)
+        if not size or line[size.end() : size.end() + 1] not in (b"\r", b";", b" "):
+            raise Refused(400, "a chunk cannot be understood")
+        writer.write(line)
+        length = int(size.group(), 16)
+        if not length:
+            break
+        await carry_length(reader, writer, length + 2)
+    while True:
+        line = await reader.readuntil(b"\r\n")
+        writer.write(line)
+        await writer.drain()
+        if line == b"\r\n":
+            return
+
+
+async def carry(reader, writer, body):
+    if body == "chunked":
+        await carry_chunked(reader, writer)
+    elif body:
+        await carry_length(reader, writer, body)
+
+
+async def carry_all(reader, writer):
+    while data := await reader.read(CHUNK):
+        writer.write(data)
+        await writer.drain()
+
+
+class Client:
+    """One client's connection, request after request."""
+
+    def __init__(self, door, reader, writer):
+        self.door = door
+        self.reader = reader
+        self.writer = writer
+        self.idle = True
+
+    async def serve(self):
+        answered = True
+        try:
+            while answered and not self.door.stopping.is_set():
+                self.idle = True
+                first = await asyncio.wait_for(self.reader.read(1), IDLE_SECONDS)
+                if not first:
+                    return
+                self.idle = False
+                head = first + await asyncio.wait_for(read_head(self.reader), HEAD_SECONDS)
+                if head.startswith(b"PRI * HTTP/2.0"):
+                    await self.tunnel(head)
+                    return
+                answered = await self.exchange(Head(head))
+        except Refused as refused:
+            await self.refuse(refused)
+        except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError):
+            pass  # the client went away, or its server did in the midst of an answer
+        finally:
+            self.writer.close()
+
+    async def exchange(self, head):
+        """One request and its answer; whether the client may ask again on this connection."""
+        method, _, rest = head.first.partition(b" ")
+        version = rest.rpartition(b" ")[2]
+        if not TOKEN.fullmatch(method) or version not in (b"HTTP/1.1", b"HTTP/1.0"):
+            raise Refused(400, "no HTTP/1.1 request")
+        body = head.body()
+        stay = version == b"HTTP/1.1" and b"close" not in head.words(b"connection")
+        asked = head.values(b"packager-slot")
+        there, to_there = await self.door.slots.connect(asked[0].decode("latin-1") if asked else None)
+        sending = None
+        try:
+            to_there.write(head.forwarded(b"Connection: close"))
+            sending = asyncio.ensure_future(self.send(to_there, body))
+            stay = await self.answer(there, method, stay)
+            # An answer before the end of the request (413, 503) leaves the rest unread.
+            if not sending.done():
+                return False
+            sending.result()
+            return stay
+        finally:
+            if sending:
+                sending.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await sending
+            to_there.close()
+
+    async def send(self, to_there, body):
+        await carry(self.reader, to_there, body)
+        await to_there.drain()
+
+    async def answer(self, there, method, stay):
+        """Carry the answer; interim ones (100 Continue) as they come. Whether to stay connected."""
+        begun = False
+        while True:
+            try:
+                head = Head(await read_head(there))
+                status = int(head.first.split(b" ", 2)[1])
+            except (Refused, ValueError, IndexError, asyncio.IncompleteReadError, OSError):
+                if begun:
+                    raise OSError("the answer ended early") from None
+                raise Refused(502, "the server gave no answer that can be understood") from None
+            begun = True
+            if status == 101:
+                raise Refused(502, "no other protocol is spoken here")
+            if status >= 200:
+                break
+            self.writer.write(head.forwarded())
+        length = head.body()
+        bodiless = method == b"HEAD" or status in NO_BODY
+        if length is None and not bodiless:
+            stay = False  # the end of the connection is the end of the answer
+        stay = stay and not self.door.stopping.is_set()
+        self.writer.write(head.forwarded(*(() if stay else (b"Connection: close",))))
+        if not bodiless:
+            if length is None:
+                await carry_all(there, self.writer)
+            else:
+                await carry(there, self.writer, length)
+        await self.writer.drain()
+        return stay
+
+    async def tunnel(self, head):
+        """Bytes in both directions until one side ends."""
+        there, to_there = await self.door.slots.connect(None)
+        to_there.write(head)
+        ways = [
+            asyncio.ensure_future(carry_all(self.reader, to_there)),
+            asyncio.ensure_future(carry_all(there, self.writer)),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            to_there.close()
+
+    async def refuse(self, refused):
+        text = str(refused).encode() + b"\n"
+        with contextlib.suppress(OSError):
+            self.writer.write(
+                b"HTTP/1.1 %d Refused\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"
+                b"Retry-After: 1\r\nConnection: close\r\n\r\n%s" % (refused.status, len(text), text)
+            )
+            await self.writer.drain()
+
+
+class Door:
+    """Listens until it is told to stop, then finishes what it carries."""
+
+    def __init__(self, slots):
+        self.slots = slots
+        self.stopping = asyncio.Event()
+        self.clients = {}
+
+    async def arrived(self, reader, writer):
+        if len(self.clients) >= MAX_CONNECTIONS:
+            writer.close()
+            return
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client = Client(self, reader, writer)
+        task = asyncio.current_task()
+        self.clients[task] = client
+        try:
+            await client.serve()
+        finally:
+            del self.clients[task]
+
+    async def run(self, host, port, drain_seconds):
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        server = await asyncio.start_server(
+            self.arrived, host, port, limit=MAX_HEAD, backlog=2048, reuse_address=True
+        )
+        print("open", server.sockets[0].getsockname()[1], flush=True)
+        await self.stopping.wait()
+        server.close()
+        for task, client in self.clients.items():
+            if client.idle:
+                task.cancel()
+        if self.clients:
+            await asyncio.wait(list(self.clients), timeout=drain_seconds)
+
+
+if __name__ == "__main__":
+    state, listen, served, drain = sys.argv[1:5]
+    host, _, port = listen.rpartition(":")
+    asyncio.run(Door(Slots(state, int(served))).run(host or "0.0.0.0", int(port), float(drain)))

@@ -1,0 +1,207 @@
+"""The golden self-test of a site: known inputs in, through the real port, known outputs out.
+
+Runs in a container of the release's own image, on the host's network, so that it asks where every
+caller asks. Nothing of the model is loaded here; the answers come over HTTP.
+
+    python -I -c "$(cat selftest.py)" test  HOST PORT SLOT SECONDS
+    python -I -c "$(cat selftest.py)" watch HOST PORT SLOT SECONDS
+
+`test` waits up to SECONDS for readiness, then compares. `watch` asks for readiness for all of
+SECONDS, gives up after three refusals in a row, and compares at the end. One line says what came
+out; the exit status is 0 when all is well, 1 when an answer is wrong, 3 when it never was ready.
+SLOT names the version to ask (see the door); empty for whoever serves.
+"""
+
+import http.client
+import io
+import json
+import sys
+import time
+
+import numpy as np
+
+CONFIGURATION = "/opt/packager/server.json"
+REFUSALS = 3
+PERIOD_SECONDS = 0.25
+INTEGERS = ("BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
+WIDTHS = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8"}
+
+
+class Wrong(Exception):
+    """An answer that is not the known one."""
+
+
+class Server:
+    """The version behind the port."""
+
+    def __init__(self, host, port, slot):
+        self._address = host, int(port)
+        self._headers = {"Packager-Slot": slot} if slot else {}
+
+    def ask(self, method, path, body=None, headers=(), seconds=60):
+        """Status, header length of binary answers (or None), body."""
+        connection = http.client.HTTPConnection(*self._address, timeout=seconds)
+        try:
+            connection.request(method, path, body, {**self._headers, **dict(headers)})
+            answer = connection.getresponse()
+            length = answer.getheader("Inference-Header-Content-Length")
+            return answer.status, length, answer.read()
+        finally:
+            connection.close()
+
+    def ready(self):
+        """An empty text when it is ready, else why not."""
+        try:
+            status, _, body = self.ask("GET", "/v2/health/ready", seconds=5)
+        except (OSError, http.client.HTTPException) as error:
+            return str(error) or type(error).__name__
+        return "" if status == 200 else f"HTTP {status} {body[:120].decode(errors='replace')}"
+
+
+def wait_ready(server, seconds):
+    deadline = time.monotonic() + seconds
+    while why := server.ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not ready after {seconds:g} s: {why}")
+        time.sleep(PERIOD_SECONDS)
+
+
+def watch(server, seconds):
+    deadline = time.monotonic() + seconds
+    refusals = 0
+    while time.monotonic() < deadline:
+        why = server.ready()
+        refusals = refusals + 1 if why else 0
+        if refusals >= REFUSALS:
+            raise TimeoutError(f"no longer ready: {why}")
+        time.sleep(PERIOD_SECONDS)
+
+
+def compare(server):
+    """Every model's golden file against the server; what was compared, in words."""
+    with open(CONFIGURATION, encoding="utf-8") as file:
+        configuration = json.load(file)
+    root = CONFIGURATION.rpartition("/")[0]
+    told = []
+    for model in configuration["models"]:
+        if not model["golden"]:
+            told.append(f"{model['name']}: no golden samples in this release, readiness only")
+            continue
+        with np.load(f"{root}/{model['golden']['path']}", allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        began = time.monotonic()
+        got = infer(server, model, arrays)
+        took = (time.monotonic() - began) * 1000
+        worst = max(
+            difference(got[spec["name"]], spec, arrays["output." + spec["name"]], model["golden"])
+            for spec in model["outputs"]
+        )
+        told.append(f"{model['name']}: {len(got)} outputs agree, off by {worst:.2g}, {took:.0f} ms")
+    return "; ".join(told)
+
+
+def infer(server, model, arrays):
+    inputs, bodies = [], []
+    for spec in model["inputs"]:
+        array = arrays["input." + spec["name"]]
+        data = encode(array, spec["datatype"])
+        inputs.append(
+            {
+                "name": spec["name"],
+                "datatype": spec["datatype"],
+                "shape": list(array.shape),
+                "parameters": {"binary_data_size": len(data)},
+            }
+        )
+        bodies.append(data)
+    asked = {"inputs": inputs, "parameters": {"binary_data_output": True}}
+    head = json.dumps(asked).encode()
+    status, length, body = server.ask(
+        "POST",
+        f"/v2/models/{model['name']}/infer",
+        head + b"".join(bodies),
+        {"Inference-Header-Content-Length": str(len(head))},
+    )
+    if status != 200:
+        raise Wrong(f"HTTP {status} {body[:200].decode(errors='replace')}")
+    end = int(length) if length else len(body)
+    answer, rest = json.loads(body[:end]), io.BytesIO(body[end:])
+    found = {}
+    for output in answer["outputs"]:
+        data = rest.read(output.get("parameters", {}).get("binary_data_size", 0))
+        found[output["name"]] = decode(data, output)
+    return found
+
+
+def encode(array, datatype):
+    if datatype != "BYTES":
+        return np.ascontiguousarray(array).tobytes()
+    texts = [
+        item.encode() if isinstance(item, str) else bytes(item) for item in array.ravel().tolist()
+    ]
+    return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+
+
+def decode(data, output):
+    """The tensor as numbers, or as a list of bytes."""
+    datatype, shape = output["datatype"], output["shape"]
+    if datatype == "BYTES":
+        texts, place = [], 0
+        while place < len(data):
+            size = int.from_bytes(data[place : place + 4], "little")
+            texts.append(data[place + 4 : place + 4 + size])
+            place += 4 + size
+        return texts
+    if datatype == "BF16":
+        bits = np.frombuffer(data, "<u2").astype(np.uint32) << 16
+        return bits.view(np.float32).reshape(shape)
+    code = WIDTHS.get(datatype) or np.dtype("bool" if datatype == "BOOL" else datatype.lower())
+    return np.frombuffer(data, code).reshape(shape)
+
+
+def difference(got, spec, expected, golden):
+    """The largest relative difference of numbers; raises Wrong beyond the tolerance."""
+    name, datatype = spec["name"], spec["datatype"]
+    if datatype == "BYTES":
+        texts = [
+            item.encode() if isinstance(item, str) else bytes(item)
+            for item in expected.ravel().tolist()
+        ]
+        if got != texts:
+            raise Wrong(f"output {name}: the texts differ")
+        return 0.0
+    if datatype == "BF16":
+        bits = expected.view(np.uint16).astype(np.uint32) << 16
+        expected = bits.view(np.float32)
+    if got.shape != expected.shape:
+        raise Wrong(f"output {name}: shape {list(got.shape)}, expected {list(expected.shape)}")
+    if datatype in INTEGERS:
+        if not np.array_equal(got, expected):
+            raise Wrong(f"output {name}: {int(np.count_nonzero(got != expected))} values differ")
+        return 0.0
+    got, expected = got.astype(np.float64), expected.astype(np.float64)
+    same = (got == expected) | (np.isnan(got) & np.isnan(expected))
+    with np.errstate(invalid="ignore"):
+        off = np.abs(got - expected) / np.maximum(1.0, np.abs(expected))
+    worst = float(np.where(same, 0.0, np.where(np.isfinite(off), off, np.inf)).max(initial=0.0))
+    if worst > golden["tolerance"]:
+        raise Wrong(f"output {name} is off by {worst:.3g}, allowed is {golden['tolerance']:g}")
+    return worst
+
+
+def main(mode, host, port, slot, seconds):
+    server = Server(host, port, slot)
+    try:
+        wait_ready(server, float(seconds)) if mode == "test" else watch(server, float(seconds))
+        print(compare(server))
+    except TimeoutError as error:
+        print(error)
+        return 3
+    except (Wrong, OSError, http.client.HTTPException, ValueError, KeyError) as error:
+        print(f"{type(error).__name__}: {error}".replace("Wrong: ", ""))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:6]))
