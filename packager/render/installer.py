@@ -24,12 +24,11 @@ _END = "END_OF_PACKAGER_PROGRAM"
 _MIB = 1 << 20
 # What gzip's layers come to when an engine unpacks them; measured on images of ours: 2.9.
 _UNPACKED = 3
-_HOSTS = frozenset({"compose", "quadlet"})
 
 
 def serves(platform: DeploymentPlatform) -> bool:
     """Whether targets of this platform are one host with an engine; a cluster has its own ways."""
-    return platform.value in _HOSTS
+    return platform is not DeploymentPlatform.KUBERNETES
 
 
 def installer(built: BuiltTarget, context: Context) -> bytes:
@@ -78,6 +77,10 @@ def _facts(built: BuiltTarget, context: Context) -> list[tuple[str, str]]:
         "CAPABILITY": (accelerator.compute_capability if accelerator else None) or "",
         "DRIVER": (accelerator.driver_floor if accelerator else None) or "",
         "CUDA": (accelerator.cuda if accelerator else None) or "",
+        "PODMAN_DEVICES": " ".join(context.devices.podman),
+        "NVIDIA_DEVICES": " ".join(context.devices.nvidia),
+        "DEVICE_NODES": " ".join(context.devices.nodes),
+        "DEVICE_GROUP": "1" if context.devices.group else "",
         "REFERENCE": image.reference,
         "MANIFEST": image.manifest.digest.hex,
         "MANIFEST_SIZE": image.manifest.size,

@@ -70,8 +70,13 @@ bundle_bytes() {
 
 verify_release() {
   step "verify $RELEASE"
+  case $RELEASE in *.parts.json) take_parts ;; esac
   take_root
   find_key
+  if [ -f "$WORK/parts.json" ] &&
+    ! openssl dgst -sha256 -verify "$KEY" -signature "$WORK/parts.sig" "$WORK/parts.json" >/dev/null 2>&1; then
+    die 4 "the list of parts does not carry the signature of the trusted key" "$RELEASE"
+  fi
   vr_bound=$(grep -o '"checksums":{"count":[0-9]*,"digest":"sha256:[0-9a-f]\{64\}","size":[0-9]*}' "$WORK/release.json")
   vr_list=$(digest_of "$WORK/checksums.txt")
   case $vr_bound in
@@ -87,12 +92,16 @@ verify_release() {
   cut -c 67- <"$WORK/checksums.txt" >"$WORK/listed"
   for vr_name in $UNLISTED; do echo "$vr_name"; done >>"$WORK/listed"
   sort -o "$WORK/listed" "$WORK/listed"
-  [ -d "$RELEASE" ] || unpack_bundle
+  if [ -d "$RELEASE" ]; then
+    cp "$WORK/listed" "$WORK/needed"
+  else
+    unpack_bundle
+  fi
   check_world
   check_files
 }
 
-# Exactly the signed files: nothing added, missing, linked.
+# Exactly the signed files: nothing added, nothing that is needed missing, nothing linked.
 check_world() {
   (cd "$RELEASE" && find . ! -type d ! -type f) >"$WORK/odd" 2>"$WORK/unread"
   (cd "$RELEASE" && find . -type f) 2>>"$WORK/unread" | cut -c 3- | sort >"$WORK/found"
@@ -100,22 +109,23 @@ check_world() {
     finding 4 "neither a file nor a folder" "$RELEASE/$cw_name"
   done <"$WORK/odd"
   if [ -s "$WORK/unread" ]; then
-    finding 4 "the release cannot be read" "$RELEASE" "" "$(head -n 1 "$WORK/unread")"
+    finding 4 "the release cannot be read" "$RELEASE" "" "$(head -n 1 "$WORK/unread")" "try another medium"
   fi
-  if ! cmp -s "$WORK/listed" "$WORK/found"; then
-    grep -vxF -f "$WORK/listed" "$WORK/found" | head -n 20 >"$WORK/more"
-    grep -vxF -f "$WORK/found" "$WORK/listed" | head -n 20 >"$WORK/less"
-    while IFS= read -r cw_name; do
-      finding 4 "the release does not list this file" "$RELEASE/$cw_name"
-    done <"$WORK/more"
-    while IFS= read -r cw_name; do finding 4 "the file is missing" "$RELEASE/$cw_name"; done <"$WORK/less"
-    [ "$RESULT" = 4 ] || finding 4 "the files are not those that were signed" "$RELEASE"
-  fi
+  grep -vxF -f "$WORK/listed" "$WORK/found" | head -n 20 >"$WORK/more"
+  grep -vxF -f "$WORK/found" "$WORK/needed" | head -n 20 >"$WORK/less"
+  while IFS= read -r cw_name; do
+    finding 4 "the release does not list this file" "$RELEASE/$cw_name"
+  done <"$WORK/more"
+  while IFS= read -r cw_name; do finding 4 "the file is missing" "$RELEASE/$cw_name"; done <"$WORK/less"
   [ "$RESULT" = 0 ] || leave "$RESULT"
 }
 
 check_files() {
-  (cd "$RELEASE" && sha256sum -c "$WORK/checksums.txt") >"$WORK/sums" 2>/dev/null
+  # A bundle may carry some targets only; what is there has to be right.
+  while IFS= read -r cf_line; do
+    if grep -qxF -e "${cf_line#*  }" "$WORK/found"; then printf '%s\n' "$cf_line"; fi
+  done <"$WORK/checksums.txt" >"$WORK/expected"
+  (cd "$RELEASE" && sha256sum -c "$WORK/expected") >"$WORK/sums" 2>/dev/null
   cf_status=$?
   grep -v ': OK$' "$WORK/sums" | sed 's/: FAILED.*//' | head -n 20 >"$WORK/bad"
   while IFS= read -r cf_name; do
@@ -124,28 +134,72 @@ check_files() {
   done <"$WORK/bad"
   [ "$cf_status" = 0 ] || [ "$RESULT" = 4 ] || finding 4 "a file is not what was signed" "$RELEASE"
   [ "$RESULT" = 0 ] || leave "$RESULT"
-  note "signed by $KEY_PRINT, $(wc -l <"$WORK/checksums.txt" | tr -d ' ') files are as signed"
+  note "signed by $KEY_PRINT; $(wc -l <"$WORK/expected" | tr -d ' ') files are as signed"
 }
 
-# A bundle is unpacked only after its list of names was compared with the signed list.
+# A bundle is unpacked only after its list of names was held against the signed list. The layout
+# stands in docs/bundle.md: blobs lie at its root, and four documents are there for engines.
 unpack_bundle() {
-  bundle_bytes | tar -tf - 2>/dev/null | grep -v '/$' | sed 's|^\./||' >"$WORK/names"
-  # The archive also carries what lets engines load it as it is; see docs/bundle.md.
-  grep -vxF -f "$WORK/listed" "$WORK/names" >"$WORK/strange"
-  if [ -s "$WORK/strange" ]; then
-    die 4 "the bundle holds a file that the release does not list" "$RELEASE" "" "$(head -n 1 "$WORK/strange")"
+  bundle_bytes | tar -tvf - 2>"$WORK/tar" | grep -v '^-' >"$WORK/odd"
+  [ ! -s "$WORK/tar" ] || die 4 "the bundle cannot be read to its end" "$RELEASE" "" "$(head -n 1 "$WORK/tar")" \
+    "try another medium, or get it again"
+  [ ! -s "$WORK/odd" ] || die 4 "the bundle holds what is no plain file" "$RELEASE" "" "$(head -n 1 "$WORK/odd")"
+  bundle_bytes | tar -tf - 2>/dev/null | sort >"$WORK/names"
+  ub_twice=$(uniq -d <"$WORK/names" | head -n 1)
+  [ -z "$ub_twice" ] || die 4 "the bundle holds a file twice" "$RELEASE" "" "$ub_twice"
+  if grep -q '^delta/' "$WORK/names"; then
+    die 2 "this is a difference, not a whole release" "$RELEASE" "" "" \
+      "make the whole one first: packager delta apply OLD $RELEASE -o FILE"
   fi
+  sed 's|^blobs/|images/blobs/|' "$WORK/names" |
+    grep -vxF -e bundle.json -e oci-layout -e index.json -e manifest.json >"$WORK/carried"
+  grep -vxF -f "$WORK/listed" "$WORK/carried" | head -n 20 >"$WORK/more"
+  while IFS= read -r ub_name; do
+    finding 4 "the release does not list this file" "$RELEASE: $ub_name"
+  done <"$WORK/more"
+  [ "$RESULT" = 0 ] || leave "$RESULT"
+  # What this target needs has to be there; what others need may have stayed behind.
+  {
+    grep -e "^targets/$R_TARGET/" -e "/$(echo "$R_TARGET" | tr / -)\." "$WORK/listed"
+    for ub_hex in $R_MANIFEST $R_CONFIG $R_LAYERS; do echo "images/blobs/sha256/$ub_hex"; done
+    for ub_name in $UNLISTED; do echo "$ub_name"; done
+  } >"$WORK/needed"
   ub_need=$(($(bundle_bytes | wc -c) / 1048576 + 16))
-  mkdir -p "$HOME_DIR" || die 1 "the data folder cannot be made" "$HOME_DIR"
   ub_free=$(free_mib "$HOME_DIR")
   if [ "$ub_free" -lt "$ub_need" ]; then
     die 5 "too little space to unpack the bundle" "$HOME_DIR" "$ub_need MiB" "$ub_free MiB" \
-      "free some, or give the extracted folder"
+      "free some, or extract it elsewhere and give the folder"
   fi
   step "unpack $RELEASE"
-  rm -rf "$HOME_DIR/incoming"
-  mkdir -p "$HOME_DIR/incoming"
-  bundle_bytes | tar -xf - -C "$HOME_DIR/incoming" 2>"$WORK/tar" ||
-    die 4 "the bundle cannot be unpacked" "$RELEASE" "" "$(head -n 1 "$WORK/tar")"
-  RELEASE=$HOME_DIR/incoming
+  # Of a dry run nothing stays; else a place that the next command finds and clears.
+  if [ -n "$DRY" ]; then ub_into=$WORK/incoming; else ub_into=$HOME_DIR/incoming; fi
+  rm -rf "$ub_into"
+  mkdir -p "$ub_into/images" || die 1 "the data folder cannot be written" "$HOME_DIR"
+  bundle_bytes | tar -xf - -C "$ub_into" 2>"$WORK/tar" ||
+    die 5 "the bundle cannot be unpacked" "$RELEASE" "" "$(head -n 1 "$WORK/tar")" "free some space, then run this again"
+  rm -f "$ub_into/bundle.json" "$ub_into/oci-layout" "$ub_into/index.json" "$ub_into/manifest.json"
+  mv "$ub_into/blobs" "$ub_into/images/blobs" || die 4 "the bundle holds no images" "$RELEASE"
+  RELEASE=$ub_into
+}
+
+# Parts are named by FILE.parts.json, which is signed; each is checked before any is read.
+take_parts() {
+  tp_base=${RELEASE%.parts.json} tp_here=$(dirname "$RELEASE")
+  head -c 33554433 "$RELEASE" >"$WORK/parts.json"
+  head -c 33554433 "$tp_base.parts.txt" >"$WORK/parts.txt" 2>/dev/null
+  head -c 4096 "$tp_base.parts.sig" >"$WORK/parts.sig" 2>/dev/null
+  step "check the parts of $tp_base"
+  PARTS=''
+  [ "$(grep -c "sha256:$(digest_of "$WORK/parts.txt")" "$WORK/parts.json")" = 1 ] ||
+    die 4 "the list of parts is not the one that was signed" "$tp_base.parts.txt"
+  while read -r tp_digest tp_name; do
+    case $tp_name in */* | '') die 4 "a part's name leads elsewhere" "$tp_base.parts.txt" "" "$tp_name" ;; esac
+    if [ ! -f "$tp_here/$tp_name" ]; then
+      finding 4 "a part is missing" "$tp_here/$tp_name" "" "" "bring the medium that it is on"
+    elif [ "$(digest_of "$tp_here/$tp_name")" != "$tp_digest" ]; then
+      finding 4 "a part is not the one that was signed" "$tp_here/$tp_name" "$tp_digest"
+    fi
+    PARTS="$PARTS${PARTS:+$TAB}$tp_here/$tp_name"
+  done <"$WORK/parts.txt"
+  [ "$RESULT" = 0 ] || leave "$RESULT"
 }

@@ -43,17 +43,19 @@ sound() {
 save_state() {
   S_serial=$((S_serial + 1))
   mkdir -p "$RUN_DIR" || die 1 "the data folder cannot be made" "$RUN_DIR"
-  {
+  if {
     printf 'format=%s\nserial=%s\nrelease=%s\nengine=%s\nlisten=%s\nnewest=%s\n' \
       "$STATE_FORMAT" "$S_serial" "$R_NAME" "$SITE_engine" "$SITE_listen" "$S_newest"
     printf 'serving=%s\ncandidate=%s\nfallback=%s\nrecord=%s\n' \
       "$S_serving" "$S_candidate" "$S_fallback" "$S_record"
     printf %s "$S_slots" | sed 's/^/slot=/'
-  } >"$STATE.new" && echo "sum=$(digest_of "$STATE.new")" >>"$STATE.new" && durable "$STATE.new" || {
+  } >"$STATE.new" && echo "sum=$(digest_of "$STATE.new")" >>"$STATE.new" && durable "$STATE.new"; then
+    :
+  else
     rm -f "$STATE.new"
     die 1 "the state cannot be written" "$STATE" "" "" "nothing was switched; free some space, then run this again"
-  }
-  [ ! -e "$STATE" ] || ln -f "$STATE" "$STATE.1" 2>/dev/null || cp "$STATE" "$STATE.1"
+  fi
+  [ ! -e "$STATE" ] || ln -f "$STATE" "$STATE.1" 2>/dev/null || cp "$STATE" "$STATE.1" 2>/dev/null
   mv -f "$STATE.new" "$STATE" || die 1 "the state cannot be replaced" "$STATE"
   durable "$RUN_DIR"
 }

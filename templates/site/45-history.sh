@@ -15,7 +15,7 @@ record() {
   mkdir -p "$HOME_DIR/history" 2>/dev/null || return 0
   rc_number=$(($(last_record) + 1))
   RECORD=$HOME_DIR/history/$(printf %06d "$rc_number").json
-  {
+  if {
     printf '{"apiVersion":"packager/v1","checks":[%s],"engine":%s,"image":%s,"key":%s,"kind":"SiteRecord"' \
       "$CHECKS" "$(json "$SITE_engine ${ENGINE_VERSION:-}")" "$(json "${IMAGE_ID:-}")" "$(json "${KEY_PRINT:-}")"
     printf ',"number":%s,"operator":%s,"previous":%s' "$rc_number" "$(json "$OPERATOR")" "$(json "$S_record")"
@@ -26,11 +26,13 @@ record() {
       "$(json "$SITE_name")" "$(json "$SITE_owner")" "$(json "$SITE_region")"
     printf ',"target":%s,"time":%s,"verb":%s,"why":%s}\n' \
       "$(json "$R_TARGET")" "$(json "$(now)")" "$(json "$rc_verb")" "$(json "$2")"
-  } >"$RECORD.new" 2>/dev/null && durable "$RECORD.new" && mv -f "$RECORD.new" "$RECORD" || {
+  } >"$RECORD.new" 2>/dev/null && durable "$RECORD.new" && mv -f "$RECORD.new" "$RECORD"; then
+    :
+  else
     rm -f "$RECORD.new"
     note "the record of this could not be written to $HOME_DIR/history"
     return 0
-  }
+  fi
   if [ -n "$SITE_sign" ]; then
     openssl dgst -sha256 -sign "$SITE_sign" -out "$RECORD.sig" "$RECORD" 2>/dev/null ||
       note "the record could not be signed with $SITE_sign"
@@ -41,9 +43,11 @@ record() {
 }
 
 last_record() {
-  lr_name=$(ls "$HOME_DIR/history" 2>/dev/null | grep '^[0-9]\{6\}\.json$' | sort | tail -n 1)
-  lr_name=${lr_name%.json}
-  echo $((1${lr_name:-000000} - 1000000))
+  lr_name=000000.json
+  for lr_file in "$HOME_DIR"/history/[0-9][0-9][0-9][0-9][0-9][0-9].json; do
+    [ ! -f "$lr_file" ] || lr_name=${lr_file##*/}
+  done
+  echo $((1${lr_name%.json} - 1000000))
 }
 
 field() { sed -n "s/.*\"$2\":\"\([^\"]*\)\".*/\1/p" "$1" | head -n 1; }

@@ -75,12 +75,22 @@ HARDENING='--pull never --user 65532:65532 --read-only --cap-drop ALL --security
   --ulimit core=0'
 NO_NAMES='--dns 192.0.2.1 --dns-opt timeout:1 --dns-opt attempts:1'
 
+# One piece of the accelerator, as packager/render/devices.py names it for each engine.
 device_options() {
-  case $R_VENDOR-$SITE_engine in
-    -*) ;;
-    NVIDIA-docker) echo "--gpus 1" ;;
-    NVIDIA-podman) echo "--device nvidia.com/gpu=all" ;;
-    AMD-*) echo "--device /dev/kfd --device /dev/dri --group-add keep-groups" ;;
+  case $SITE_engine in
+    podman) for do_name in $R_PODMAN_DEVICES; do printf -- '--device %s ' "$do_name"; done ;;
+    *)
+      for do_name in $R_NVIDIA_DEVICES; do printf -- '--gpus device=%s ' "$do_name"; done
+      [ -n "$R_NVIDIA_DEVICES" ] || for do_name in $R_DEVICE_NODES; do printf -- '--device %s ' "$do_name"; done
+      ;;
+  esac
+  [ -n "$R_DEVICE_GROUP" ] || return 0
+  case $SITE_engine in
+    podman) echo "--group-add keep-groups" ;;
+    *) for do_name in $R_DEVICE_NODES; do
+      # The group of the node, or of the nodes in a folder such as /dev/dri.
+      ls -lnd "$do_name" "$do_name"/render* 2>/dev/null | sed 's/  */ /g' | cut -d ' ' -f 4
+    done | sort -u | sed 's/^/--group-add /' ;;
   esac
 }
 

@@ -146,14 +146,13 @@ fits_accelerator() {
   case $R_VENDOR in
     '') return 0 ;;
     NVIDIA) ;;
-    AMD)
-      if [ -e /dev/kfd ]; then passed accelerator "AMD" "/dev/kfd"; else
-        missed 3 accelerator "no AMD accelerator is here" "$R_PRODUCT" "no /dev/kfd"
-      fi
-      return 0
-      ;;
     *)
-      missed 3 accelerator "this installer hands no $R_VENDOR device to a container" "NVIDIA or AMD" "$R_PRODUCT"
+      for fa_node in $R_DEVICE_NODES; do
+        if [ -e "$fa_node" ]; then passed accelerator "$fa_node" "it is there"; else
+          missed 3 accelerator "the accelerator's device node is not here" "$fa_node for $R_PRODUCT" "nothing" \
+            "install the maker's driver, or get the release for this machine's hardware"
+        fi
+      done
       return 0
       ;;
   esac
@@ -248,13 +247,13 @@ free_mib() {
 }
 
 fits_port() {
-  if running "$DOOR" && [ "$S_listen" = "$SITE_listen" ]; then
+  if running "$DOOR" && [ "$(door_label listen)" = "$SITE_listen" ]; then
     passed port "$SITE_listen" "held by our door"
     return 0
   fi
   fp_hex=$(printf ':%04X ' "$LISTEN_PORT")
   if cat "$PROC/net/tcp" "$PROC/net/tcp6" 2>/dev/null | grep -F "$fp_hex" |
-    grep -q "$fp_hex[0-9A-F]*:[0-9A-F]* 0A "; then
+    grep -q "${fp_hex}[0-9A-F]*:[0-9A-F]* 0A "; then
     missed 5 port "somebody else listens on the port" "$SITE_listen" "taken" "free it, or change listen in the site profile"
   else
     passed port "$SITE_listen" "free"

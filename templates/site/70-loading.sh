@@ -9,6 +9,7 @@ load_image() {
   else
     step "load $R_REFERENCE into $SITE_engine"
     archive_names
+    # shellcheck disable=SC2086 # a list of names
     tar -C "$WORK/archive" -chf - oci-layout index.json manifest.json $ARCHIVE_BLOBS 2>"$WORK/tar" |
       engine load >"$WORK/said" 2>&1 ||
       die 5 "the engine did not load the image" "$SITE_engine" "" "$(said)$(head -n 1 "$WORK/tar")" \

@@ -1,18 +1,20 @@
 # ── running ───────────────────────────────────────────────────────────────────────────────────────
 
-# The door stands from the first installation to the last; only another port makes a new one.
+# The door stands from the first installation to the last. Only another port, or a data folder that
+# was made anew (what it reads would be the old one), makes a new one.
 ensure_door() {
-  if running "$DOOR" && [ "$(door_listens)" = "$SITE_listen" ]; then
+  mkdir -p "$RUN_DIR" || die 1 "the data folder cannot be made" "$RUN_DIR"
+  if running "$DOOR" && door_fits; then
     return 0
   fi
   ensure_networks
-  if exists "$DOOR" && [ "$(door_listens)" = "$SITE_listen" ] && quietly start "$DOOR"; then
+  if exists "$DOOR" && door_fits && quietly start "$DOOR"; then
     return 0
   fi
   step "open the door on $SITE_listen"
   quietly rm -f "$DOOR"
   # shellcheck disable=SC2046,SC2086 # lists of words
-  set -- --name "$DOOR" --label "$LABEL" --label "dev.packager.listen=$SITE_listen" --restart unless-stopped \
+  set -- --name "$DOOR" --label "$LABEL" --label "dev.packager.listen=$SITE_listen" --label "dev.packager.reads=$(reads)" --restart unless-stopped \
     $HARDENING $NO_NAMES $(log_options) --memory 256m --memory-swap 256m --pids-limit 64 \
     --stop-timeout "$R_GRACE" --publish "$SITE_listen:$R_PORT" --volume "$RUN_DIR:/run/packager:ro,z" \
     --entrypoint "$R_PYTHON"
@@ -29,9 +31,14 @@ ensure_door() {
     die 5 "the door does not open" "$SITE_listen" "" "$(said)" "free the port, or change listen in the site profile"
 }
 
-door_listens() {
-  engine inspect --type container --format '{{index .Config.Labels "dev.packager.listen"}}' "$DOOR" 2>/dev/null
+door_fits() { [ "$(door_label listen)" = "$SITE_listen" ] && [ "$(door_label reads)" = "$(reads)" ]; }
+
+door_label() {
+  engine inspect --type container --format "{{index .Config.Labels \"dev.packager.$1\"}}" "$DOOR" 2>/dev/null
 }
+
+# The folder that the door reads, and which one of that name it is.
+reads() { echo "$RUN_DIR:$(ls -di "$RUN_DIR" | sed 's/^ *//' | cut -d ' ' -f 1)"; }
 
 # The slot's server beside whatever is running; what is left of an earlier try is replaced.
 start_server() {
@@ -81,7 +88,8 @@ stop_server() { # SLOT
 
 drop_candidate() {
   quietly rm -f "$PROBE"
-  quietly rm -f "$S_candidate"
+  dc_slot=$S_candidate
   S_candidate=''
   save_state
+  remove_slot "$dc_slot" "${IMAGE_ID:-}"
 }

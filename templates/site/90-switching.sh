@@ -4,7 +4,7 @@
 
 activate() { # fresh | kept
   ensure_door
-  step "start $R_VERSION beside ${S_serving:-nothing}"
+  step "start $R_VERSION${S_serving:+ beside $(slot_field "$S_serving" 2)}"
   S_candidate=$SLOT
   save_state
   start_server "$1"
@@ -41,10 +41,13 @@ leave_candidate() {
 # Watches the version in service; the one before takes over when it is not fit.
 watch_over() {
   step "watch for $SITE_watch s"
-  if probe watch "" "$SITE_watch" && steady "$SLOT"; then
-    note "$SELFTEST"
-    settle
-    return 0
+  if probe watch "" "$SITE_watch"; then
+    if steady "$SLOT"; then
+      note "$SELFTEST"
+      settle
+      return 0
+    fi
+    SELFTEST="its process ended while it was watched, and the engine started it again"
   fi
   finding 1 "the new version did not hold" "$R_NAME $R_VERSION" "" "$SELFTEST" "do not use this release here"
   OUTCOME=rolled-back
@@ -62,7 +65,7 @@ revert() {
   [ "$RECORDING" != install ] || forget_slot "$rv_bad"
   save_state
   if [ "$RECORDING" = install ]; then
-    quietly rm -f "$rv_bad"
+    remove_slot "$rv_bad" "$IMAGE_ID"
   else
     stop_server "$rv_bad"
   fi
@@ -91,10 +94,13 @@ prune() {
   done <"$WORK/prune"
 }
 
-remove_slot() { # SLOT IMAGE: the image stays while another slot or the door needs it
+# remove_slot SLOT IMAGE: the image stays while another slot needs it, or the door.
+remove_slot() {
   quietly rm -f "$1"
   rm -rf "${HOME_DIR:?}/slots/$1"
-  printf %s "$S_slots" | cut -d ' ' -f 5 | grep -qxF "$2" || quietly rmi "$(image_name "$2")"
+  if [ -n "$2" ] && ! printf %s "$S_slots" | cut -d ' ' -f 5 | grep -qxF "$2"; then
+    quietly rmi "$(image_name "$2")"
+  fi
 }
 
 # What a killed command or a power cut left behind is put in order before anything else is done.

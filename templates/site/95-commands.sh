@@ -28,18 +28,20 @@ do_install() {
   write_slot
   activate fresh
   keep_installer
-  record done ''
+  record 'done' ''
   rm -rf "$HOME_DIR/incoming"
   echo "$R_NAME $R_VERSION is in service on $SITE_listen; the record is $RECORD"
 }
 
 # What a later command needs of this version, when the stick is gone.
 write_slot() {
-  mkdir -p "$HOME_DIR/slots/$SLOT" && our_facts >"$HOME_DIR/slots/$SLOT/facts.new" &&
-    durable "$HOME_DIR/slots/$SLOT/facts.new" &&
-    mv -f "$HOME_DIR/slots/$SLOT/facts.new" "$HOME_DIR/slots/$SLOT/facts" ||
+  ws_file=$HOME_DIR/slots/$SLOT/facts
+  if mkdir -p "$HOME_DIR/slots/$SLOT" && our_facts >"$ws_file.new" && durable "$ws_file.new" &&
+    mv -f "$ws_file.new" "$ws_file"; then
+    durable "$HOME_DIR/slots/$SLOT"
+  else
     die 1 "the data folder cannot be written" "$HOME_DIR/slots" "" "" "free some space, then run this again"
-  durable "$HOME_DIR/slots/$SLOT"
+  fi
 }
 
 keep_installer() {
@@ -100,7 +102,7 @@ do_rollback() {
   quietly image inspect "$IMAGE" || die 1 "the version's image is gone from the engine" "$IMAGE" "" "" \
     "install its release again"
   activate kept
-  record done ''
+  record 'done' ''
   echo "$R_NAME $R_VERSION is in service on $SITE_listen again; the record is $RECORD"
 }
 
@@ -196,7 +198,7 @@ do_uninstall() {
   quietly network rm "$INSIDE"
   quietly network rm "$DOOR"
   rm -rf "$HOME_DIR/slots" "$HOME_DIR/incoming"
-  record done ''
+  record 'done' ''
   if [ -n "$PURGE" ]; then
     unlock
     rm -rf "${HOME_DIR:?}"

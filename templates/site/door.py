@@ -17,7 +17,7 @@ names one: the self-test goes the same way as everybody, before anybody does.
 
 import asyncio
 import contextlib
-import os
+import pathlib
 import re
 import signal
 import socket
@@ -28,7 +28,12 @@ CHUNK = 256 * 1024
 HEAD_SECONDS = 30
 IDLE_SECONDS = 120
 CONNECT_SECONDS = 10
-MAX_CONNECTIONS = 4096
+END_SECONDS = 0.2
+MAX_CONNECTIONS = 1024
+# A request of up to so many bytes is given to another version when the first one ends without a
+# word. An inference changes nothing, so asking again does no harm.
+MAX_KEPT = 128 * 1024
+TRIES = 3
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 NO_BODY = (204, 304)
@@ -42,42 +47,48 @@ class Refused(Exception):
         self.status = status
 
 
+class Silent(Exception):
+    """A server ended before it answered anything."""
+
+
 class Slots:
     """Which container serves, read again whenever the state file was replaced."""
 
     def __init__(self, path, port):
-        self._path = path
+        self._path = pathlib.Path(path)
         self._port = port
         self._seen = None
         self._names = {}
         self._addresses = {}
 
-    def name(self, asked):
-        """The container for a request; `asked` is what its Packager-Slot says, or None."""
+    def named(self, asked):
+        """The containers for a request, best first; `asked` is its Packager-Slot, or None.
+
+        While a version is watched, the one before stands by and answers when it does not.
+        """
         try:
-            found = os.stat(self._path)
+            found = self._path.stat()
             seen = (found.st_ino, found.st_mtime_ns, found.st_size)
             if seen != self._seen:
-                with open(self._path, encoding="utf-8") as file:
-                    lines = (line.rstrip("\n").partition("=") for line in file)
-                    self._names = {key: value for key, equals, value in lines if equals}
+                lines = self._path.read_text(encoding="utf-8").splitlines()
+                pairs = (line.partition("=") for line in lines)
+                self._names = {key: value for key, equals, value in pairs if equals}
                 self._seen = seen
         except OSError:
             pass  # what was known last is the best that there is
         if asked is None:
-            return self._names.get("serving", "")
-        known = (self._names.get("candidate"), self._names.get("serving"))
-        return asked if asked and asked in known else ""
+            return [name for key in ("serving", "fallback") if (name := self._names.get(key))]
+        return [asked] if asked in map(self._names.get, ("candidate", "serving")) else []
 
     async def connect(self, asked):
         """A connection to the container. It may be starting, and a switch may come meanwhile."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + CONNECT_SECONDS
         while True:
-            name = self.name(asked)
-            if not name and asked:
+            names = self.named(asked)
+            if not names and asked is not None:
                 raise Refused(503, "no version of that name stands here")
-            if name:
+            for name in names:
                 with contextlib.suppress(OSError):
                     return await self._open(name)
             if loop.time() >= deadline:
@@ -94,7 +105,7 @@ class Slots:
             reader, writer = await asyncio.wait_for(
                 asyncio.open_connection(address, self._port, limit=MAX_HEAD), 2
             )
-        except (OSError, asyncio.TimeoutError) as error:
+        except (TimeoutError, OSError) as error:
             self._addresses.pop(name, None)  # it may have come back under another address
             raise OSError("no connection") from error
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -196,6 +207,35 @@ async def carry_all(reader, writer):
         await writer.drain()
 
 
+class Request:
+    """What of a request has come so far: goes to a server, and is kept while it is small.
+
+    Written to like a connection, so that `carry` fills it.
+    """
+
+    def __init__(self, head):
+        self.kept = bytearray(head)
+        self._server = None
+
+    def go_to(self, server):
+        self._server = server
+        server.write(bytes(self.kept))
+
+    def write(self, data):
+        if self.kept is not None:
+            self.kept += data
+            if len(self.kept) > MAX_KEPT:
+                self.kept = None
+        self._server.write(data)
+
+    async def drain(self):
+        try:
+            await self._server.drain()
+        except OSError:
+            if self.kept is None:
+                raise  # else it may still be asked of another
+
+
 class Client:
     """One client's connection, request after request."""
 
@@ -221,7 +261,7 @@ class Client:
                 answered = await self.exchange(Head(head))
         except Refused as refused:
             await self.refuse(refused)
-        except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError):
+        except (TimeoutError, OSError, asyncio.IncompleteReadError):
             pass  # the client went away, or its server did in the midst of an answer
         finally:
             self.writer.close()
@@ -232,42 +272,46 @@ class Client:
         version = rest.rpartition(b" ")[2]
         if not TOKEN.fullmatch(method) or version not in (b"HTTP/1.1", b"HTTP/1.0"):
             raise Refused(400, "no HTTP/1.1 request")
-        body = head.body()
         stay = version == b"HTTP/1.1" and b"close" not in head.words(b"connection")
-        asked = head.values(b"packager-slot")
-        there, to_there = await self.door.slots.connect(asked[0].decode("latin-1") if asked else None)
+        slot = head.values(b"packager-slot")
+        asked = slot[0].decode("latin-1") if slot else None
+        request = Request(head.forwarded(b"Connection: close"))
+        body = head.body()
         sending = None
         try:
-            to_there.write(head.forwarded(b"Connection: close"))
-            sending = asyncio.ensure_future(self.send(to_there, body))
-            stay = await self.answer(there, method, stay)
-            # An answer before the end of the request (413, 503) leaves the rest unread.
-            if not sending.done():
-                return False
-            sending.result()
-            return stay
+            for _ in range(TRIES):
+                there, to_there = await self.door.slots.connect(asked)
+                try:
+                    request.go_to(to_there)
+                    sending = sending or asyncio.ensure_future(carry(self.reader, request, body))
+                    return await self.answer(there, method, stay, sending)
+                except Silent:
+                    with contextlib.suppress(OSError):
+                        await sending
+                    if request.kept is None:
+                        break
+                finally:
+                    to_there.close()
+            raise Refused(502, "the server ended without an answer")
         finally:
             if sending:
                 sending.cancel()
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await sending
-            to_there.close()
 
-    async def send(self, to_there, body):
-        await carry(self.reader, to_there, body)
-        await to_there.drain()
-
-    async def answer(self, there, method, stay):
+    async def answer(self, there, method, stay, sending):
         """Carry the answer; interim ones (100 Continue) as they come. Whether to stay connected."""
         begun = False
         while True:
             try:
                 head = Head(await read_head(there))
                 status = int(head.first.split(b" ", 2)[1])
-            except (Refused, ValueError, IndexError, asyncio.IncompleteReadError, OSError):
-                if begun:
+            except (Refused, ValueError, IndexError):
+                raise Refused(502, "the server's answer cannot be understood") from None
+            except (OSError, asyncio.IncompleteReadError) as error:
+                if begun or getattr(error, "partial", b""):
                     raise OSError("the answer ended early") from None
-                raise Refused(502, "the server gave no answer that can be understood") from None
+                raise Silent from None
             begun = True
             if status == 101:
                 raise Refused(502, "no other protocol is spoken here")
@@ -278,7 +322,10 @@ class Client:
         bodiless = method == b"HEAD" or status in NO_BODY
         if length is None and not bodiless:
             stay = False  # the end of the connection is the end of the answer
-        stay = stay and not self.door.stopping.is_set()
+        # An answer before the end of the request (413, 503) leaves the rest of it unread.
+        await asyncio.wait([sending], timeout=END_SECONDS)
+        read = sending.done() and sending.exception() is None
+        stay = stay and read and not self.door.stopping.is_set()
         self.writer.write(head.forwarded(*(() if stay else (b"Connection: close",))))
         if not bodiless:
             if length is None:
@@ -341,7 +388,8 @@ class Door:
         server = await asyncio.start_server(
             self.arrived, host, port, limit=MAX_HEAD, backlog=2048, reuse_address=True
         )
-        print("open", server.sockets[0].getsockname()[1], flush=True)
+        sys.stdout.write(f"open {server.sockets[0].getsockname()[1]}\n")
+        sys.stdout.flush()
         await self.stopping.wait()
         server.close()
         for task, client in self.clients.items():
@@ -354,4 +402,4 @@ class Door:
 if __name__ == "__main__":
     state, listen, served, drain = sys.argv[1:5]
     host, _, port = listen.rpartition(":")
-    asyncio.run(Door(Slots(state, int(served))).run(host or "0.0.0.0", int(port), float(drain)))
+    asyncio.run(Door(Slots(state, int(served))).run(host, int(port), float(drain)))

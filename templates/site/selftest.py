@@ -15,12 +15,13 @@ SLOT names the version to ask (see the door); empty for whoever serves.
 import http.client
 import io
 import json
+import pathlib
 import sys
 import time
 
 import numpy as np
 
-CONFIGURATION = "/opt/packager/server.json"
+CONFIGURATION = pathlib.Path("/opt/packager/server.json")
 REFUSALS = 3
 PERIOD_SECONDS = 0.25
 INTEGERS = ("BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
@@ -79,15 +80,14 @@ def watch(server, seconds):
 
 def compare(server):
     """Every model's golden file against the server; what was compared, in words."""
-    with open(CONFIGURATION, encoding="utf-8") as file:
-        configuration = json.load(file)
-    root = CONFIGURATION.rpartition("/")[0]
+    configuration = json.loads(CONFIGURATION.read_bytes())
+    root = CONFIGURATION.parent
     told = []
     for model in configuration["models"]:
         if not model["golden"]:
             told.append(f"{model['name']}: no golden samples in this release, readiness only")
             continue
-        with np.load(f"{root}/{model['golden']['path']}", allow_pickle=False) as stored:
+        with np.load(root / model["golden"]["path"], allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         began = time.monotonic()
         got = infer(server, model, arrays)
@@ -190,18 +190,20 @@ def difference(got, spec, expected, golden):
 
 
 def main(mode, host, port, slot, seconds):
+    """The line and the exit status."""
     server = Server(host, port, slot)
     try:
         wait_ready(server, float(seconds)) if mode == "test" else watch(server, float(seconds))
-        print(compare(server))
+        return compare(server), 0
     except TimeoutError as error:
-        print(error)
-        return 3
-    except (Wrong, OSError, http.client.HTTPException, ValueError, KeyError) as error:
-        print(f"{type(error).__name__}: {error}".replace("Wrong: ", ""))
-        return 1
-    return 0
+        return str(error), 3
+    except Wrong as error:
+        return str(error), 1
+    except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+        return f"{type(error).__name__}: {error}", 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:6]))
+    told, status = main(*sys.argv[1:6])
+    sys.stdout.write(told + "\n")
+    sys.exit(status)

@@ -70,7 +70,7 @@ def python_archive(folder: Path) -> Path:
     """The image's files as one tar, for an engine to import."""
     archive = folder / "python.tar"
     with tarfile.open(archive, "w") as tar:
-        for path in sorted(_files()):
+        for path in sorted(python_files()):
             tar.add(os.path.realpath(path), arcname=path.lstrip("/"), recursive=False)
         link = tarfile.TarInfo(INTERPRETER.lstrip("/"))
         link.type, link.linkname = tarfile.SYMTYPE, os.path.realpath(sys.executable)
@@ -78,7 +78,7 @@ def python_archive(folder: Path) -> Path:
     return archive
 
 
-def _files() -> set[str]:
+def python_files() -> set[str]:
     """The interpreter, its standard library, and the shared libraries of both."""
     interpreter = os.path.realpath(sys.executable)
     found = {interpreter}

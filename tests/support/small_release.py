@@ -73,6 +73,10 @@ ENVIRONMENT = LockedEnvironment(
 LOCK = Lock(Digest.of(b"inputs"), "trixie", (ENVIRONMENT,))
 
 MakeArtifacts = Callable[[BuiltTarget, ReleaseRequest, Signer], Sequence[Artifact]]
+BuildTargets = Callable[
+    [LayerStore, str, str | None], tuple[ReleaseRequest, tuple[BuiltTarget, ...]]
+]
+WriteFiles = Callable[[Path, BuiltTarget, ReleaseRequest], None]
 ChangeFolder = Callable[[Path, dict[str, Any]], None]
 
 
@@ -182,17 +186,21 @@ def make_release(
     artifacts: MakeArtifacts = artifacts_of,
     before_seal: ChangeFolder | None = None,
     also: Sequence[Signer] = (),
+    build: BuildTargets = build_targets,
+    manifests: WriteFiles | None = None,
+    layers: Path | None = None,
 ) -> SmallRelease:
     """Build and seal a release in `base`/release.
 
     `artifacts` and `before_seal` are where a test makes it wrong on the inside: the one decides
     what accompanies each image, the other changes the folder and the document before sealing.
+    `build` makes the targets, `manifests` writes their files, `layers` is a shared store.
     """
     if key_file is None:
         key_file = generate_key(base / "site.pem", None).private
     signer = open_signer(str(key_file), {})
-    store = LayerStore(base / "store", EPOCH)
-    request, built = build_targets(store, version, registry)
+    store = LayerStore(layers or base / "store", EPOCH)
+    request, built = build(store, version, registry)
     folder = base / "release"
     layout = LayoutWriter(folder / "images", store.blobs)
     for target in built:
@@ -201,7 +209,8 @@ def make_release(
             layout.add_artifact(artifact)
     layout.close()
     for target in built:
-        _write_files(folder, target, request)
+        (manifests or _write_manifest)(folder, target, request)
+        _write_evidence(folder, target, request)
     document = describe(request, built, LOCK, EPOCH)
     if before_seal:
         before_seal(folder, document)
@@ -209,10 +218,13 @@ def make_release(
     return SmallRelease(folder, key_file, key_file.with_suffix(".pub"), built, request)
 
 
-def _write_files(folder: Path, target: BuiltTarget, request: ReleaseRequest) -> None:
+def _write_manifest(folder: Path, target: BuiltTarget, request: ReleaseRequest) -> None:
     manifest = folder / target.folder / "workload.yaml"
     manifest.parent.mkdir(parents=True)
     manifest.write_text(f"containers:\n  - name: server\n    image: {target.pinned_reference}\n")
+
+
+def _write_evidence(folder: Path, target: BuiltTarget, request: ReleaseRequest) -> None:
     for path, kind in (
         (target.plan.name.sbom_path, CYCLONEDX),
         (target.plan.name.provenance_path, SLSA_PROVENANCE),

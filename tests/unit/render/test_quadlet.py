@@ -19,7 +19,7 @@ from units import parse_unit
 from packager.domain.target import DeploymentPlatform, Region
 from packager.render.door import door_program
 from packager.render.rendering import render_target
-from packager.render.templating import unit_text
+from packager.render.templating import is_unit, unit_text
 
 QUADLET = DeploymentPlatform.QUADLET
 NAME = "filetype-sa-x86-64-v3"
@@ -30,7 +30,7 @@ def rendered(where="sa", machine="x86-64-v3"):
 
 
 def units(files):
-    return {name: parse_unit(data) for name, data in files.items() if name != "README.md"}
+    return {name: parse_unit(data) for name, data in files.items() if is_unit(name)}
 
 
 def test_the_units_carry_the_targets_name_so_that_several_lie_side_by_side():
@@ -39,6 +39,7 @@ def test_the_units_carry_the_targets_name_so_that_several_lie_side_by_side():
         f"{NAME}.container",
         f"{NAME}-door.container",
         f"{NAME}-door.socket",
+        "install.sh",
     }
 
 

@@ -1,0 +1,205 @@
+"""Small but real releases for a site: this machine's Python with the real runtime and ONNX Runtime.
+
+The big layer is the same in all of them, so an engine takes it once. A release's model multiplies
+by `factor`, so that an answer tells which version gave it. `fault` makes one that is bad:
+
+  golden     the model does not give its known answers; the runtime itself finds out and ends
+  liar       as golden, but the runtime says that it is ready
+  collapses  good for the self-test, gone some seconds later
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from built_targets import HARDWARE, build_target, jurisdiction, release_request
+from onnx import TensorProto, helper, numpy_helper
+from python_image import INTERPRETER, python_files
+from small_release import EPOCH, SmallRelease, make_release, optimized_model
+
+from packager.archive import Entry
+from packager.assemble.model_files import MODEL_ROOT, model_entries
+from packager.assemble.server_config import server_config
+from packager.attest.keys import generate_key, open_signer
+from packager.content import Compression, ImageSettings, LayerContent
+from packager.digest import Digest
+from packager.domain.model import Model, ModelFile, OptimizedModel, TensorSpec
+from packager.domain.release import BuiltTarget, ReleaseRequest
+from packager.domain.target import DeploymentPlatform, Region
+from packager.oci.image import write_image
+from packager.oci.layer import LayerStore
+from packager.progress import SILENT
+from packager.resources import runtime_files
+from packager.steps.rendering import render
+
+NAME = "multiply"
+REGION = "site/riyadh-lab"
+REGISTRY = "registry.example.sa/ml"
+COLLAPSE_SECONDS = 4
+_PACKAGES = ("numpy", "numpy.libs", "onnxruntime", "uvicorn", "httptools", "click", "h11")
+_LEFT_OUT = {"__pycache__", "tests", "test", "transformers", "tools", "quantization"}
+_LIAR = "\n\ndef self_test(session, data):\n    return None\n"
+_COLLAPSES = f"\nimport threading\nthreading.Timer({COLLAPSE_SECONDS}, os._exit, [70]).start()\n"
+
+
+@dataclass(frozen=True)
+class SiteTarget:
+    """What a release is made for."""
+
+    where: str = "sa"
+    title: str = "Saudi Arabia"
+    region: str = REGION
+    hardware: str = "x86-64-v3"
+    platform: DeploymentPlatform = DeploymentPlatform.COMPOSE
+
+
+def site_release(
+    base: Path,
+    version: str,
+    factor: float,
+    *,
+    key_file: Path | None = None,
+    fault: str = "",
+    target: SiteTarget | None = None,
+    change=None,
+) -> SmallRelease:
+    """Build and seal a release in `base`/release; releases of one parent folder share layers."""
+    chosen = target or SiteTarget()
+    base.mkdir(parents=True, exist_ok=True)
+    key_file = key_file or generate_key(base / "site.pem", None).private
+    public = open_signer(str(key_file), {}).public_key_pem()
+
+    def build(store: LayerStore, asked: str, registry: str | None):
+        request = release_request(NAME, asked)
+        region = Region.parse(chosen.region)
+        model = _model(base, factor, wrong=fault in ("golden", "liar"))
+        built = build_target(
+            request,
+            jurisdiction(chosen.where, chosen.title, (region,)),
+            HARDWARE[chosen.hardware],
+            chosen.platform,
+            regions=(region,),
+            registry=registry or REGISTRY,
+            model=model,
+        )
+        return request, (replace(built, image=_image(store, built, request, fault)),)
+
+    def manifests(folder: Path, built: BuiltTarget, request: ReleaseRequest) -> None:
+        render(request, (built,), None, public, folder, SILENT)
+
+    return make_release(
+        base,
+        version=version,
+        key_file=key_file,
+        before_seal=change,
+        build=build,
+        manifests=manifests,
+        layers=base.parent / "layers",
+    )
+
+
+def _model(base: Path, factor: float, wrong: bool) -> OptimizedModel:
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "factor"], ["y"])],
+        "multiply",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])],
+        [numpy_helper.from_array(np.array(factor, np.float32), "factor")],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    file, golden = base / "model.onnx", base / "golden.npz"
+    file.write_bytes(made.SerializeToString())
+    x = np.arange(8, dtype=np.float32).reshape(2, 4)
+    np.savez(golden, **{"input.x": x, "output.y": x * np.float32(factor) + np.float32(wrong)})
+    size = file.stat().st_size
+    model = Model(
+        (ModelFile("model.onnx", file, Digest.of_file(file), size),),
+        (TensorSpec("x", "FP32", (-1, 4)),),
+        (TensorSpec("y", "FP32", (-1, 4)),),
+        17,
+        optimized_model().model.precision,
+    )
+    return replace(optimized_model(), model=model, golden=golden, intra_op_threads=1)
+
+
+def _image(store: LayerStore, built: BuiltTarget, request: ReleaseRequest, fault: str):
+    configuration = server_config(built.plan, request, built.model, NAME)
+    layers = [
+        store.write(_layer("system", _system(), Compression.NONE)),
+        store.write(_layer("runtime", _runtime(fault))),
+        store.write(_layer("model", model_entries(built.model, NAME))),
+        store.write(
+            _layer("configuration", [Entry.of_bytes(f"{MODEL_ROOT}/server.json", configuration)])
+        ),
+    ]
+    entrypoint = (INTERPRETER, "-I", "-m", "packager_runtime", "--config")
+    settings = ImageSettings(
+        entrypoint=(*entrypoint, f"/{MODEL_ROOT}/server.json"),
+        environment={"ORT_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"},
+        user="65532:65532",
+        working_dir=f"/{MODEL_ROOT}",
+        ports=("8080/tcp",),
+        labels={"org.opencontainers.image.version": request.version},
+    )
+    platform, reference = built.plan.hardware.platform, built.plan.reference
+    return write_image(layers, settings, platform, reference, EPOCH, store.blobs)
+
+
+def _layer(
+    kind: str, entries: list[Entry], compression: Compression = Compression.GZIP
+) -> LayerContent:
+    made_from = [[entry.path, _digest(entry)] for entry in entries]
+    key = Digest.of(json.dumps([kind, made_from]).encode())
+    return LayerContent(kind, key, compression, f"packager: {kind}", lambda: entries)
+
+
+def _digest(entry: Entry) -> str:
+    """Of the big layer, whose files are this machine's and do not change, names are enough."""
+    if entry.open is None or entry.size > 1 << 16:
+        return f"{entry.size}"
+    with entry.open() as stream:
+        return str(Digest.of(stream.read()))
+
+
+def _system() -> list[Entry]:
+    """The interpreter at its own place, packages where it looks for them without our `.venv`."""
+    ours, theirs = sysconfig.get_path("purelib"), _site_packages()
+    named = {path: path for path in python_files()}
+    for package in _PACKAGES:
+        for path in (Path(ours) / package).rglob("*"):
+            if path.is_file() and not _LEFT_OUT & set(path.parts):
+                named[str(path)] = str(path).replace(ours, theirs, 1)
+    libraries = [path for path in named if path.startswith(ours) and ".so" in Path(path).name]
+    listed = subprocess.run(["ldd", *libraries], capture_output=True, text=True, check=False)
+    for path in re.findall(r"=> (/\S+) \(0x", listed.stdout):
+        if not path.startswith(ours):
+            named.setdefault(path, path)
+    entries = [
+        Entry.of_file(
+            to.lstrip("/"), Path(os.path.realpath(path)), executable=os.access(path, os.X_OK)
+        )
+        for path, to in sorted(named.items(), key=lambda pair: pair[1])
+    ]
+    return [*entries, Entry.symlink(INTERPRETER.lstrip("/"), os.path.realpath(sys.executable))]
+
+
+def _site_packages() -> str:
+    return f"{os.path.realpath(sysconfig.get_path('stdlib'))}/site-packages"
+
+
+def _runtime(fault: str) -> list[Entry]:
+    folder = f"{_site_packages().lstrip('/')}/packager_runtime"
+    more = {"golden.py": _LIAR if fault == "liar" else ""}
+    more["server.py"] = _COLLAPSES if fault == "collapses" else ""
+    return [
+        Entry.of_bytes(f"{folder}/{name}", path.read_bytes() + more.get(name, "").encode())
+        for name, path in runtime_files()
+    ]
