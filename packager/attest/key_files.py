@@ -21,9 +21,7 @@ from packager.workspace import refuse_existing, telling_output_errors
 
 MAX_BYTES = 64 << 10
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SCHEME = re.compile(
-    r"(?:([a-z][a-z0-9+.-]*)://|(pkcs11|hsm|awskms|gcpkms|azurekms|hv|gnupg|tkey):)"
-)
+_SCHEME = re.compile(r"(?:([a-z][a-z0-9+.-]*)://|(hsm|gnupg|tkey):)")
 # PEM itself, base64 of PEM, base64 of DER, a bare number
 _LOOKS_LIKE_KEY = re.compile(r"-----|\n|LS0tLS|MI[A-Z][A-Za-z0-9+/=]{40,}|[0-9A-Fa-f]{64}")
 _SUPPORTED = "a PEM file (PKCS#8), or env://NAME with the PEM text or its base64"
@@ -44,8 +42,8 @@ def read_reference(reference: str, environ: Mapping[str, str]) -> tuple[bytes, s
         raise InputError(
             f"keys by {scheme[1] or scheme[2]}: are not supported by this version",
             expected=_SUPPORTED,
-            next_step="give a PEM file or env://NAME; a token or a key service can hold the key "
-            "in a later version",
+            next_step="a token is named by pkcs11:, a key service by awskms:, gcpkms:, azurekms: "
+            "or hv: (HashiCorp Vault)",
         )
     return read_file(Path(reference)), _tellable(reference)
 

@@ -10,6 +10,7 @@ quote one.
 from __future__ import annotations
 
 import base64
+import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 
-from packager.attest import key_files, key_parsing
+from packager.attest import key_files, key_parsing, kms_signer, pkcs11_signer
 from packager.attest.algorithms import P256, Algorithm, algorithm_named, algorithm_of
 from packager.attest.key_parsing import GENERATE, PASSWORD_VARIABLE
 from packager.digest import Digest
@@ -129,11 +130,19 @@ class _FileSigner:
 
 
 def open_signer(reference: str, environ: Mapping[str, str] = os.environ) -> Signer:
-    """The signer behind a reference: a PEM file, or `env://NAME` (PEM text, or base64 of it).
+    """The signer behind a reference: a PEM file, `env://NAME` (PEM text, or base64 of it), a
+    token (`pkcs11:…`), or a key service (`awskms:…`, `gcpkms:…`, `azurekms:…`, `hv:…`).
 
     An encrypted key is opened with $PACKAGER_KEY_PASSWORD. Raises InputError, with the next step,
-    for everything that is not a usable private key.
+    for everything that is not a usable private key, UnavailableError when a token or a service does
+    not answer.
     """
+    if reference.startswith(pkcs11_signer.SCHEME):
+        _need("pkcs11", "python-pkcs11", reference, "pkcs11")
+        return pkcs11_signer.TokenSigner(reference, environ)
+    if reference.startswith(kms_signer.SCHEMES):
+        _need("securesystemslib", "securesystemslib", reference, "kms")
+        return kms_signer.ServiceSigner(reference)
     pem, where = key_files.read_reference(reference, environ)
     key = key_parsing.parse_private(pem, environ.get(PASSWORD_VARIABLE), where)
     algorithm = algorithm_of(key)
@@ -205,6 +214,15 @@ def generate_key(path: Path, password: bytes | None, algorithm: str = P256) -> K
     key_files.write_pair(path, private_pem, public, _public_pem(key))
     fingerprint = PublicKey.of_pem(_public_pem(key), str(public)).fingerprint
     return KeyPair(path, public, fingerprint)
+
+
+def _need(module: str, package: str, reference: str, extra: str) -> None:
+    """Raises InputError when the library of an optional kind of signer is not installed."""
+    if importlib.util.find_spec(module) is None:
+        raise InputError(
+            f"signing with {reference.partition(':')[0]}: needs the library {package}",
+            next_step=f"pip install 'packager[{extra}]'",
+        )
 
 
 def _public_pem(key: Any) -> bytes:

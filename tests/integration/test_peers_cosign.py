@@ -137,7 +137,7 @@ def test_a_changed_layer_escapes_cosign_and_not_us(room, tmp_path):
     layout = room.peers.bring(release.folder / "images", "changed-layer")
     done = room.cosign("verify", "--key", room.key, NO_LOG, "--local-image", layout)
     assert done.returncode == 0, "cosign has learned to look at layers: tell the documentation"
-    with pytest.raises(VerificationError, match="step 5, digests"):
+    with pytest.raises(VerificationError, match="step 6, digests"):
         verify(release.folder, release.public)
 
 

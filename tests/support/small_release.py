@@ -189,6 +189,7 @@ def make_release(
     build: BuildTargets = build_targets,
     manifests: WriteFiles | None = None,
     layers: Path | None = None,
+    signer: Signer | None = None,
 ) -> SmallRelease:
     """Build and seal a release in `base`/release.
 
@@ -198,7 +199,7 @@ def make_release(
     """
     if key_file is None:
         key_file = generate_key(base / "site.pem", None).private
-    signer = open_signer(str(key_file), {})
+    signer = signer or open_signer(str(key_file), {})
     store = LayerStore(layers or base / "store", EPOCH)
     request, built = build(store, version, registry)
     folder = base / "release"
