@@ -14,12 +14,20 @@ from packager.attest import base64_text, cosign, dsse, sigstore
 from packager.attest.bounded_json import load_object
 from packager.attest.layout_index import ManifestDocument, Member, read_manifests, read_member
 from packager.attest.signed_release import SignedRelease
-from packager.attest.statement import CYCLONEDX, MAX_BYTES, SLSA_PROVENANCE, Statement
+from packager.attest.statement import (
+    COMPLIANCE,
+    CYCLONEDX,
+    MAX_BYTES,
+    QUALITY,
+    SLSA_PROVENANCE,
+    SPDX,
+    Statement,
+)
 from packager.digest import Digest
 from packager.domain.artifact import MediaType
 from packager.errors import Finding, VerificationError
 
-REQUIRED_PREDICATES = (SLSA_PROVENANCE, CYCLONEDX)
+REQUIRED_PREDICATES = (SLSA_PROVENANCE, CYCLONEDX, SPDX, COMPLIANCE, QUALITY)
 MAX_PAYLOAD = 64 << 10
 # Base64 of base64, and the envelope around it.
 MAX_ENVELOPE = 2 * MAX_BYTES
@@ -50,7 +58,8 @@ def check_image_signatures(release: SignedRelease) -> dict[str, int]:
 
 
 def check_attestations(release: SignedRelease) -> dict[str, int]:
-    """Step 10, attestations: each image has its provenance and its bill of materials, and every
+    """Step 10, attestations: each image has its provenance, its bill of materials in both forms,
+    the decisions of the policy, and the record of its quality; and every
     attestation in the layout is the key's and about an image of this release."""
     statements: list[Statement] = []
     findings: list[Finding] = []

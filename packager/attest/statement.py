@@ -16,6 +16,10 @@ from packager.digest import Digest
 STATEMENT = "https://in-toto.io/Statement/v1"
 SLSA_PROVENANCE = "https://slsa.dev/provenance/v1"
 CYCLONEDX = "https://cyclonedx.org/bom"
+SPDX = "https://spdx.dev/Document"
+# Ours, as identifiers rather than addresses: the decisions of the policy, and what was measured.
+COMPLIANCE = "urn:packager:attestation:compliance:v1"
+QUALITY = "urn:packager:attestation:quality:v1"
 COSIGN_SIGN = "https://sigstore.dev/cosign/sign/v1"
 MAX_BYTES = 64 << 20
 

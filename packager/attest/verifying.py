@@ -12,7 +12,7 @@ is refused, and there is no way to go on after a refusal. The steps, in order:
   7. checksums         checksums.txt is bound by release.json and says the same
   8. images            every image is in the OCI layout, whole, and unpacks to what it promises
   9. image signatures  every image is signed by the first key, for its repository
- 10. attestations      every image has provenance and bill of materials, signed by that key
+ 10. attestations      every image has provenance, bills of materials, decisions and quality record
  11. targets           manifests name their own target's image, by digest, and no other
 
 Nothing is believed before step 2: until then only three files are read, and one for each further

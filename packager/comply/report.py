@@ -63,6 +63,15 @@ def compliance_record(
     }
 
 
+def target_record(request: ReleaseRequest, built: BuiltTarget, created: str) -> dict[str, Any]:
+    """The decisions of one target, to be attested about its image. Digests of the evidence are in
+    the release's record, which is written when all evidence is there."""
+    record = compliance_record(request, [built], {}, created)
+    del record["evidence"]
+    (record["target"],) = record.pop("targets")
+    return record
+
+
 def compliance_markdown(record: Mapping[str, Any]) -> str:
     """The record as Markdown: one table a target, violations and open duties first."""
     release = record["release"]

@@ -76,6 +76,16 @@ class TargetName:
         return f"evidence/sbom/{self.slug}.cdx.json"
 
     @property
+    def spdx_path(self) -> str:
+        """The same bill of materials as SPDX."""
+        return f"evidence/sbom/{self.slug}.spdx.json"
+
+    @property
+    def model_signature_path(self) -> str:
+        """Where the signature over the target's model stands (OpenSSF Model Signing)."""
+        return f"evidence/models/{self.slug}.oms.sigstore.json"
+
+    @property
     def provenance_path(self) -> str:
         """Where the target's provenance stands in a release folder."""
         return f"evidence/provenance/{self.slug}.slsa.json"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from packager import __version__
 from packager.assemble.lock_file import lock_bytes
+from packager.assemble.model_files import placed_files
 from packager.attest.cosign import (
     attestation_artifact,
     bundle_referrer,
@@ -14,19 +15,21 @@ from packager.attest.cosign import (
     signature_artifact,
 )
 from packager.attest.keys import Signer
+from packager.attest.model_signing import model_signature
 from packager.attest.provenance import slsa_provenance
 from packager.attest.sbom import cyclonedx
+from packager.attest.spdx import spdx
+from packager.attest.statement import COMPLIANCE, CYCLONEDX, QUALITY, SLSA_PROVENANCE, SPDX
 from packager.canonical import SourceDateEpoch, dumps_readable
+from packager.comply.report import target_record
 from packager.digest import Digest
 from packager.domain.lock import Lock
 from packager.domain.release import BuiltTarget, ReleaseRequest
 from packager.oci.layout import LayoutWriter
+from packager.optimize.evidence import quality_record
 from packager.progress import Progress
 from packager.steps.assembling import shipped_environment
 from packager.workspace import write_atomically
-
-CYCLONEDX = "https://cyclonedx.org/bom"
-SLSA = "https://slsa.dev/provenance/v1"
 
 
 def attest(
@@ -39,22 +42,36 @@ def attest(
     release: Path,
     progress: Progress,
 ) -> None:
-    """For each image: a cosign signature, its bill of materials, its provenance; then the layout
-    is whole. The documents stand as files under `evidence/` too."""
+    """For each image: a cosign signature, and what we say about it, each bound to its digest; for
+    each model: its own signature. Then the layout is whole. Bills of materials and provenance stand
+    as files under `evidence/` too."""
     locked = lock_bytes(lock)
     write_atomically(release / "evidence" / "packager.lock", locked)
     for target in built:
         name = target.plan.name
         progress.step(f"attest {name}")
         environment = shipped_environment(target.plan, target.model, lock)
+        bom = cyclonedx(target, request, environment, epoch)
+        provenance = slsa_provenance(
+            target, request, environment, Digest.of(locked), epoch, __version__
+        )
         predicates = {
-            CYCLONEDX: cyclonedx(target, request, environment, epoch),
-            SLSA: slsa_provenance(
-                target, request, environment, Digest.of(locked), epoch, __version__
-            ),
+            CYCLONEDX: bom,
+            SPDX: spdx(bom),
+            SLSA_PROVENANCE: provenance,
+            COMPLIANCE: target_record(request, target, epoch.rfc3339()),
+            QUALITY: quality_record(target.model),
         }
-        write_atomically(release / name.sbom_path, dumps_readable(predicates[CYCLONEDX]))
-        write_atomically(release / name.provenance_path, dumps_readable(predicates[SLSA]))
+        for path, kind in (
+            (name.sbom_path, CYCLONEDX),
+            (name.spdx_path, SPDX),
+            (name.provenance_path, SLSA_PROVENANCE),
+        ):
+            write_atomically(release / path, dumps_readable(predicates[kind]))
+        files = [(path, digest) for path, _, digest, _ in placed_files(target.model)]
+        write_atomically(
+            release / name.model_signature_path, model_signature(request.name, files, signer)
+        )
         repository = repository_of(target.image.reference)
         layout.add_artifact(signature_artifact(target.image, repository, signer))
         layout.add_artifact(attestation_artifact(target.image, predicates, signer))

@@ -19,6 +19,7 @@ from tampering import flip
 
 from packager.attest.cosign import repository_of, signature_artifact
 from packager.attest.keys import generate_key, open_signer
+from packager.attest.statement import COMPLIANCE, QUALITY
 from packager.attest.verifying import verify
 from packager.digest import Digest
 from packager.errors import VerificationError
@@ -90,8 +91,11 @@ def layout_of(room: Room, tmp_path: Path, make=artifacts_of) -> str:
         (["verify"], "invalid signature"),
         (["verify-attestation", "--type", "slsaprovenance1"], "signatures do not match threshold"),
         (["verify-attestation", "--type", "cyclonedx"], "signatures do not match threshold"),
+        (["verify-attestation", "--type", "spdxjson"], "signatures do not match threshold"),
+        (["verify-attestation", "--type", COMPLIANCE], "signatures do not match threshold"),
+        (["verify-attestation", "--type", QUALITY], "signatures do not match threshold"),
     ],
-    ids=["signature", "provenance", "bill of materials"],
+    ids=["signature", "provenance", "bill of materials", "SPDX", "decisions", "quality"],
 )
 def test_layout_accepted_with_the_key_and_refused_with_another(room, tmp_path, kind, refusal):
     layout = layout_of(room, tmp_path)

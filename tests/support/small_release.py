@@ -27,8 +27,10 @@ from packager.attest.keys import PublicKey, Signer, generate_key, open_signer, r
 from packager.attest.provenance import slsa_provenance
 from packager.attest.sbom import cyclonedx
 from packager.attest.sealing import seal
-from packager.attest.statement import CYCLONEDX, SLSA_PROVENANCE
+from packager.attest.spdx import spdx
+from packager.attest.statement import COMPLIANCE, CYCLONEDX, QUALITY, SLSA_PROVENANCE, SPDX
 from packager.canonical import SourceDateEpoch, dumps, dumps_readable
+from packager.comply.report import target_record
 from packager.digest import Digest
 from packager.domain.artifact import Artifact
 from packager.domain.hardware import Precision
@@ -48,6 +50,7 @@ from packager.domain.release import BuiltTarget, ReleaseRequest
 from packager.domain.target import DeploymentPlatform, Region
 from packager.oci.layer import LayerStore
 from packager.oci.layout import LayoutWriter
+from packager.optimize.evidence import quality_record
 from packager.steps.describing import describe
 
 EPOCH = SourceDateEpoch(1767225600)
@@ -160,8 +163,12 @@ def build_targets(store: LayerStore, version: str = "1.4.0", registry: str | Non
 
 def evidence_of(built: BuiltTarget, request: ReleaseRequest) -> dict[str, dict[str, Any]]:
     """Predicate type → predicate."""
+    bom = cyclonedx(built, request, ENVIRONMENT, EPOCH)
     return {
-        CYCLONEDX: cyclonedx(built, request, ENVIRONMENT, EPOCH),
+        CYCLONEDX: bom,
+        SPDX: spdx(bom),
+        COMPLIANCE: target_record(request, built, EPOCH.rfc3339()),
+        QUALITY: quality_record(built.model),
         SLSA_PROVENANCE: slsa_provenance(built, request, ENVIRONMENT, LOCK_DIGEST, EPOCH, "0.1.0"),
     }
 
@@ -228,6 +235,7 @@ def _write_manifest(folder: Path, target: BuiltTarget, request: ReleaseRequest) 
 def _write_evidence(folder: Path, target: BuiltTarget, request: ReleaseRequest) -> None:
     for path, kind in (
         (target.plan.name.sbom_path, CYCLONEDX),
+        (target.plan.name.spdx_path, SPDX),
         (target.plan.name.provenance_path, SLSA_PROVENANCE),
     ):
         file = folder / path

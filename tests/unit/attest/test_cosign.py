@@ -10,7 +10,7 @@ from small_release import EPOCH, artifacts_of, build_targets
 from packager.attest import base64_text, cosign
 from packager.attest.cosign import NO_PLATFORM, repository_of
 from packager.attest.keys import generate_key, open_signer, read_public_key
-from packager.attest.statement import CYCLONEDX, SLSA_PROVENANCE
+from packager.attest.statement import COMPLIANCE, CYCLONEDX, QUALITY, SLSA_PROVENANCE, SPDX
 from packager.digest import Digest
 from packager.domain.artifact import MediaType
 from packager.oci.layer import LayerStore
@@ -74,8 +74,11 @@ def test_the_classic_attestations_share_one_manifest(made):
     image, (_, attestation, *_), _ = made
     layers = json.loads(attestation.manifest)["layers"]
     assert {layer["annotations"]["predicateType"] for layer in layers} == {
+        COMPLIANCE,
         CYCLONEDX,
+        QUALITY,
         SLSA_PROVENANCE,
+        SPDX,
     }
     assert attestation.tag == f"sha256-{image.manifest.digest.hex}.att"
     assert attestation.descriptor.annotations["kind"] == "dev.cosignproject.cosign/atts"

@@ -15,6 +15,7 @@ from packager import __version__
 from packager.attest import purl
 from packager.attest.provenance import slsa_provenance
 from packager.attest.sbom import cyclonedx
+from packager.attest.spdx import spdx
 from packager.canonical import SourceDateEpoch, dumps
 from packager.digest import Digest
 from packager.domain.lock import LockedPackage, LockedWheel
@@ -208,3 +209,42 @@ def test_package_urls_of_debian(name, version, expected):
 def test_package_urls_of_python_are_normalized():
     wheel = LockedWheel("Ruamel.Yaml_X", "1.0+cu12", "", Digest.of(b""), 0)
     assert purl.wheel(wheel) == "pkg:pypi/ruamel-yaml-x@1.0%2Bcu12"
+
+
+# --- SPDX
+
+
+def spdx_of(built) -> dict:
+    return spdx(bom_of(built))
+
+
+def spdx_errors(document: dict) -> list[str]:
+    from spdx_tools.spdx.parser.jsonlikedict.json_like_dict_parser import JsonLikeDictParser
+    from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
+
+    parsed = JsonLikeDictParser().parse(document)
+    return [message.validation_message for message in validate_full_spdx_document(parsed)]
+
+
+def test_spdx_is_valid_by_its_own_library(built):
+    assert spdx_errors(spdx_of(built)) == []
+
+
+def test_the_spdx_validator_looks(built):
+    document = spdx_of(built)
+    document["packages"][0]["licenseDeclared"] = "No-Such-Licence-1.0"
+    assert spdx_errors(document) != []
+
+
+def test_spdx_says_what_cyclonedx_says(built):
+    bom, document = bom_of(built), spdx_of(built)
+    packages = {package["name"]: package for package in document["packages"]}
+    for part in bom["components"]:
+        if "purl" in part:
+            reference = packages[part["name"]]["externalRefs"][0]["referenceLocator"]
+            assert reference == part["purl"]
+            checksum = packages[part["name"]]["checksums"][0]["checksumValue"]
+            assert checksum == part["hashes"][0]["content"]
+    kinds = {entry["relationshipType"] for entry in document["relationships"]}
+    assert kinds == {"DESCRIBES", "CONTAINS", "DEPENDS_ON", "GENERATED_FROM", "DATA_FILE_OF"}
+    assert spdx_of(built) == document

@@ -39,7 +39,8 @@ def refusal(release: SmallRelease) -> VerificationError:
 
 
 def steps_of(error: VerificationError) -> set[int]:
-    return {int(finding.what.split(",")[0].removeprefix("step ")) for finding in error.findings}
+    told = [finding.what for finding in error.findings if finding.what.startswith("step ")]
+    return {int(what.split(",")[0].removeprefix("step ")) for what in told}
 
 
 def test_an_untouched_release_is_accepted(release):
@@ -52,7 +53,7 @@ def test_an_untouched_release_is_accepted(release):
     counts = {step.title: dict(step.counts) for step in report.steps}
     assert counts["images"] == {"images": 2, "layers": 4}
     assert counts["image signatures"] == {"signatures": 2}
-    assert counts["attestations"] == {"attestations": 8}
+    assert counts["attestations"] == {"attestations": 20}
 
 
 @pytest.mark.parametrize("probe", PROBES, ids=str)
