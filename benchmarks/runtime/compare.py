@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 
 from benchmarks.runtime.load import Load, closed_loop
 from benchmarks.runtime.models import MODELS, BenchModel
@@ -209,7 +210,9 @@ def _print(name: str, rows: list[Row]) -> None:
 
 def _ours(model: BenchModel, graph: Path, port: int, folder: Path) -> list[str]:
     image = RuntimeFolder(folder / f"ours-{model.name}")
-    added = image.add("m", model.graph, model.inputs, model.outputs)
+    (y,) = onnxruntime.InferenceSession(model.graph).run(None, {"x": model.row})
+    golden = {"input.x": model.row, "output.y": y}
+    added = image.add("m", model.graph, model.inputs, model.outputs, golden=golden)
     added["batching"] = {"max_batch_size": 32, "inline_rows": model.inline_rows}
     if model.name == "encoder":
         added["batching"] = {}

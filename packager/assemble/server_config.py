@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from packager.assemble.gpu_libraries import needs_cudnn, opened_libraries
 from packager.assemble.model_files import GOLDEN, GRAPH, MODEL_VERSION, model_folder, placed_files
+from packager.assemble.queueing import queueing
 from packager.canonical import dumps_readable
 from packager.domain.model import OptimizedModel
 from packager.domain.provider_wheel import cudnn_is_optional
@@ -37,6 +38,8 @@ def server_config(
                 "id": target.jurisdiction.id,
                 "regions": sorted(str(region) for region in target.regions),
             },
+            "access": {"exposure": "platform"},  # every manifest keeps strangers from the port
+            "records": _records(target, request),
             "models": [_model(target, model, model_name)],
             "http": {
                 "host": "0.0.0.0",  # noqa: S104  # inside the container; the site maps the port
@@ -67,6 +70,17 @@ def _model(target: PlannedTarget, model: OptimizedModel, model_name: str) -> dic
         "intra_op_threads": model.intra_op_threads,
         "golden": _golden(folder) if model.golden else None,
         **({"libraries": list(libraries)} if libraries else {}),
+        **({"batching": batching} if (batching := queueing(target, model)) else {}),
+    }
+
+
+def _records(target: PlannedTarget, request: ReleaseRequest) -> dict[str, object]:
+    """The class of data that every line of the log carries, and how long the lines are kept."""
+    kept = target.jurisdiction.retention(request.data_class)
+    return {
+        "retention": request.data_class.value,
+        "keep_at_least_days": kept.min_days,
+        "keep_at_most_days": kept.max_days,
     }
 
 

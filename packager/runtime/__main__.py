@@ -36,6 +36,7 @@ def _run(options: argparse.Namespace) -> int:
     loaded = configuration.load(options.config)
     loaded.require_region(os.environ.get("PACKAGER_REGION") or None)
     http = loaded.http.listening_on(options.host, options.port)
+    loaded.access.require_safe(http)
 
     from . import server
 

@@ -15,11 +15,14 @@ from collections.abc import Coroutine
 from itertools import count
 from typing import Any
 
+from .access import Access
 from .errors import RequestError
 from .exchange import CLIENT_GONE, Exchange, Response
+from .figures import Figures
 from .http_settings import HttpSettings
 from .journal import Journal
 from .lifecycle import Lifecycle, Phase, unavailable
+from .records import Records
 from .routes import Kind, Routes
 
 
@@ -27,9 +30,19 @@ class Application:
     """The service behind every connection (see `connection.Service`)."""
 
     def __init__(
-        self, routes: Routes, http: HttpSettings, lifecycle: Lifecycle, journal: Journal
+        self,
+        routes: Routes,
+        http: HttpSettings,
+        lifecycle: Lifecycle,
+        journal: Journal,
+        access: Access,
+        figures: Figures,
+        records: Records | None = None,
     ) -> None:
         self.routes = routes
+        self._access = access
+        self._figures = figures
+        self._records = records
         self._most = http.limits.max_body_bytes
         self._lifecycle = lifecycle
         self._journal = journal
@@ -42,6 +55,7 @@ class Application:
         exchange.id = f"{self._prefix}-{next(self._numbers)}"
         route, exchange.arguments = self.routes.find(exchange.path)
         exchange.route = route
+        self._access.check(exchange, route.kind)
         route.handler(exchange.method)
         if route.kind is Kind.INFERENCE:
             self._lifecycle.enter()
@@ -88,17 +102,24 @@ class Application:
             exchange.admitted = False
             self._lifecycle.leave()
         status = CLIENT_GONE if response is None else response.status
+        self._figures.answered(status)
         route = exchange.route
         if route is not None and route.kind is Kind.HEALTH and status in (200, 503):
             return
-        seconds = time.perf_counter() - exchange.began
-        self._journal.request(
-            exchange.id or f"{self._prefix}-{next(self._numbers)}",
-            status,
-            exchange.received,
-            sent,
-            seconds * 1000,
-        )
+        milliseconds = (time.perf_counter() - exchange.began) * 1000
+        name = exchange.id or f"{self._prefix}-{next(self._numbers)}"
+        self._journal.request(name, status, exchange.received, sent, milliseconds)
+        if self._records is not None and route is not None and route.kind is Kind.INFERENCE:
+            self._records.event(
+                "inference",
+                id=name,
+                status=status,
+                caller=exchange.principal,
+                **{key: exchange.arguments[key] for key in sorted(exchange.arguments)},
+                bytes_in=exchange.received,
+                bytes_out=sent,
+                ms=round(milliseconds, 3),
+            )
 
     def closing(self) -> bool:
         """The client shall open its next connection to another replica."""

@@ -6,16 +6,19 @@ with the path of the key, because a setting that is silently ignored is a settin
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .access import AccessSettings, read_access
 from .batching_settings import Batching, read_batching
 from .datatypes import DATATYPES, TensorSpec
 from .errors import ExitCode, Refusal
 from .http_settings import HttpSettings, read_http
 from .reading import Reader, parse
+from .records_settings import RecordsSettings, read_records
 
 API_VERSION = "packager.runtime/v1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -96,6 +99,8 @@ class Configuration:
     jurisdiction: Jurisdiction
     models: tuple[ModelSettings, ...]
     http: HttpSettings
+    access: AccessSettings = field(default_factory=AccessSettings)
+    records: RecordsSettings = field(default_factory=RecordsSettings)
 
     def require_region(self, region: str | None) -> None:
         """Raises Refusal when the site says where it is, and that is not where we may run."""
@@ -113,7 +118,10 @@ def load(path: Path) -> Configuration:
     except OSError as error:
         raise _refusal(f"cannot read {path}: {error.strerror}") from error
     root = Reader(parse(data, path.name), path.name)
-    root.only("apiVersion", "release", "jurisdiction", "models", "http")
+    root.only(
+        *("apiVersion", "release", "jurisdiction", "models", "http"),
+        optional=("access", "records"),
+    )
     if root.text("apiVersion") != API_VERSION:
         raise root.at("apiVersion").wrong(f"must be {API_VERSION!r}")
     return Configuration(
@@ -122,6 +130,8 @@ def load(path: Path) -> Configuration:
         jurisdiction=_jurisdiction(root.at("jurisdiction")),
         models=_models(root),
         http=read_http(root.at("http")),
+        access=read_access(root.at("access") if root.has("access") else None, os.environ),
+        records=read_records(root),
     )
 
 

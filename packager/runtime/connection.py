@@ -19,6 +19,7 @@ import httptools
 
 from .errors import RequestError
 from .exchange import Exchange, Headers, Response
+from .tls import principal
 
 if TYPE_CHECKING:
     from .listening import Connections
@@ -58,6 +59,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, service: Service, connections: Connections) -> None:
         self.due = _NEVER
         self.client = ""
+        self.principal: str | None = None
         self._service = service
         self._connections = connections
         self._limits = connections.limits
@@ -82,7 +84,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self.client = str(peer[0]) if isinstance(peer, tuple) else ""
-        self.certificate = transport.get_extra_info("peercert")
+        self.principal = principal(transport.get_extra_info("peercert"))
         self.due = self._connections.now() + self._limits.idle_seconds
         self._connections.add(self)
 
@@ -181,6 +183,8 @@ class Connection(asyncio.Protocol):
             keep_alive=self._parser.should_keep_alive() and not self._parser.should_upgrade(),
         )
         exchange.send = self._send
+        if self.principal is not None:
+            exchange.principal = exchange.client = self.principal
         self._reading = exchange
         try:
             if self._twice:

@@ -18,12 +18,15 @@ from .errors import ExitCode, Refusal, RequestError
 from .session import Session
 
 
-def self_test(session: Session, data: bytes) -> None:
-    """Run the golden file's inputs; raises Refusal when an answer is not the expected one."""
+def self_test(session: Session, data: bytes) -> dict[str, Array]:
+    """Run the golden file's inputs, which are returned by name.
+
+    Raises Refusal when an answer is not the expected one.
+    """
     settings = session.settings
     golden = settings.golden
     if golden is None:
-        return
+        return {}
     stored = _read(golden, data)
     inputs = {spec.name: _take(stored, golden, "input", spec) for spec in settings.inputs}
     expected = {spec.name: _take(stored, golden, "output", spec) for spec in settings.outputs}
@@ -35,6 +38,35 @@ def self_test(session: Session, data: bytes) -> None:
         raise _refusal(golden, f"{settings} gives no answer: {error}") from error
     for spec in settings.outputs:
         _compare(golden, spec, results[spec.name], expected[spec.name])
+    return inputs
+
+
+def answers_by_row(session: Session, inputs: dict[str, Array]) -> bool:
+    """Whether the model answers a row the same, alone and among others.
+
+    A free first dimension need not be a batch: where it is something else, putting requests
+    together would mix them up. `inputs` are golden ones; a single row is tried beside itself.
+    """
+    golden = session.settings.golden
+    rows = {len(array) for array in inputs.values() if array.ndim}
+    if golden is None or len(rows) != 1 or 0 in rows or any(a.ndim == 0 for a in inputs.values()):
+        return False
+    (count,) = rows
+    names = [spec.name for spec in session.settings.outputs]
+    double = {name: np.concatenate([array, array[::-1]]) for name, array in inputs.items()}
+    try:
+        together = session.run(double, names)
+        for row in range(count):
+            alone = session.run({k: a[row : row + 1] for k, a in inputs.items()}, names)
+            for spec in session.settings.outputs:
+                found = together[spec.name]
+                if len(found) != 2 * count or len(alone[spec.name]) != 1:
+                    return False
+                for place in (row, 2 * count - 1 - row):
+                    _compare(golden, spec, found[place : place + 1], alone[spec.name])
+    except (RequestError, Refusal, TypeError, IndexError):
+        return False
+    return True
 
 
 def _read(golden: Golden, data: bytes) -> dict[str, Array]:

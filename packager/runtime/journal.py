@@ -2,7 +2,8 @@
 
 A line of a request holds an id that this server made up, the status, the sizes of the bodies in
 bytes and the time that it took. The client's own `id`, its address and the path are left out: they
-may say who asked for what. Lines of requests are gathered for some milliseconds and written by a
+may say who asked for what. Where the release declares a class of retention, every line names it.
+Lines of requests are gathered for some milliseconds and written by a
 thread of their own, so that a collector that stalls never stalls the server; what it cannot take is
 counted and told.
 """
@@ -22,8 +23,10 @@ _MOST_WAITING = 65536
 class Journal:
     """Writes lines to a stream; a stream that is gone does not stop the server."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, retention: str | None = None) -> None:
         self._stream = stream
+        self._tag = {"retention": retention} if retention else {}
+        self._tail = f',"retention":{json.dumps(retention)}}}\n' if retention else "}\n"
         self._lines: list[str] = []
         self._lost = 0
         self._second = (0, "")
@@ -35,7 +38,9 @@ class Journal:
     def event(self, event: str, **fields: object) -> None:
         """`{"time": …, "event": event, …}`, written at once; time is UTC with milliseconds."""
         time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = json.dumps({"time": time, "event": event} | fields, separators=(",", ":"))
+        line = json.dumps(
+            {"time": time, "event": event} | fields | self._tag, separators=(",", ":")
+        )
         self._lines.append(line + "\n")
         self._flush()
 
@@ -48,7 +53,7 @@ class Journal:
             return
         self._lines.append(
             f'{{"time":"{self._now()}","event":"request","id":"{request_id}","status":{status},'
-            f'"bytes_in":{bytes_in},"bytes_out":{bytes_out},"ms":{milliseconds:.3f}}}\n'
+            f'"bytes_in":{bytes_in},"bytes_out":{bytes_out},"ms":{milliseconds:.3f}' + self._tail
         )
         if not self._some.is_set():
             self._some.set()

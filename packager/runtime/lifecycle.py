@@ -24,13 +24,15 @@ class Lifecycle:
     """Phase and admission. At most `max_concurrency` inferences are in hand; more are refused.
 
     `quiet_since` is when the last inference came or ended (monotonic seconds); `cut` counts the
-    accepted requests that were given up because the time to drain was over.
+    accepted requests that were given up because the time to drain was over; `hopeless` says that
+    only a restart can help.
     """
 
     def __init__(self, max_concurrency: int) -> None:
         self.phase = Phase.STARTING
         self.in_hand = 0
         self.cut = 0
+        self.hopeless = False
         self.quiet_since = time.monotonic()
         self._max_concurrency = max_concurrency
 

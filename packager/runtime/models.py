@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import golden, integrity
@@ -32,9 +32,12 @@ class Model:
     """A model in service."""
 
     settings: ModelSettings
-    session: Session
     scheduler: Scheduler
     requests: RequestReader
+
+    @property
+    def session(self) -> Session:
+        return self.scheduler.session
 
     def job(self, request: InferenceRequest, deliver: Callable[[Result], None], client: str) -> Job:
         """The request as an entry of the queue; raises RequestError (400)."""
@@ -105,6 +108,15 @@ class Models:
             for version in self.versions(name):
                 yield self.by_name[name][version]
 
+    def batching_refused(self, declared: tuple[ModelSettings, ...]) -> list[str]:
+        """The models whose requests are not put together although they were declared to be."""
+        return [
+            str(settings)
+            for settings in declared
+            if settings.batching.max_batch_size
+            and not self.by_name[settings.name][settings.version].settings.batching.max_batch_size
+        ]
+
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let every model take requests."""
         for model in self.all():
@@ -123,15 +135,25 @@ def load_all(folder: Path, declared: tuple[ModelSettings, ...]) -> Models:
     return Models(by_name)
 
 
-def _load(folder: Path, settings: ModelSettings) -> Model:
+def checked_session(folder: Path, settings: ModelSettings) -> tuple[Session, bool]:
+    """A session that passed every check, and whether it answers row by row; raises Refusal."""
     contents = integrity.verified(folder, settings)
     session = open_session(folder, settings, contents[settings.path])
-    if settings.golden:
-        golden.self_test(session, contents[settings.golden.path])
+    if not settings.golden:
+        return session, False
+    inputs = golden.self_test(session, contents[settings.golden.path])
+    by_row = bool(settings.batching.max_batch_size) and golden.answers_by_row(session, inputs)
+    return session, by_row
+
+
+def _load(folder: Path, settings: ModelSettings) -> Model:
+    session, by_row = checked_session(folder, settings)
     signature = Signature(settings.inputs, settings.outputs)
+    if settings.batching.max_batch_size and not by_row:
+        # Nothing is put together that was not seen to come apart again.
+        settings = replace(settings, batching=replace(settings.batching, max_batch_size=0))
     return Model(
         settings,
-        session,
         Scheduler(session, settings.batching, _instances(settings)),
         RequestReader(signature),
     )

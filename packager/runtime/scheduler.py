@@ -25,6 +25,7 @@ from .waiting import Job, Result, Waiting
 
 _SMOOTHING = 0.2
 _MOST_RETRY_SECONDS = 30
+_BROKEN = 3
 
 
 class Scheduler:
@@ -43,6 +44,8 @@ class Scheduler:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads: list[threading.Thread] = []
         self._batch_seconds = 0.0
+        self._in_work: dict[int, tuple[float, list[Job]]] = {}
+        self.stuck = False
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the threads; they deliver into `loop`."""
@@ -60,6 +63,26 @@ class Scheduler:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
+
+    @property
+    def failing(self) -> bool:
+        """Whether the session seems to be broken: it failed three times in a row, or hangs."""
+        return self.stuck or self.statistics.failures_in_a_row >= _BROKEN
+
+    def replace(self, session: Session) -> None:
+        """Go on with another session."""
+        self.session = session
+        self.statistics.failures_in_a_row = 0
+
+    def give_up_after(self, seconds: float) -> None:
+        """Answer what has been in work for longer than this. Its thread is lost with it."""
+        latest = time.monotonic() - seconds
+        with self._changed:
+            overdue = [batch for began, batch in self._in_work.values() if began < latest]
+        for batch in overdue:
+            self.stuck = True
+            for job in batch:
+                job.finish(RequestError(504, "the inference did not end in time", close=True))
 
     @property
     def queued(self) -> int:
@@ -161,6 +184,8 @@ class Scheduler:
             except BaseException as error:  # a thread that dies would leave its requests hanging
                 fault = RequestError(500, f"inference failed: {type(error).__name__}")
                 results, runs = [fault] * len(batch), []
+            with self._changed:
+                self._in_work.pop(threading.get_ident(), None)
             self._deliver_from_thread(batch, results, runs, time.perf_counter() - began)
 
     def _next(self) -> list[Job] | None:
@@ -172,6 +197,7 @@ class Scheduler:
                     self.running += 1
                     for job in batch:
                         job.taken = now
+                    self._in_work[threading.get_ident()] = (now, batch)
                     if self._waiting.count and self._idle:
                         self._changed.notify()
                     return batch

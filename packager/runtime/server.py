@@ -17,18 +17,28 @@ import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+from .access import Access
 from .application import Application
 from .configuration import Configuration
 from .errors import ExitCode
+from .extensions import Extensions
+from .figures import Figures
+from .housekeeping import Housekeeping
 from .http_settings import HttpSettings
 from .inference import Inference
 from .journal import Journal
 from .lifecycle import Lifecycle, Phase
 from .listening import Connections, listen, listening
+from .metrics import MetricsPage
 from .models import Models, load_all
-from .routes import Routes
+from .openapi import OpenApi
+from .records import AUDIT_FOLDER, Records
+from .routes import Kind, Routes
 from .server_routes import ServerRoutes
+from .status_page import StatusPage
+from .tls import Tls
 
 _QUIET_SECONDS = 0.5
 _LAST_WORDS_SECONDS = 0.5
@@ -39,7 +49,7 @@ _SWITCH_SECONDS = 0.0005
 def run(configuration: Configuration, http: HttpSettings) -> ExitCode:
     """Serve until told to stop; raises Refusal when the server must not become ready."""
     sys.setswitchinterval(_SWITCH_SECONDS)
-    journal = Journal(sys.stdout)
+    journal = Journal(sys.stdout, configuration.records.retention)
     try:
         with listening(http) as listener:
             return asyncio.run(_serve(configuration, http, journal, listener))
@@ -64,19 +74,35 @@ class _Service:
         self._helpers = ThreadPoolExecutor(2, "helper")
         self._server_routes = ServerRoutes(configuration, self._lifecycle)
         routes = Routes()
-        self._server_routes.register(
-            routes,
-            Inference(lambda: self._server_routes.models, http.max_body_bytes, self._helpers),
-        )
-        self._application = Application(routes, http, self._lifecycle, journal)
+        self._access = Access(configuration.access)
+        self._tls = Tls(configuration.access)
+        self._records = _records(configuration)
         self._connections = Connections(http.limits)
+        figures = Figures(self._lifecycle, self._connections, self._models)
+        self._register(routes, figures)
+        self._application = Application(
+            routes, http, self._lifecycle, journal, self._access, figures, self._records
+        )
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+
+    def _models(self) -> Models:
+        return self._server_routes.models
+
+    def _register(self, routes: Routes, figures: Figures) -> None:
+        """Every feature enters its paths."""
+        inference = Inference(self._models, self._http.max_body_bytes, self._helpers)
+        self._server_routes.register(routes, inference)
+        Extensions(self._models, self._lifecycle).register(routes)
+        routes.add("GET", "/metrics", MetricsPage(figures), Kind.METADATA)
+        routes.add("GET", "/", StatusPage(self._configuration, figures), Kind.METADATA)
+        description = OpenApi(routes, self._models, self._access)
+        routes.add("GET", "/openapi.json", description, Kind.METADATA)
 
     async def run(self, listener: socket.socket) -> ExitCode:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signals.put_nowait, number)
-        server = await listen(listener, self._application, self._connections)
+        server = await listen(listener, self._application, self._connections, self._tls.context)
         try:
             models = await self._load()
             models.start(loop)
@@ -84,12 +110,46 @@ class _Service:
             _settle()
             self._lifecycle.phase = Phase.READY
             host, port = listener.getsockname()[:2]
+            for line in models.batching_refused(self._configuration.models):
+                self._journal.event("batching_off", model=line)
             self._journal.event("ready", host=host, port=port)
+            self._record_start()
+            keeping = asyncio.create_task(self._housekeeping().run(models))
             received = await self._signals.get()
             await self._drain(received, server)
+            keeping.cancel()
         finally:
             server.close()
         return await self._leave()
+
+    def _housekeeping(self) -> Housekeeping:
+        return Housekeeping(
+            self._configuration.folder,
+            self._lifecycle,
+            self._journal,
+            self._access,
+            self._tls,
+            self._records,
+            self._helpers,
+        )
+
+    def _record_start(self) -> None:
+        if self._records is None:
+            return
+        release = self._configuration.release
+        self._records.event(
+            "started",
+            release=f"{release.name} {release.version}",
+            target=release.target,
+            region=os.environ.get("PACKAGER_REGION"),
+            models={
+                f"{model.settings.name}/{model.settings.version}": {
+                    file.path: file.sha256 for file in model.settings.files
+                }
+                for model in self._models().all()
+            },
+        )
+        self._records.flush()
 
     async def _load(self) -> Models:
         """The models, loaded in a thread; a signal meanwhile ends the process at once."""
@@ -130,6 +190,9 @@ class _Service:
             self._connections.close_idle()
             await asyncio.sleep(0.01)
         cut = self._lifecycle.cut
+        if self._records is not None:
+            self._records.event("stopped", cut=cut)
+            self._records.close()
         self._journal.event("stopped", cut=cut)
         if cut:
             # Their threads may be busy for long; joining them would break the promised time.
@@ -139,6 +202,11 @@ class _Service:
         self._server_routes.models.stop()
         self._helpers.shutdown()
         return ExitCode.OK
+
+
+def _records(configuration: Configuration) -> Records | None:
+    folder = os.environ.get(AUDIT_FOLDER)
+    return Records(Path(folder), configuration.records) if folder else None
 
 
 def _settle() -> None:

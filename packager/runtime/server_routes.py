@@ -17,7 +17,7 @@ from .lifecycle import Lifecycle, Phase
 from .models import Models
 from .routes import Kind, Routes
 
-_EXTENSIONS = ("binary_tensor_data",)
+_EXTENSIONS = ("binary_tensor_data", "model_configuration", "schedule_policy", "statistics")
 _MODEL = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 
 
@@ -32,7 +32,7 @@ class ServerRoutes:
     def register(self, routes: Routes, inference: Inference) -> None:
         """Enter all paths into the table."""
         routes.add("GET", "/v2", self._server, Kind.METADATA)
-        routes.add("GET", "/v2/health/live", _live, Kind.HEALTH)
+        routes.add("GET", "/v2/health/live", self._live, Kind.HEALTH)
         routes.add("GET", "/v2/health/ready", self._ready, Kind.HEALTH)
         for path in _MODEL:
             routes.add("GET", path, self._started(self._model), Kind.METADATA)
@@ -46,15 +46,21 @@ class ServerRoutes:
 
         return checked
 
+    def _live(self, _: Exchange) -> Response:
+        """False when only a restart can help; a kubelet acts on it."""
+        live = not self._lifecycle.hopeless
+        return Response.of({"live": live}, 200 if live else 503)
+
     def _ready(self, _: Exchange) -> Response:
         """The protocol wants the status; clients that look at the body find the same there."""
-        ready = self._lifecycle.phase is Phase.READY
+        failing = any(model.scheduler.failing for model in self.models.all())
+        ready = self._lifecycle.phase is Phase.READY and not failing
         return Response.of({"ready": ready}, 200 if ready else 503)
 
     def _model_ready(self, exchange: Exchange) -> Response:
         name = exchange.arguments["model"]
-        self.models.find(name, exchange.arguments.get("version"))
-        ready = self._lifecycle.phase is Phase.READY
+        model = self.models.find(name, exchange.arguments.get("version"))
+        ready = self._lifecycle.phase is Phase.READY and not model.scheduler.failing
         return Response.of({"name": name, "ready": ready}, 200 if ready else 503)
 
     def _model(self, exchange: Exchange) -> Response:
@@ -83,7 +89,3 @@ class ServerRoutes:
                 },
             }
         )
-
-
-def _live(_: Exchange) -> Response:
-    return Response.of({"live": True})

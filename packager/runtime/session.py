@@ -106,13 +106,16 @@ def _construct(folder: Path, settings: ModelSettings, graph: bytes) -> Any:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     provider = (settings.execution_provider, dict(settings.provider_options))
     try:
-        return onnxruntime.InferenceSession(graph, options, providers=[provider])
+        session = onnxruntime.InferenceSession(graph, options, providers=[provider])
     except Exception as error:
         # On an accelerator the usual reason is the machine, on the CPU it is the model.
         code = ExitCode.DATA if settings.execution_provider == _CPU else ExitCode.UNAVAILABLE
         raise Refusal(
             code, f"{settings}: no session on {settings.execution_provider}: {_told(error)}"
         ) from error
+    # It keeps the graph for a fallback to other providers, which we never want: half the memory.
+    session._model_bytes = None
+    return session
 
 
 def _compare(

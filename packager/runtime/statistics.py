@@ -7,6 +7,7 @@ told as nanoseconds.
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 QUEUE_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -38,14 +39,20 @@ class Histogram:
     def __post_init__(self) -> None:
         self.counts = [0] * (len(self.bounds) + 1)
 
-    def add(self, value: float) -> None:
-        place = 0
-        for bound in self.bounds:
-            if value <= bound:
-                break
-            place += 1
-        self.counts[place] += 1
-        self.total += value
+    def add(self, value: float, times: int = 1) -> None:
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.total += value * times
+
+    def quantile(self, part: float) -> float | None:
+        """The bound below which this part of the values lies; None without any, inf above all."""
+        wanted, seen = part * sum(self.counts), 0
+        if not wanted:
+            return None
+        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
+            seen += count
+            if seen >= wanted:
+                return bound
+        return None
 
 
 @dataclass(slots=True)

@@ -94,6 +94,18 @@ def lookup() -> bytes:
     )
 
 
+def relative() -> bytes:
+    """y = x / max(x) over all rows: what one row gives depends on the others."""
+    return _serialized(
+        [
+            helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+            helper.make_node("Div", ["x", "most"], ["y"]),
+        ],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])],
+    )
+
+
 def spinner(rounds: int = 20000) -> bytes:
     """y = x after `rounds` dependent matrix products: some milliseconds of work on any CPU."""
     body = helper.make_graph(

@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 from runtime_process import Client, RuntimeProcess
-from tiny_models import RuntimeFolder, classifier, classifier_answer, lookup, spinner, tensor
+from tiny_models import (
+    RuntimeFolder,
+    classifier,
+    classifier_answer,
+    lookup,
+    relative,
+    spinner,
+    tensor,
+)
 
 X = [tensor("x", "FP32", [-1, 4])]
 Y = [tensor("y", "FP32", [-1, 4])]
@@ -23,18 +31,32 @@ Y = [tensor("y", "FP32", [-1, 4])]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess]:
     folder = RuntimeFolder(tmp_path_factory.mktemp("image"))
-    folder.add_classifier()["batching"] = {"max_batch_size": 8, "instances": 2}
-    folder.add("slow", spinner(3000), X, Y)["batching"] = {"max_batch_size": 8}
-    folder.add("table", lookup(), [tensor("id", "INT64", [-1])], [tensor("row", "FP32", [-1, 2])])[
-        "batching"
-    ] = {"max_batch_size": 8, "max_queue_delay_microseconds": 50_000}
-    folder.add("tiny", classifier(), X, classifier_outputs())["batching"] = {
-        "max_batch_size": 8,
-        "inline_rows": 4,
-    }
+    folder.add_classifier(golden=golden())["batching"] = {"max_batch_size": 8, "instances": 2}
+    x = np.ones((1, 4), np.float32)
+    slow = folder.add("slow", spinner(3000), X, Y, golden={"input.x": x, "output.y": x})
+    slow["batching"] = {"max_batch_size": 8}
+    table = folder.add(
+        "table",
+        lookup(),
+        [tensor("id", "INT64", [-1])],
+        [tensor("row", "FP32", [-1, 2])],
+        golden={
+            "input.id": np.array([2, 0]),
+            "output.row": np.array([[4, 5], [0, 1]], np.float32),
+        },
+    )
+    table["batching"] = {"max_batch_size": 8, "max_queue_delay_microseconds": 50_000}
+    tiny = folder.add("tiny", classifier(), X, classifier_outputs(), golden=golden())
+    tiny["batching"] = {"max_batch_size": 8, "inline_rows": 4}
     folder.document["http"]["max_concurrency"] = 256
     with RuntimeProcess(folder.write()) as process:
         yield process.wait_ready()
+
+
+def golden() -> dict[str, np.ndarray]:
+    x = np.arange(8, dtype=np.float32).reshape(2, 4)
+    scores, label = classifier_answer(x)
+    return {"input.x": x, "output.scores": scores, "output.label": label}
 
 
 def classifier_outputs() -> list[dict[str, Any]]:
@@ -90,9 +112,10 @@ def test_inputs_that_disagree_in_rows_are_refused(tmp_path: Path) -> None:
 
     folder = RuntimeFolder(tmp_path)
     pair = [tensor("a", "FP32", [-1, 2]), tensor("b", "FP32", [-1, 2])]
-    folder.add("sum", adder(), pair, [tensor("sum", "FP32", [-1, 2])])["batching"] = {
-        "max_batch_size": 4
-    }
+    two = np.ones((2, 2), np.float32)
+    known = {"input.a": two, "input.b": two, "output.sum": two + two}
+    added = folder.add("sum", adder(), pair, [tensor("sum", "FP32", [-1, 2])], golden=known)
+    added["batching"] = {"max_batch_size": 4}
     with RuntimeProcess(folder.write()) as server:
         client = server.wait_ready().client()
         given = [
@@ -103,6 +126,19 @@ def test_inputs_that_disagree_in_rows_are_refused(tmp_path: Path) -> None:
         client.close()
     assert status == 400
     assert "same first dimension" in answer["error"]
+
+
+def test_what_does_not_answer_by_row_is_never_put_together(tmp_path: Path) -> None:
+    folder = RuntimeFolder(tmp_path)
+    x = np.arange(8, dtype=np.float32).reshape(2, 4)
+    known = {"input.x": x, "output.y": x / x.max()}
+    folder.add("relative", relative(), X, Y, golden=known)["batching"] = {"max_batch_size": 4}
+    with RuntimeProcess(folder.write()) as server:
+        assert server.wait_event("batching_off")["model"] == "model relative version 1"
+        client = server.wait_ready().client()
+        config = client.get("/v2/models/relative/config")[1]
+        client.close()
+    assert config["max_batch_size"] == 0
 
 
 def test_a_deadline_that_cannot_be_met_is_refused_at_once(server: RuntimeProcess) -> None:

@@ -249,7 +249,7 @@ def test_encoded_bodies(server: RuntimeProcess, case: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("GET", "/index.html", 404),
         ("GET", "/v1/models/classifier", 404),
         ("GET", "/v2/health", 404),
         ("GET", "/v2/models/other", 404),
