@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from packager.optimize.planning import plan_candidates
 from packager.optimize.reading import load_graph, read_model
 from packager.progress import Progress
 from packager.release_folder import ReleaseFolder
+from packager.render.settings import parse_settings
 from packager.workspace import cache_folder, publishing, write_atomically
 
 
@@ -96,13 +98,15 @@ def render(
     chosen: TargetName | None,
     output: Path,
     templates: Path | None,
+    settings: Sequence[str],
     progress: Progress,
 ) -> tuple[str, ...]:
     """Render the manifests again for the images of a verified release; names of the files.
 
-    Profiles, regions and templates are those given now, the images and measured figures those of
-    the release. Raises PolicyRefusal as a build would.
+    Profiles, regions, templates and `settings` (`name=value`) are those given now, the images and
+    measured figures those of the release. Raises PolicyRefusal as a build would.
     """
+    figures = parse_settings(settings)
     plan, decisions = pipeline.check(request, targets)
     pipeline.refuse_violations(decisions)
     signer = pipeline.verify(release, trust, progress).signer
@@ -111,7 +115,7 @@ def render(
     if not built:
         raise PackagerError("nothing to render", where="--target", got=str(chosen))
     with publishing(output) as work:
-        steps.render(request, built, templates, signer.pem, work.release, progress)
+        steps.render(request, built, templates, signer.pem, work.release, progress, figures)
         names = [path for path in work.release.rglob("*") if path.is_file()]
         written = sorted(path.relative_to(work.release).as_posix() for path in names)
     return tuple(written)

@@ -235,6 +235,13 @@ def lock(
 @target_option
 @click.option("-o", "--output", required=True, type=FILE, help="The folder to write.")
 @click.option("--templates", type=FILE, help="A folder of templates that override built-in ones.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A figure of your own, such as replicas.maximum=40 or memory_mib=4096.",
+)
 @with_console
 def render(
     console: Console,
@@ -244,6 +251,7 @@ def render(
     target: TargetName | None,
     output: Path,
     templates: Path | None,
+    settings: tuple[str, ...],
     targets_folder: Path | None,
     **options: Any,
 ) -> None:
@@ -255,7 +263,7 @@ def render(
     \b
     Example:
       packager render release.yaml --release release --key site.pub \\
-          --templates my-templates -o manifests
+          --templates my-templates --set replicas.maximum=40 -o manifests
     """
     from packager import alone
 
@@ -267,6 +275,7 @@ def render(
         target,
         output,
         templates,
+        settings,
         console,
     )
     console.result("\n".join(str(output / name) for name in written), {"files": list(written)})

@@ -61,12 +61,12 @@ class Situation:
     @property
     def workload(self) -> str:
         """The manifest that starts the server."""
-        return self._file("deployment.yaml")
+        return self._file("base/deployment.yaml")
 
     @property
     def network(self) -> str:
         """The manifest that says whom the server may talk to."""
-        return self._file("networkpolicy.yaml")
+        return self._file("base/networkpolicy.yaml")
 
     def _file(self, on_kubernetes: str) -> str:
         """Compose and Quadlet say everything about the server in one file."""

@@ -14,12 +14,19 @@ from packager.domain.hardware import Accelerator
 from packager.domain.names import dns_label, instance_name, label_value
 from packager.domain.release import BuiltTarget, PlannedTarget, ReleaseRequest
 from packager.domain.target import DeploymentPlatform
+from packager.render.admission import Admission, admission
 from packager.render.devices import Devices, devices_of, refuse_inexpressible
 from packager.render.door import DoorNetwork, door_network, door_program
 from packager.render.placement import Place, places
+from packager.render.retention import LogRule, log_rules
+from packager.render.settings import Settings
 from packager.render.sizing import Sizing, size
 
 PREFIX = "packager.dev"
+# On the namespace of a caller: the instance that it may call.
+MAY_CALL = f"{PREFIX}/may-call"
+# How many requests wait in the server; the name is Triton's.
+QUEUE_METRIC = "nv_inference_pending_request_count"
 PORT = 8080
 UID = 65532
 # Where the image keeps its interpreter; it holds no shell, so that probes are Python too.
@@ -50,6 +57,14 @@ class Duty:
     control: str
     requirement: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionNames:
+    """Cluster-wide names of the two admission policies."""
+
+    pods: str
+    networks: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +112,17 @@ class Context:
     selector: Pairs
     annotations: Pairs
     places: tuple[Place, ...]
+    may_call: str
+    admission: Admission
+    admission_names: AdmissionNames
+    log_rules: tuple[LogRule, ...]
+    log_rules_name: str
     accelerator: Accelerator | None
     devices: Devices
     sizing: Sizing
+    settings: Settings
+    monitoring_name: str
+    queue_query: str
     measured: str
     stopping: Stopping
     door: DoorNetwork
@@ -115,10 +138,14 @@ class Context:
 
 
 def make_context(
-    built: BuiltTarget, request: ReleaseRequest, public_key: bytes | None = None
+    built: BuiltTarget,
+    request: ReleaseRequest,
+    public_key: bytes | None = None,
+    settings: Settings | None = None,
 ) -> Context:
     """Decide every value of a target. Raises InputError when the platform cannot express one."""
     plan = built.plan
+    settings = settings or Settings()
     accelerator = plan.hardware.accelerator
     refuse_inexpressible(accelerator, plan.name.platform, plan.hardware.id, plan.where)
     instance = instance_name(request.name, plan.name.jurisdiction, plan.name.hardware)
@@ -127,6 +154,7 @@ def make_context(
         ("app.kubernetes.io/name", dns_label(request.name)),
     )
     regions = tuple(str(region) for region in sorted(plan.regions))
+    stands = places(plan) if plan.name.platform is DeploymentPlatform.KUBERNETES else ()
     return Context(
         name=dns_label(request.name),
         instance=instance,
@@ -149,10 +177,20 @@ def make_context(
         labels=_labels(plan, request, selector),
         selector=selector,
         annotations=_annotations(built, request, regions),
-        places=places(plan) if plan.name.platform is DeploymentPlatform.KUBERNETES else (),
+        places=stands,
+        may_call=MAY_CALL,
+        admission=admission(dns_label(request.name), built.pinned_reference, stands),
+        admission_names=AdmissionNames(
+            dns_label(instance, "pods"), dns_label(instance, "networks")
+        ),
+        log_rules=log_rules(plan.jurisdiction, request.data_class),
+        log_rules_name=dns_label(request.name, "log-rules"),
         accelerator=accelerator,
         devices=devices_of(accelerator),
-        sizing=size(built.model, accelerator),
+        sizing=size(built.model, accelerator, settings),
+        settings=settings,
+        monitoring_name=dns_label(request.name, "monitoring"),
+        queue_query=f'sum({QUEUE_METRIC}{{namespace="{instance}"}})',
         measured=built.model.where,
         stopping=Stopping(
             _ENDPOINT_SECONDS,

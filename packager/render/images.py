@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
@@ -35,7 +36,7 @@ def images_named(rendered: Mapping[str, bytes]) -> set[str]:
         for document in documents(name, data)
         for reference in (
             *_references(document),
-            *(_replacements(document) if name == _KUSTOMIZATION else ()),
+            *(_replacements(document) if PurePosixPath(name).name == _KUSTOMIZATION else ()),
         )
     }
 

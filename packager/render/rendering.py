@@ -7,13 +7,15 @@ becomes the target's: units of several releases lie side by side in one folder o
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 
 from packager.domain.release import BuiltTarget, ReleaseRequest
 from packager.render.context import make_context
 from packager.render.images import documents, images_named
 from packager.render.installer import NAME as INSTALLER
 from packager.render.installer import installer, serves
+from packager.render.settings import Settings
 from packager.render.templating import Templates, is_json, is_yaml
 from packager.resources import data_folder
 
@@ -29,32 +31,44 @@ def render_target(
     *,
     templates: Path | None = None,
     public_key: bytes | None = None,
+    settings: Settings | None = None,
 ) -> dict[str, bytes]:
     """The files of `targets/<jurisdiction>/<hardware>/<platform>/`, by path within it.
 
     `public_key` (PEM) is what the site's engine shall demand of the image; policy files are left
-    out without one. `templates` is the user's folder, laid out like the built-in one:
-    `kubernetes/service.yaml.j2` there replaces that one file, a new name adds a file. Raises
-    InputError when a template cannot be rendered, its result is no YAML, or the platform cannot
-    express what the target needs.
+    out without one; `settings` are the operator's own figures. `templates` is the user's folder,
+    laid out like the built-in one: `kubernetes/base/service.yaml.j2` there replaces that one file,
+    a new name adds a file. Raises InputError when a template cannot be rendered, its result is no
+    YAML, or the platform cannot express what the target needs.
     """
     available = Templates(data_folder("templates"), built.plan.name.platform, templates)
-    context = make_context(built, request, public_key)
+    context = make_context(built, request, public_key, settings)
     variables = context.variables()
     rendered: dict[str, bytes] = {}
-    for name in (name for name in available.names if name != _KUSTOMIZATION):
-        if data := _data(available.render(name, variables)):
+    for name in sorted(available.names, key=_is_kustomization):  # those come last
+        told = {**variables, "resources": _beside(name, rendered)}
+        if data := _data(available.render(name, told)):
             rendered[name.replace(_INSTANCE, context.instance)] = data
-    if _KUSTOMIZATION in available.names:
-        resources = tuple(name for name in sorted(rendered) if is_yaml(name) and "/" not in name)
-        told = {**variables, "resources": resources}
-        rendered[_KUSTOMIZATION] = _data(available.render(_KUSTOMIZATION, told))
     for name in rendered:
         if is_yaml(name) or is_json(name):
             documents(name, rendered[name])
     if serves(built.plan.name.platform):
         rendered[INSTALLER] = installer(built, context)
     return dict(sorted(rendered.items()))
+
+
+def _is_kustomization(name: str) -> bool:
+    return PurePosixPath(name).name == _KUSTOMIZATION
+
+
+def _beside(name: str, rendered: Mapping[str, bytes]) -> tuple[str, ...]:
+    """The other YAML files in the folder of `name`."""
+    folder = PurePosixPath(name).parent
+    return tuple(
+        PurePosixPath(other).name
+        for other in sorted(rendered)
+        if is_yaml(other) and PurePosixPath(other).parent == folder
+    )
 
 
 def _data(text: str) -> bytes:

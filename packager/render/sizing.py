@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from packager.domain.hardware import Accelerator
 from packager.domain.model import OptimizedModel
+from packager.render.settings import Settings
 
 TMP_MIB = 64
 _MIB = 1 << 20
@@ -25,6 +26,7 @@ _PROBE_PERIOD_SECONDS = 5
 _PULL_SECONDS = 300
 # The design case is a surge to ten times the usual load.
 _SURGE = 10
+_WAIT_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,9 @@ class Sizing:
     most, for the server around them.
     `replicas` is what is started where nothing scales; accelerators are counted pieces of
     hardware, so that a target which needs one is not scaled by itself.
+    `per_second` is the measured rate of one replica, None where nothing was measured; `waiting` is
+    how many requests may wait for a replica before another is started; `memory_set` says that the
+    operator set the memory, which is then no estimate.
     """
 
     threads: int
@@ -57,6 +62,9 @@ class Sizing:
     autoscaling: Autoscaling | None
     startup_period: int
     startup_tries: int
+    per_second: float | None = None
+    waiting: int = 1
+    memory_set: bool = False
 
     @property
     def memory_bytes(self) -> int:
@@ -77,8 +85,11 @@ class Sizing:
         return self.startup_seconds + _PULL_SECONDS
 
 
-def size(model: OptimizedModel, accelerator: Accelerator | None) -> Sizing:
+def size(
+    model: OptimizedModel, accelerator: Accelerator | None, settings: Settings | None = None
+) -> Sizing:
     """What one replica of a model needs on a machine with or without an accelerator."""
+    settings = settings or Settings()
     threads = max(1, model.intra_op_threads)
     weights_mib = -(-model.model.size // _MIB)
     memory = _BASE_MIB + _REQUESTS_MIB + TMP_MIB + _WEIGHT_COPIES * weights_mib
@@ -86,14 +97,25 @@ def size(model: OptimizedModel, accelerator: Accelerator | None) -> Sizing:
     if accelerator:
         memory += _CUDA_CONTEXT_MIB
         seconds += _START_SECONDS
+    measured = model.chosen.measurement
+    processors = settings.processors or threads + 1
     return Sizing(
         threads=threads,
-        processor_millis=1000 * threads - 500,
-        processors=threads + 1,
-        memory_mib=-(-memory // _STEP_MIB) * _STEP_MIB,
+        processor_millis=min(1000 * threads - 500, 1000 * processors),
+        processors=processors,
+        memory_mib=settings.memory_mib or -(-memory // _STEP_MIB) * _STEP_MIB,
         tmp_mib=TMP_MIB,
-        replicas=1 if accelerator else 2,
-        autoscaling=None if accelerator else Autoscaling(2, 2 * _SURGE, 70),
+        replicas=settings.replicas_minimum or (1 if accelerator else 2),
+        autoscaling=None if accelerator else _autoscaling(settings),
         startup_period=_PROBE_PERIOD_SECONDS,
         startup_tries=-(-seconds // _PROBE_PERIOD_SECONDS),
+        per_second=measured.throughput_per_s if measured else None,
+        waiting=max(1, round(measured.throughput_per_s * _WAIT_SECONDS)) if measured else 2,
+        memory_set=settings.memory_mib is not None,
     )
+
+
+def _autoscaling(settings: Settings) -> Autoscaling:
+    """Two for a node that fails, ten times that for a surge; one bound that is set moves both."""
+    least = settings.replicas_minimum or min(2, settings.replicas_maximum or 2)
+    return Autoscaling(least, settings.replicas_maximum or least * _SURGE, 70)

@@ -176,7 +176,7 @@ def _check_override(folder: Path) -> None:
             "the folder with templates does not exist",
             where=str(folder),
             expected="a folder with kubernetes/, compose/ or quadlet/, holding files such as "
-            f"deployment.yaml{SUFFIX}",
+            f"kubernetes/base/deployment.yaml{SUFFIX}",
             next_step="check the path given with --templates",
         )
     known = {platform.value for platform in DeploymentPlatform}

@@ -9,6 +9,7 @@ from packager.domain.release import BuiltTarget, ReleaseRequest
 from packager.errors import PackagerError
 from packager.progress import Progress
 from packager.render.rendering import images_named, render_target
+from packager.render.settings import Settings
 from packager.workspace import write_atomically
 
 
@@ -19,6 +20,7 @@ def render(
     public_key: bytes,
     release: Path,
     progress: Progress,
+    settings: Settings | None = None,
 ) -> None:
     """Write `targets/<jurisdiction>/<hardware>/<platform>/…`; policies demand `public_key` (PEM).
 
@@ -27,7 +29,9 @@ def render(
     """
     for target in built:
         progress.step(f"render {target.plan.name}")
-        rendered = render_target(target, request, templates=templates, public_key=public_key)
+        rendered = render_target(
+            target, request, templates=templates, public_key=public_key, settings=settings
+        )
         strangers = images_named(rendered) - {target.pinned_reference}
         if strangers:
             raise PackagerError(

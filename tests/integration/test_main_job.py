@@ -139,7 +139,7 @@ def real_files(folder: Path) -> list[Path]:
         ROOT / "LICENSE",
         ROOT / "packager" / "pipeline.py",
         ROOT / "examples" / "filetype" / "release.yaml",
-        ROOT / "templates" / "kubernetes" / "deployment.yaml.j2",
+        ROOT / "templates" / "kubernetes" / "base" / "deployment.yaml.j2",
         Path(sys.executable).resolve(),
         Path(json.__file__),
     ]
@@ -288,17 +288,19 @@ def test_a_second_verification_with_another_key_is_refused(release, packager, tm
 
 
 def test_render_again_with_an_own_template(release, packager, tmp_path):
-    (tmp_path / "mine" / "kubernetes").mkdir(parents=True)
-    original = (ROOT / "templates" / "kubernetes" / "service.yaml.j2").read_text()
-    (tmp_path / "mine" / "kubernetes" / "service.yaml.j2").write_text("# ours\n" + original)
+    (tmp_path / "mine" / "kubernetes" / "base").mkdir(parents=True)
+    original = (ROOT / "templates" / "kubernetes" / "base" / "service.yaml.j2").read_text()
+    (tmp_path / "mine" / "kubernetes" / "base" / "service.yaml.j2").write_text(
+        "# ours\n" + original
+    )
     outcome = packager(
         "render", release.source / "release.yaml", "--release", release.folder,
         "--key", release.public, "--templates", tmp_path / "mine", "-o", tmp_path / "again",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     folder = "targets/de/x86-64-v3/kubernetes"
-    assert (tmp_path / "again" / folder / "service.yaml").read_text().startswith("# ours")
-    for name in ("deployment.yaml", "networkpolicy.yaml"):
+    assert (tmp_path / "again" / folder / "base/service.yaml").read_text().startswith("# ours")
+    for name in ("base/deployment.yaml", "base/networkpolicy.yaml"):
         assert (tmp_path / "again" / folder / name).read_bytes() == (
             release.folder / folder / name
         ).read_bytes()

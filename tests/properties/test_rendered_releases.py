@@ -71,9 +71,7 @@ def releases(draw: st.DrawFn) -> Any:
 
 def manifests(files: dict[str, bytes]) -> Iterator[dict[str, Any]]:
     for name, data in files.items():
-        if name.endswith(".yaml") and name not in ("kustomization.yaml", "compose.yaml"):
-            if "/" in name:  # kinds that only an add-on brings
-                continue
+        if name.startswith("base/") and not name.endswith("kustomization.yaml"):
             yield from documents(name, data)
 
 
@@ -134,7 +132,7 @@ def test_the_schema_would_see_a_mistake():
     from built_targets import sample_target
 
     files = render_target(*sample_target("de", "x86-64-v3", DeploymentPlatform.KUBERNETES))
-    (deployment,) = documents("deployment.yaml", files["deployment.yaml"])
+    (deployment,) = documents("base/deployment.yaml", files["base/deployment.yaml"])
     deployment["spec"]["template"]["spec"]["readOnly"] = True
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(deployment, NEWEST[-1], strict=True)

@@ -144,7 +144,7 @@ def test_compose_does_not_claim_to_pin_a_region(decided: Decided) -> None:
     )
     pinned = decided("sa", ["alibaba/me-central-1"])["sa/pdpl-transfer"]
     assert pinned.status is Status.ENFORCED
-    assert pinned.by == ("targets/sa/x86-64-v3/kubernetes/deployment.yaml",)
+    assert pinned.by == ("targets/sa/x86-64-v3/kubernetes/base/deployment.yaml",)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from golden_targets import facts
 
 from packager.domain.target import DeploymentPlatform
 from packager.errors import InputError
+from packager.render.context import MAY_CALL
 from packager.render.installer import NAME as INSTALLER
 from packager.render.rendering import images_named, render_target
 
@@ -46,7 +47,7 @@ def document(files, name):
 
 
 def pod(files):
-    return document(files, "deployment.yaml")["spec"]["template"]["spec"]
+    return document(files, "base/deployment.yaml")["spec"]["template"]["spec"]
 
 
 @pytest.mark.parametrize(("where", "machine", "platform"), EVERY)
@@ -75,20 +76,16 @@ def test_the_same_target_gives_the_same_bytes():
 
 
 def test_kubernetes_files_have_the_names_that_decisions_point_to():
-    assert set(rendered()) == {
-        "README.md",
-        "deployment.yaml",
-        "horizontalpodautoscaler.yaml",
-        "kustomization.yaml",
-        "namespace.yaml",
-        "networkpolicy.yaml",
-        "poddisruptionbudget.yaml",
-        "policy/clusterimagepolicy.yaml",
-        "policy/kyverno.yaml",
-        "policy/policy.json",
-        "policy/registries.d/filetype-de-x86-64-v3.yaml",
-        "service.yaml",
-        "serviceaccount.yaml",
+    assert {name for name in rendered() if name.startswith("base/")} == {
+        "base/deployment.yaml",
+        "base/horizontalpodautoscaler.yaml",
+        "base/kustomization.yaml",
+        "base/namespace.yaml",
+        "base/networkpolicy.yaml",
+        "base/poddisruptionbudget.yaml",
+        "base/service.yaml",
+        "base/serviceaccount.yaml",
+        "base/validatingadmissionpolicy.yaml",
     }
 
 
@@ -99,9 +96,9 @@ def test_compose_is_one_file_its_story_and_the_installer():
 @pytest.mark.parametrize("machine", HARDWARE)
 def test_the_kustomization_lists_exactly_the_other_manifests(machine):
     files = rendered(machine=machine)
-    listed = document(files, "kustomization.yaml")["resources"]
-    plain = {name for name in files if "/" not in name}
-    assert sorted(listed) == sorted(plain - {"README.md", "kustomization.yaml"})
+    listed = document(files, "base/kustomization.yaml")["resources"]
+    plain = {name.removeprefix("base/") for name in files if name.startswith("base/")}
+    assert sorted(listed) == sorted(plain - {"kustomization.yaml"})
 
 
 def test_the_pod_has_no_rights():
@@ -132,17 +129,19 @@ def test_the_grace_period_holds_the_endpoints_and_the_drain():
 
 def test_the_network_policy_closes_both_directions():
     files = rendered()
-    spec = document(files, "networkpolicy.yaml")["spec"]
+    spec = document(files, "base/networkpolicy.yaml")["spec"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     assert spec["egress"] == []
     assert spec["ingress"] == [
-        {"from": [{"podSelector": {}}], "ports": [{"protocol": "TCP", "port": 8080}]}
+        {
+            "from": [
+                {"podSelector": {}},
+                {"namespaceSelector": {"matchLabels": {MAY_CALL: "filetype-de-x86-64-v3"}}},
+            ],
+            "ports": [{"protocol": "TCP", "port": 8080}],
+        }
     ]
-    selected = spec["podSelector"]["matchLabels"].items()
-    assert (
-        selected
-        <= document(files, "deployment.yaml")["spec"]["template"]["metadata"]["labels"].items()
-    )
+    assert spec["podSelector"] == {}
 
 
 def test_one_region_is_told_to_the_runtime_and_several_are_not():
@@ -172,14 +171,14 @@ def test_an_accelerator_is_asked_for_by_its_resource_and_not_scaled():
     resources = spec["containers"][0]["resources"]
     assert resources["limits"]["nvidia.com/gpu"] == resources["requests"]["nvidia.com/gpu"] == 1
     assert spec["tolerations"][0]["key"] == "nvidia.com/gpu"
-    assert "horizontalpodautoscaler.yaml" not in files
-    deployment = document(files, "deployment.yaml")["spec"]
+    assert "base/horizontalpodautoscaler.yaml" not in files
+    deployment = document(files, "base/deployment.yaml")["spec"]
     assert deployment["replicas"] == 1
     assert deployment["strategy"]["rollingUpdate"]["maxSurge"] == 0
 
 
 def test_where_something_scales_no_fixed_number_fights_it():
-    assert "replicas" not in document(rendered(), "deployment.yaml")["spec"]
+    assert "replicas" not in document(rendered(), "base/deployment.yaml")["spec"]
 
 
 def test_compose_gives_the_server_no_way_out_and_publishes_on_loopback_only():
@@ -235,23 +234,23 @@ def test_a_release_without_a_registry_is_told_what_to_do():
 
 
 def test_a_users_template_that_comes_out_empty_takes_the_file_away(tmp_path):
-    folder = tmp_path / "kubernetes"
-    folder.mkdir()
+    folder = tmp_path / "kubernetes" / "base"
+    folder.mkdir(parents=True)
     (folder / "poddisruptionbudget.yaml.j2").write_text("{# none here #}\n")
     (folder / "quota.yaml.j2").write_text(
         "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: {{ name }}}\n"
     )
     files = rendered(templates=tmp_path)
-    listed = document(files, "kustomization.yaml")["resources"]
-    assert "poddisruptionbudget.yaml" not in files
+    listed = document(files, "base/kustomization.yaml")["resources"]
+    assert "base/poddisruptionbudget.yaml" not in files
     assert "poddisruptionbudget.yaml" not in listed
     assert "quota.yaml" in listed
-    assert document(files, "quota.yaml")["metadata"]["name"] == "filetype"
+    assert document(files, "base/quota.yaml")["metadata"]["name"] == "filetype"
 
 
 def test_a_users_template_that_gives_no_yaml_is_refused(tmp_path):
-    folder = tmp_path / "kubernetes"
-    folder.mkdir()
+    folder = tmp_path / "kubernetes" / "base"
+    folder.mkdir(parents=True)
     (folder / "service.yaml.j2").write_text("a: [1\nb: 2\n")
     with pytest.raises(InputError, match="no YAML"):
         rendered(templates=tmp_path)
