@@ -91,7 +91,7 @@ def _decide(
         reference="",
         where=target.where,
     )
-    return decide(planned, request, catalogue.country_of, catalogue.distance_km)
+    return decide(planned, request, catalogue.country_of, catalogue.distance_km, catalogue.home_of)
 
 
 def _open(folder: Path) -> Catalogue:

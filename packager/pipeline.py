@@ -106,7 +106,9 @@ def check(request: ReleaseRequest, targets: Path | None = None) -> tuple[Plan, D
     catalogue = load_catalogue(targets)
     plan = make_plan(request, catalogue, SourceDateEpoch.from_environment())
     return plan, {
-        target.name: decide(target, request, catalogue.country_of, catalogue.distance_km)
+        target.name: decide(
+            target, request, catalogue.country_of, catalogue.distance_km, catalogue.home_of
+        )
         for target in plan.targets
     }
 

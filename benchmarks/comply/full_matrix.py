@@ -49,7 +49,13 @@ def decide_all(catalogue: Catalogue, abroad: bool) -> int:
                     "benchmark",
                 )
                 made += len(
-                    decide(target, request(data), catalogue.country_of, catalogue.distance_km)
+                    decide(
+                        target,
+                        request(data),
+                        catalogue.country_of,
+                        catalogue.distance_km,
+                        catalogue.home_of,
+                    )
                 )
     return made
 

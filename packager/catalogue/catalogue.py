@@ -88,6 +88,11 @@ class Catalogue:
         place = self.places.get(region)
         return place.country if place and place.confirmed else None
 
+    def home_of(self, region: Region) -> str | None:
+        """The country of the seat of a region's provider, None when no table tells it."""
+        place = self.places.get(region)
+        return place.home if place else None
+
     def distance_km(self, one: Region, other: Region) -> float | None:
         """Great-circle distance, None when one of the two is not in a table."""
         here, there = self.places.get(one), self.places.get(other)

@@ -25,7 +25,10 @@ SITE = "site"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A region with its country (ISO 3166), city and coordinates in degrees."""
+    """A region with its country (ISO 3166), city and coordinates in degrees.
+
+    `home` is the country in which the provider has its seat, whose law reaches it everywhere.
+    """
 
     region: Region
     country: str
@@ -36,6 +39,7 @@ class Place:
     note: str | None
     source: str
     where: str
+    home: str | None = None
 
     @property
     def confirmed(self) -> bool:
@@ -56,10 +60,13 @@ def read_places(files: Sequence[Path]) -> dict[Region, Place]:
         root.text("reviewed")
         source = root.text("source")
         confidence = root.choice("confidence", Confidence)
+        home = root.optional_text("home")
+        if home is not None and not COUNTRY.fullmatch(home):
+            root.note("home", "no ISO 3166 code", expected="such as SA", got=repr(home))
         regions = root.section("regions", required=True)
         for label in regions.keys():  # noqa: SIM118 - a Section is no dict
             entry = regions.section(label)
-            place = _place(Region(file.stem, label), entry, source, confidence)
+            place = _place(Region(file.stem, label), entry, source, confidence, home)
             known = places.get(place.region)
             if known and known.confirmed and known.country != place.country:
                 entry.note(
@@ -88,7 +95,9 @@ def great_circle_km(
     return 2 * EARTH_RADIUS_KM * asin(min(1.0, sqrt(chord)))
 
 
-def _place(region: Region, entry: Section, source: str, confidence: Confidence) -> Place:
+def _place(
+    region: Region, entry: Section, source: str, confidence: Confidence, home: str | None
+) -> Place:
     country = entry.text("country")
     if "country" in entry and not COUNTRY.fullmatch(country):
         entry.note("country", "no ISO 3166 code", expected="such as SA", got=repr(country))
@@ -102,6 +111,7 @@ def _place(region: Region, entry: Section, source: str, confidence: Confidence) 
         note=entry.optional_text("note"),
         source=source,
         where=entry.where(),
+        home=home,
     )
 
 

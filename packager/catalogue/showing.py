@@ -176,7 +176,7 @@ def _mechanism_lines(name: str, mechanism: Mechanism) -> Iterable[str]:
     if mechanism.since or mechanism.until:
         end = f" until {mechanism.until}" if mechanism.until else ""
         yield f"  since   {mechanism.since or 'not known'}{end}"
-    yield from _wrap("  law     ", f"{mechanism.law.name}, {mechanism.law.article}")
+    yield from _wrap("  law     ", str(mechanism.law))
     yield f"  source  {mechanism.law.source} (confidence {mechanism.law.confidence.value})"
     if mechanism.note:
         yield from _wrap("  note    ", mechanism.note)
@@ -205,7 +205,7 @@ def _rule_lines(rule: Rule, owner: str) -> Iterable[str]:
         yield f"  asks    {rule.standard.value}"
     if rule.since:
         yield f"  since   {rule.since}"
-    yield from _wrap("  law     ", f"{rule.law.name}, {rule.law.article}")
+    yield from _wrap("  law     ", str(rule.law))
     yield f"  source  {rule.law.source} (confidence {rule.law.confidence.value})"
     if rule.note:
         yield from _wrap("  note    ", rule.note)

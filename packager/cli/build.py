@@ -114,11 +114,13 @@ def build(
     is_flag=True,
     help="No model: for whose data inference may happen where, for every pair (-j for one row).",
 )
+@click.option("--all", "everything", is_flag=True, help="List what does not apply as well.")
 @with_console
 def check(
     console: Console,
     source: Path | None,
     matrix: bool,
+    everything: bool,
     targets_folder: Path | None,
     **options: Any,
 ) -> int:
@@ -132,19 +134,15 @@ def check(
       packager check --matrix -j de
     """
     from packager import pipeline
+    from packager.cli.decisions import explained
 
     if matrix:
         return _transfers(console, source, targets_folder, options)
     if source is None:
         raise click.UsageError("name a release file or a model, or ask for --matrix")
     _, decisions = pipeline.check(read_request(source, options), targets_folder)
-    rows = [
-        [str(name), decision.status.value, decision.control, decision.why]
-        for name, made in decisions.items()
-        for decision in made
-    ]
     console.result(
-        table(["target", "status", "control", "why"], rows),
+        explained({str(name): made for name, made in decisions.items()}, everything),
         {str(name): [decision.as_dict() for decision in made] for name, made in decisions.items()},
     )
     if console.json_output:  # one document on stdout: the violations stand in it already

@@ -9,8 +9,10 @@ from packager.comply.base import decide_base
 from packager.comply.deciders import DECIDERS
 from packager.comply.duties import decide_retention
 from packager.comply.hardware import decide_hardware
-from packager.comply.location import DECLARED_IN, declare
+from packager.comply.location import DECLARED_IN
+from packager.comply.origin import model_origin_known
 from packager.comply.paths import OPENABLE, paths
+from packager.comply.places import decide_places, decide_providers
 from packager.comply.situation import Countries, Distances, Outcome, Situation, situate
 from packager.domain.decision import Decision, Status
 from packager.domain.jurisdiction import Rule
@@ -22,19 +24,25 @@ def _no_distance(_one: Region, _other: Region) -> float | None:
     return None
 
 
+def _no_home(_region: Region) -> str | None:
+    return None
+
+
 def decide(
     target: PlannedTarget,
     request: ReleaseRequest,
     country_of: Countries,
     distance_km: Distances = _no_distance,
+    home_of: Countries = _no_home,
 ) -> tuple[Decision, ...]:
     """All decisions for a target, sorted by control. A pure function of its arguments.
 
     `country_of` tells the ISO 3166 code of a cloud region, None when it is not known;
-    `distance_km` between two regions puts the nearest allowed ones first in a remedy. A rule with a
+    `distance_km` between two regions puts the nearest allowed ones first in a remedy; `home_of`
+    tells the country of the seat of a region's provider. A rule with a
     date (`since`) is decided as if it were in force: the strict reading needs no clock.
     """
-    situation = situate(target, request, country_of, distance_km)
+    situation = situate(target, request, country_of, distance_km, home_of)
     decisions = [_decide_rule(rule, situation) for rule in target.jurisdiction.rules]
     decisions += [_decision(*one, situation) for one in _TARGET]
     decisions.extend(decide_hardware(situation))
@@ -89,22 +97,6 @@ def _noteworthy(rule: Rule, outcome: Outcome) -> bool:
     return rule.note is not None and outcome.status is not Status.NOT_APPLICABLE
 
 
-def _decide_places(situation: Situation) -> Outcome:
-    """Whatever the rules say: a place that nobody knows is refused."""
-    unknown = [place for place in situation.places if place.country is None]
-    known = [place for place in situation.places if place.country is not None]
-    listed = ", ".join(map(str, unknown or known))
-    if unknown:
-        return Outcome(
-            Status.VIOLATED, f"nobody knows where {listed} is", remedy=declare(unknown[0])
-        )
-    if known:
-        return Outcome(Status.EVIDENCED, f"it runs in {listed}", ("release.json",))
-    return Outcome(
-        Status.LEFT_TO_OPERATOR, "the target names no region: where it runs is yours to know"
-    )
-
-
 def _decision(
     control: str, requirement: str, decider: Callable[[Situation], Outcome], situation: Situation
 ) -> Decision:
@@ -113,7 +105,9 @@ def _decision(
 
 
 _TARGET: tuple[tuple[str, str, Callable[[Situation], Outcome]], ...] = (
-    ("target/places", "Every region is known by country.", _decide_places),
+    ("target/places", "Every region is known by country.", decide_places),
+    ("target/providers", "The law behind each provider is known.", decide_providers),
     ("target/base", "What the image is built on is known.", decide_base),
+    ("target/model-origin", "Who made the model is known.", model_origin_known),
     ("target/retention", "What the server writes is kept for one known span.", decide_retention),
 )

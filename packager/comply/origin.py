@@ -8,6 +8,20 @@ from packager.domain.decision import Status
 from packager.domain.jurisdiction import Rule
 
 
+def model_origin_known(situation: Situation) -> Outcome:
+    """Whatever the rules say: the country of the maker is on record, or yours to find out."""
+    origin = situation.request.declared.model_origin
+    if origin is None:
+        return Outcome(
+            Status.LEFT_TO_OPERATOR,
+            "the request does not say who made the model; put it on record with "
+            "`model: {origin: <ISO 3166 code>}`",
+        )
+    return Outcome(
+        Status.EVIDENCED, f"the model comes from {origin}, as you declared", (DECLARED_IN,)
+    )
+
+
 def decide_model_origin(rule: Rule, situation: Situation) -> Outcome:
     """Weights do not tell who trained them: the user declares it, and is held to it."""
     origin = situation.request.declared.model_origin

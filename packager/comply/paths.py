@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from packager.comply.situation import Situation
 from packager.domain.hardware import Confidence
 from packager.domain.jurisdiction import Demand, Rule
-from packager.domain.transfer import DeclaredTransfer, Mechanism, TransferPath
+from packager.domain.transfer import DeclaredTransfer, Mechanism, MechanismKind, TransferPath
 
+_ORDER = tuple(MechanismKind)
 OPENABLE = frozenset(
     {
         Demand.INFERENCE_WITHIN,
@@ -111,12 +112,14 @@ def propose_paths(rule: Rule, situation: Situation, countries: Iterable[str]) ->
 def _ways(
     rule: Rule, situation: Situation, countries: Iterable[str]
 ) -> list[tuple[str, Mechanism]]:
-    return [
+    """From a decision on the country down to consent, the order in which laws name them."""
+    found = [
         (name, mechanism)
-        for name, mechanism in sorted(situation.target.jurisdiction.mechanisms.items())
+        for name, mechanism in situation.target.jurisdiction.mechanisms.items()
         if mechanism.opens_rule(rule.id, situation.request.data_class)
         and set(countries) <= set(mechanism.to)
     ]
+    return sorted(found, key=lambda way: (_ORDER.index(way[1].kind), way[0]))
 
 
 def _unconfirmed(rule: Rule, situation: Situation) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from packager.domain.decision import Decision, Status
-from packager.domain.hardware import Confidence
 from packager.errors import Finding, PolicyRefusal
 
 
@@ -25,15 +24,7 @@ def _finding(target: str, decision: Decision) -> Finding:
     return Finding(
         what=f"{decision.control}: {decision.requirement}",
         where=target,
-        expected=_law(decision),
+        expected=decision.law.told if decision.law else None,
         got=decision.why,
         next_step=decision.remedy,
     )
-
-
-def _law(decision: Decision) -> str | None:
-    law = decision.law
-    if law is None:
-        return None
-    unsure = " (from memory, not looked up)" if law.confidence is Confidence.MEMORY else ""
-    return f"{law.name}, {law.article}{unsure}"

@@ -162,9 +162,13 @@ def _row(decision: Mapping[str, Any]) -> str:
         decision["status"],
         why,
         ", ".join(f"`{name}`" for name in decision["by"]),
-        f"{law['name']}, {law['article']} ({_source(law)})" if law else "",
+        f"{_titled(law)} ({_source(law)})" if law else "",
     ]
     return "| " + " | ".join(map(_cell, cells)) + " |"
+
+
+def _titled(law: Mapping[str, str]) -> str:
+    return law["name"] if law["article"] == "none" else f"{law['name']}, {law['article']}"
 
 
 def _source(law: Mapping[str, str]) -> str:

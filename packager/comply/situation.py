@@ -48,6 +48,7 @@ class Situation:
     places: tuple[Place, ...]
     country_of: Countries
     distance_km: Distances
+    home_of: Countries
 
     @property
     def folder(self) -> str:
@@ -126,7 +127,11 @@ def _by_distance(
 
 
 def situate(
-    target: PlannedTarget, request: ReleaseRequest, country_of: Countries, distance_km: Distances
+    target: PlannedTarget,
+    request: ReleaseRequest,
+    country_of: Countries,
+    distance_km: Distances,
+    home_of: Countries,
 ) -> Situation:
     """The target with the country of each of its regions: by the catalogue, or as declared."""
 
@@ -136,6 +141,7 @@ def situate(
         places=tuple(_place(region, request, country_of) for region in sorted(set(target.regions))),
         country_of=country_of,
         distance_km=distance_km,
+        home_of=home_of,
     )
 
 

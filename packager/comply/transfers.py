@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from packager.domain.hardware import Confidence
 from packager.domain.jurisdiction import Demand, Jurisdiction, Rule
 from packager.domain.target import DataClass
 from packager.domain.transfer import Mechanism
@@ -102,7 +101,7 @@ class Transfer:
     @property
     def why(self) -> str:
         """One sentence: the legal path, or the refusal."""
-        laws = "; ".join(dict.fromkeys(_law(ground.rule) for ground in self.grounds))
+        laws = "; ".join(dict.fromkeys(ground.rule.law.told for ground in self.grounds))
         match self.verdict:
             case Verdict.INSIDE:
                 return "it stays inside" + (f": {laws}" if laws else "; no rule asks for a place")
@@ -111,10 +110,7 @@ class Transfer:
             case Verdict.UNRESTRICTED:
                 return "abroad; no rule of the profile speaks of places for this class of data"
             case Verdict.MECHANISM:
-                ways = "; ".join(
-                    f"{name} ({way.kind.value}: {way.law.name}, {way.law.article})"
-                    for name, way in self.ways
-                )
+                ways = "; ".join(f"{name} ({way.kind.value}: {way.law})" for name, way in self.ways)
                 return f"only with a declared transfer: {ways}"
             case Verdict.REFUSED | Verdict.HOUSE_RULE:
                 outside = sorted({code for ground in self.grounds for code in ground.outside})
@@ -178,8 +174,3 @@ def matrix(
         for origin in sorted(origins, key=lambda one: one.id)
         for destination in sorted(destinations, key=lambda one: one.id)
     )
-
-
-def _law(rule: Rule) -> str:
-    unsure = " (from memory, not looked up)" if rule.law.confidence is Confidence.MEMORY else ""
-    return f"{rule.law.name}, {rule.law.article}{unsure}"

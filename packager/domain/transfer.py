@@ -109,7 +109,7 @@ class TransferPath:
         law = self.mechanism.law
         return (
             f"{', '.join(self.countries)} by {self.declared.mechanism} "
-            f"({self.mechanism.kind.value}: {law.name}, {law.article}), as you declared: "
+            f"({self.mechanism.kind.value}: {law}), as you declared: "
             f"{self.declared.document} of {self.declared.dated} with {self.declared.recipient}"
         )
 

@@ -110,7 +110,7 @@ def askings(draw: st.DrawFn) -> tuple[PlannedTarget, ReleaseRequest]:
 
 
 def decided(target: PlannedTarget, request: ReleaseRequest) -> tuple[Decision, ...]:
-    return decide(target, request, CATALOGUE.country_of, CATALOGUE.distance_km)
+    return decide(target, request, CATALOGUE.country_of, CATALOGUE.distance_km, CATALOGUE.home_of)
 
 
 def refused(decisions: tuple[Decision, ...]) -> set[str]:

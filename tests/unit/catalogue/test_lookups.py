@@ -1,4 +1,4 @@
-"""The look-ups of 2026-11-23: each of the 142 is in a profile, as confirmed, corrected or unsure."""
+"""The look-ups of 2026-11-23: each of the 142 is in a profile, confirmed, corrected or unsure."""
 
 from __future__ import annotations
 

@@ -137,3 +137,20 @@ def test_doctor_names_what_is_missing(packager, monkeypatch):
 def test_a_table_is_as_wide_as_its_content():
     assert table(["a", "b"], [["xxx", "y"]]).splitlines() == ["a    b", "───  ─", "xxx  y"]
     assert [human_size(size) for size in (999, 1500, 2_500_000)] == ["999 B", "1.5 kB", "2.5 MB"]
+
+
+def test_a_check_tells_what_there_is_to_do_first(packager, tmp_path):
+    asked = [
+        "check", tmp_path / "m.onnx", "-j", "fr", "-w", "x86-64-v3", "-p", "kubernetes",
+        "--region", "azure/francecentral", "--license", "MIT",
+    ]  # fmt: skip
+    shown = packager(*asked)
+    assert shown.code == 0
+    assert shown.out.index("\nleft to the operator\n") < shown.out.index("\nenforced\n")
+    assert "listed with --all" in shown.out
+    assert "eu/dora-third-parties" not in shown.out
+    assert "eu/dora-third-parties" in packager(*asked, "--all").out
+    # What nobody looked up says so wherever it is shown.
+    told = " ".join(shown.out.split())
+    assert "law: Regulation (EU) 2016/679 (GDPR), Art. 25 (from memory, not looked up)" in told
+    assert max(map(len, shown.out.splitlines())) <= 120

@@ -100,7 +100,9 @@ def decided(
 
     def ask(*arguments: object, **options: object) -> dict[str, Decision]:
         target, request = asking(*arguments, **options)
-        decisions = decide(target, request, catalogue.country_of, catalogue.distance_km)
+        decisions = decide(
+            target, request, catalogue.country_of, catalogue.distance_km, catalogue.home_of
+        )
         return {decision.control: decision for decision in decisions}
 
     return ask

@@ -56,7 +56,9 @@ def table(
                 target = dataclasses.replace(
                     target, jurisdiction=dataclasses.replace(target.jurisdiction, rules=rules)
                 )
-                decisions = decide(target, request, catalogue.country_of, catalogue.distance_km)
+                decisions = decide(
+                    target, request, catalogue.country_of, catalogue.distance_km, catalogue.home_of
+                )
                 row = rows.setdefault(f"{name}, {platform}", {}).setdefault(data.value, {})
                 for decision in decisions:
                     row[decision.control] = ", ".join([decision.status.value, *decision.by])
