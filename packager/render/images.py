@@ -41,10 +41,13 @@ def images_named(rendered: Mapping[str, bytes]) -> set[str]:
     }
 
 
+_LOADER: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+
+
 def documents(name: str, data: bytes) -> list[Any]:
     """The documents of one rendered file. Raises InputError with the line that is no YAML."""
     try:
-        return [document for document in yaml.safe_load_all(data) if document is not None]
+        return [document for document in yaml.load_all(data, _LOADER) if document is not None]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise InputError(
