@@ -13,7 +13,7 @@ from pathlib import Path
 from packager.declared import COUNTRY, read_base, read_declarations
 from packager.document import Section, read_document
 from packager.domain.hardware import Precision
-from packager.domain.model import Metric, Objective, QualityBudget
+from packager.domain.model import Constraints, Metric, Objective, QualityBudget
 from packager.domain.release import ReleaseRequest, TargetRequest
 from packager.domain.target import DataClass, DeploymentPlatform, Region, TargetName
 from packager.domain.version import MAX_COUNTER, counter_of
@@ -78,6 +78,7 @@ def read_release(file: Path) -> ReleaseRequest:
         registry_countries=_countries(root, "registry_countries"),
         signing_keys=_signing_keys(signing),
         precision=root.choice("precision", Precision) if "precision" in root else None,
+        constraints=_constraints(root),
         where=str(file),
         declared=read_declarations(root, model, signing),
         base=read_base(root),
@@ -201,6 +202,28 @@ def _quality(root: Section) -> QualityBudget:
     if not (value >= 0 if metric is Metric.MAX_ABS else 0 < value <= 1):
         section.note(bound, "out of range", expected="more than 0, at most 1", got=str(value))
     return QualityBudget(metric, value)
+
+
+def _constraints(root: Section) -> Constraints:
+    """`constraints: {p99_ms, max_size, min_qps}`; sizes in bytes, or with kB, MB or GB."""
+    section = root.section("constraints")
+    found: dict[str, float | None] = {}
+    for key in ("p99_ms", "min_qps"):
+        value = section.optional_number(key)
+        if value is not None and value <= 0:
+            section.note(key, "out of range", expected="more than 0", got=str(value))
+        found[key] = value
+    size = None
+    if "max_size" in section:
+        size = section.parsed("max_size", _size, "bytes, such as 25000000, 25 MB or 1.5 GB", 0)
+    return Constraints(found["p99_ms"], size, found["min_qps"])
+
+
+def _size(text: str) -> int:
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(B|kB|MB|GB)?", text)
+    if not found or float(found[1]) <= 0:
+        raise ValueError(text)
+    return int(float(found[1]) * {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}[found[2] or "B"])
 
 
 def _registries(root: Section) -> dict[str, str]:

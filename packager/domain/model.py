@@ -86,13 +86,64 @@ class QualityBudget:
 
 
 @dataclass(frozen=True, slots=True)
+class Constraints:
+    """What a candidate must keep to, whatever the objective; None where the release says nothing.
+
+    `p99_ms` at batch 1, `max_size` in bytes of all files, `min_qps` in inferences a second.
+    """
+
+    p99_ms: float | None = None
+    max_size: int | None = None
+    min_qps: float | None = None
+
+
+NO_CONSTRAINTS = Constraints()
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
-    """Figures of one candidate, rounded. Milliseconds, inferences per second, ratio to baseline."""
+    """Figures of one candidate, rounded. Milliseconds, inferences per second, ratio to baseline.
+
+    `threads` and `batch` are those that serve the objective best; `load_ms` is the time to open the
+    model, `resident_bytes` what that added to the process's memory.
+    """
 
     latency_p50_ms: float
     latency_p99_ms: float
     throughput_per_s: float
     speedup: float
+    threads: int = 1
+    batch: int = 1
+    latency_speedup: float = 1.0
+    throughput_speedup: float = 1.0
+    load_ms: float | None = None
+    resident_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What the profile's datasheet lets one expect of a candidate; never measured.
+
+    `operations` of one inference (`operations_whole`: none were left out), `latency_floor_ms` by
+    roofline at batch 1, `bound_by` compute or memory; `energy_j` an inference at the profile's full
+    power; `cost_usd_per_million` inferences from low to high price.
+    """
+
+    operations: int | None
+    operations_whole: bool
+    latency_floor_ms: float | None
+    bound_by: str | None
+    energy_j: float | None
+    cost_usd_per_million: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """The measured choice for the server: rows in a batch (0: none are put together), and how many
+    times the throughput of single inferences that gave with the same threads."""
+
+    max_batch_size: int
+    gain: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +183,8 @@ class Candidate:
     measurement: Measurement | None = None
     quality: Quality | None = None
     notes: tuple[str, ...] = ()
+    estimate: Estimate | None = None
+    on_front: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +205,8 @@ class OptimizedModel:
     `where` tells the machine of the measurement (`measured on …` or `estimated for …`); `golden` is
     an .npz with inputs and the outputs that the runtime must reproduce at start; `intra_op_threads`
     is the measured choice; `hardware` is the profile's id; `samples` tells which samples were used
-    for calibration, for the quality gate and as golden ones.
+    for calibration, for the quality gate and as golden ones; `front_axes` are the axes on which the
+    Pareto front was drawn; `batching` is None where nothing was measured.
     """
 
     source: Model
@@ -166,6 +220,9 @@ class OptimizedModel:
     budget: QualityBudget = QualityBudget()
     objective: Objective = Objective.LATENCY
     samples: tuple[SampleUse, ...] = ()
+    constraints: Constraints = NO_CONSTRAINTS
+    batching: Batching | None = None
+    front_axes: tuple[str, ...] = ()
 
     @property
     def chosen(self) -> Candidate:

@@ -11,7 +11,13 @@ from packager.domain.artifact import Image
 from packager.domain.decision import Decision
 from packager.domain.hardware import HardwareProfile, Precision
 from packager.domain.jurisdiction import Jurisdiction
-from packager.domain.model import Objective, OptimizedModel, QualityBudget
+from packager.domain.model import (
+    NO_CONSTRAINTS,
+    Constraints,
+    Objective,
+    OptimizedModel,
+    QualityBudget,
+)
 from packager.domain.target import DataClass, Region, TargetName
 from packager.domain.transfer import DeclaredTransfer
 
@@ -90,6 +96,7 @@ class ReleaseRequest:
     signing_keys: tuple[str, ...]
     where: str
     precision: Precision | None = None
+    constraints: Constraints = NO_CONSTRAINTS
     declared: Declarations = Declarations()
     base: BaseImage = BaseImage()
     counter: int = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from packager.domain.model import Objective
+from packager.domain.model import NO_CONSTRAINTS, Constraints, Objective
 from packager.errors import OptimizationError
 
 NOISE = 0.05
@@ -20,12 +20,14 @@ NOISE = 0.05
 @dataclass(frozen=True, slots=True)
 class Contender:
     """What the choice looks at. `speedup` is the objective's ratio to the source's, None when there
-    is no measurement; `size` in bytes."""
+    is no measurement; `size` in bytes; `p99_ms` and `throughput` as measured."""
 
     name: str
     lossless: bool
     size: int
     speedup: float | None
+    p99_ms: float | None = None
+    throughput: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,57 @@ def choose(
     objective: Objective,
     *,
     source_allowed: bool = True,
+    constraints: Constraints = NO_CONSTRAINTS,
 ) -> Choice:
-    """Pick one of `source` and `contenders` for `objective`.
+    """Pick one of `source` and `contenders` for `objective`, among those within `constraints`.
 
-    Where the source is not allowed (another number format is pinned), the best contender wins even
-    when it gains nothing; raises OptimizationError when there is none.
+    Where the source is not allowed (another number format is pinned, or it breaks a constraint),
+    the best contender wins even when it gains nothing. Raises OptimizationError when there is none.
     """
-    rivals = sorted(contenders, key=lambda rival: rival.name)
+    everyone = sorted(contenders, key=lambda rival: rival.name)
+    broken = {one.name: breach(one, constraints) for one in (source, *everyone)}
+    outside = {name: reason for name, reason in broken.items() if reason}
+    rivals = [rival for rival in everyone if rival.name not in outside]
+    pinned_away = not source_allowed
+    source_allowed = source_allowed and source.name not in outside
+    if not source_allowed and not rivals and outside:
+        raise OptimizationError(
+            "no candidate within the quality budget keeps to the constraints of the release",
+            where="constraints",
+            expected=_told(constraints),
+            got="; ".join(f"{name}: {reason}" for name, reason in outside.items())[:600],
+            next_step="loosen the constraint, choose faster hardware, or measure on the target and"
+            " give the figures with --measurements",
+        )
+    choice = _choose(source, rivals, objective, source_allowed, pinned_away=pinned_away)
+    return Choice(choice.name, choice.reason, {**choice.others, **outside})
+
+
+def breach(one: Contender, constraints: Constraints) -> str | None:
+    """Which constraint a contender breaks, or cannot be shown to keep; None when there is none."""
+    if constraints.max_size is not None and one.size > constraints.max_size:
+        return f"its size of {one.size} bytes is beyond max_size {constraints.max_size}"
+    if constraints.p99_ms is not None:
+        if one.p99_ms is None:
+            return f"not measured, so p99_ms {constraints.p99_ms} cannot be shown"
+        if one.p99_ms > constraints.p99_ms:
+            return f"its p99 of {one.p99_ms} ms is beyond p99_ms {constraints.p99_ms}"
+    if constraints.min_qps is not None:
+        if one.throughput is None:
+            return f"not measured, so min_qps {constraints.min_qps} cannot be shown"
+        if one.throughput < constraints.min_qps:
+            return f"its {one.throughput} inferences a second are below {constraints.min_qps}"
+    return None
+
+
+def _choose(
+    source: Contender,
+    rivals: list[Contender],
+    objective: Objective,
+    source_allowed: bool,
+    *,
+    pinned_away: bool,
+) -> Choice:
     gains = {rival.name: gain(source, rival, objective) for rival in rivals}
     best = max(gains.values(), default=0.0)
     if not source_allowed and not rivals:
@@ -78,6 +124,8 @@ def choose(
         f"{winner.name} is better: {_figure(source, winner, objective)}"
         if source_allowed
         else "not in the pinned precision"
+        if pinned_away
+        else ""
     )
     reason = f"best for {objective.value}: {_figure(source, winner, objective)}"
     return Choice(winner.name, reason, others)
@@ -88,6 +136,15 @@ def gain(source: Contender, rival: Contender, objective: Objective) -> float:
     if objective is Objective.SIZE:
         return source.size / rival.size
     return rival.speedup or 0.0
+
+
+def _told(constraints: Constraints) -> str:
+    parts = (
+        ("p99_ms", constraints.p99_ms),
+        ("max_size", constraints.max_size),
+        ("min_qps", constraints.min_qps),
+    )
+    return ", ".join(f"{name}: {value}" for name, value in parts if value is not None)
 
 
 def _loss(

@@ -6,7 +6,16 @@ only. Figures carry the machine that they were measured on.
 
 from __future__ import annotations
 
-from packager.domain.model import Candidate, Measurement, Model, OptimizedModel, Quality
+from dataclasses import asdict
+
+from packager.domain.model import (
+    Candidate,
+    Estimate,
+    Measurement,
+    Model,
+    OptimizedModel,
+    Quality,
+)
 
 
 def quality_record(optimized: OptimizedModel) -> dict[str, object]:
@@ -23,10 +32,20 @@ def quality_record(optimized: OptimizedModel) -> dict[str, object]:
             "confidence": 0.95,
         },
         "objective": optimized.objective.value,
+        "constraints": {
+            name: value
+            for name, value in asdict(optimized.constraints).items()
+            if value is not None
+        },
         "chosen": optimized.chosen.name,
         "reason": optimized.chosen.reason,
         "where": optimized.where,
         "intra_op_threads": optimized.intra_op_threads,
+        "batching": asdict(optimized.batching) if optimized.batching else None,
+        "front": {
+            "axes": list(optimized.front_axes),
+            "candidates": [row.name for row in optimized.candidates if row.on_front],
+        },
         "samples": [
             {
                 "purpose": use.purpose,
@@ -68,17 +87,23 @@ def _candidate(candidate: Candidate) -> dict[str, object]:
         "size": candidate.size,
         "measurement": _measurement(candidate.measurement) if candidate.measurement else None,
         "quality": _quality(candidate.quality) if candidate.quality else None,
+        "estimated": _estimate(candidate.estimate) if candidate.estimate else None,
+        "on_front": candidate.on_front,
     }
     return {key: value for key, value in told.items() if value is not None}
 
 
 def _measurement(measurement: Measurement) -> dict[str, object]:
-    return {
-        "latency_p50_ms": measurement.latency_p50_ms,
-        "latency_p99_ms": measurement.latency_p99_ms,
-        "throughput_per_s": measurement.throughput_per_s,
-        "speedup": measurement.speedup,
-    }
+    return _said(asdict(measurement))
+
+
+def _estimate(estimate: Estimate) -> dict[str, object]:
+    method = "roofline of the profile's peak rate and bandwidth; power and price over throughput"
+    return {**_said(asdict(estimate)), "method": method}
+
+
+def _said(values: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _quality(quality: Quality) -> dict[str, object]:

@@ -22,7 +22,7 @@ from packager.optimize.processes import Failure
 from packager.optimize.record import Figures, MeasurementRecord, Row
 from packager.progress import Progress
 
-BATCH = 16
+BATCHES = (1, 4, 16)
 THREADS_AT_MOST = 4
 
 # Go's word for an architecture → what `uname -m` says.
@@ -36,23 +36,27 @@ def measure(
     record: MeasurementRecord,
     progress: Progress,
 ) -> tuple[dict[str, Row], dict[str, Failure]]:
-    """Candidate name → its figures, and why some have none. `models` includes the source."""
+    """Candidate name → its figures, and why some have none. `models` includes the source.
+
+    What the record says of this very profile counts for every profile: a site's own figures, or
+    those of a borrowed machine, are how an accelerator is measured.
+    """
     rows: dict[str, Row] = {}
     failures: dict[str, Failure] = {}
-    if not measurable(hardware):
-        return rows, failures
     source = workshop.source.digest
     for position, (name, model) in enumerate(sorted(models.items())):
         known = record.find(source, model.digest, hardware.id)
+        if known is None and not measurable(hardware):
+            continue
         if known is None and (twin := record.elsewhere(source, model.digest, host())):
             known = replace(twin, hardware=hardware.id)
         if known is None:
             progress.advance(f"measuring {name}", position, len(models))
-            figures = _time(workshop, name, model)
-            if isinstance(figures, Failure):
-                failures[name] = figures
+            timed = _time(workshop, name, model, hardware)
+            if isinstance(timed, Failure):
+                failures[name] = timed
                 continue
-            known = Row(source, model.digest, hardware.id, host(), figures)
+            known = timed
         rows[name] = known
     progress.advance("measured", len(models), len(models))
     return rows, failures
@@ -69,7 +73,9 @@ def where(hardware: HardwareProfile, rows: Mapping[str, Row]) -> str:
     if not hosts:
         return f"not measured: no figures for {hardware.id} can be made on a CPU"
     told = f"measured on {' and '.join(hosts)}"
-    return told if _is_host(hardware, hosts) else f"{told}; estimated for {hardware.id}"
+    if not measurable(hardware) or _is_host(hardware, hosts):
+        return told  # figures for an accelerator come from a record of that accelerator only
+    return f"{told}; estimated for {hardware.id}"
 
 
 def host() -> str:
@@ -83,8 +89,9 @@ def _is_host(hardware: HardwareProfile, hosts: list[str]) -> bool:
     return all(any(f"({machine})" in text for machine in machines) for text in hosts)
 
 
-def _time(workshop: Workshop, name: str, model: Model) -> tuple[Figures, ...] | Failure:
+def _time(workshop: Workshop, name: str, model: Model, hardware: HardwareProfile) -> Row | Failure:
     samples = workshop.samples
+    batches = BATCHES if _takes_batches(workshop.source, samples.stackable) else (1,)
     task = {
         "task": "measure",
         "source": str(workshop.source.files[0].path),
@@ -92,14 +99,22 @@ def _time(workshop: Workshop, name: str, model: Model) -> tuple[Figures, ...] | 
         "samples": str(workshop.folder / "evaluation.npz"),
         "batched": dict(samples.batched),
         "start": 0,
-        "stop": min(len(samples.evaluation), 2 * BATCH),
+        "stop": min(len(samples.evaluation), 2 * BATCHES[-1]),
         "threads": _thread_counts(),
-        "batch": BATCH if _takes_batches(workshop.source, samples.stackable) else 1,
+        "batches": list(batches),
     }
     result = workshop.workers.do(f"measure-{name}", task, workshop.folder)
     if isinstance(result, Failure):
         return Failure(f"could not be measured: {result.reason}")
-    return tuple(sorted(Figures(**figures) for figures in result["figures"]))
+    return Row(
+        source=workshop.source.digest,
+        candidate=model.digest,
+        hardware=hardware.id,
+        measured_on=host(),
+        figures=tuple(sorted(Figures(**figures) for figures in result["figures"])),
+        load_ms=result["load_ms"],
+        resident_bytes=result["resident_bytes"],
+    )
 
 
 def _takes_batches(source: Model, stackable: bool) -> bool:

@@ -10,13 +10,21 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from packager.domain.hardware import HardwareProfile, Precision
-from packager.domain.model import Model, ModelFile, Objective, OptimizedModel, QualityBudget
+from packager.domain.model import (
+    NO_CONSTRAINTS,
+    Constraints,
+    Model,
+    ModelFile,
+    Objective,
+    OptimizedModel,
+    QualityBudget,
+)
 from packager.optimize.anatomy import anatomy_of
 from packager.optimize.candidates import candidates
 from packager.optimize.choosing import Choice, Contender, choose
@@ -24,14 +32,15 @@ from packager.optimize.evidence import quality_record
 from packager.optimize.golden import golden_samples
 from packager.optimize.making import Made
 from packager.optimize.measuring import measure, where
+from packager.optimize.operations import work_of
 from packager.optimize.processes import Failure, Workers
 from packager.optimize.reading import load_graph
 from packager.optimize.recipes import SOURCE, Recipe
-from packager.optimize.record import MeasurementRecord, Row, measurement
+from packager.optimize.record import MeasurementRecord, measurement
 from packager.optimize.samples import Samples
-from packager.optimize.table import table
+from packager.optimize.table import Findings, table
 from packager.optimize.tools import tools
-from packager.optimize.trying import Bench, Trial, open_bench, try_all
+from packager.optimize.trying import Bench, open_bench, try_all
 from packager.progress import Progress
 from packager.workspace import telling_output_errors
 
@@ -67,16 +76,19 @@ def optimize(
     into: Path,
     progress: Progress,
     precision: Precision | None = None,
+    constraints: Constraints = NO_CONSTRAINTS,
 ) -> tuple[OptimizedModel, MeasurementRecord]:
     """Find the best way to run the model on `hardware` within the budget of the bench.
 
     The chosen model and `golden.npz` are written into the folder `into`; the source, when chosen,
     stays where it is. `record` holds known measurements; the returned one has new ones added and is
     equal to it when nothing had to be timed. `precision` pins the number format of the weights.
+    Raises OptimizationError when nothing keeps to `constraints` or to the pinned format.
     """
     record = record or MeasurementRecord()
     model = bench.workshop.source
-    rows = candidates(anatomy_of(load_graph(model.files[0].path)), hardware)
+    graph = load_graph(model.files[0].path)
+    rows = candidates(anatomy_of(graph), hardware)
     recipes = tuple(row for row in rows if isinstance(row, Recipe))
     with telling_output_errors(into):
         trials = try_all(recipes, bench, precision, progress)
@@ -88,52 +100,73 @@ def optimize(
         measured, failures = measure(
             bench.workshop, {SOURCE: model, **fit}, hardware, record, progress
         )
-        choice = _choose(model, trials, measured, failures, objective, precision)
+        findings = Findings(
+            rows=rows,
+            source=model,
+            trials=tuple(trials),
+            measured=measured,
+            failures=failures,
+            work=work_of(graph, bench.workshop.samples.shapes()),
+            hardware=hardware,
+            objective=objective,
+        )
+        choice = _choose(findings, precision, constraints)
         chosen = _keep(fit[choice.name], into) if choice.name != SOURCE else model
         golden = golden_samples(bench.workshop, chosen, into / "golden.npz")
     if isinstance(golden, Failure):
         progress.note(f"no golden samples: {golden.reason}")
+    shown, front = table(findings, choice)
+    best = measured.get(choice.name)
+    threads = best.best(objective).threads if best else 1
     return (
         OptimizedModel(
             source=model,
             model=chosen,
-            candidates=table(rows, model, trials, measured, failures, choice, objective),
+            candidates=shown,
             where=where(hardware, measured),
             golden=None if isinstance(golden, Failure) else golden,
-            intra_op_threads=_threads(measured.get(choice.name), objective),
+            intra_op_threads=threads,
             tools=tools(),
             hardware=hardware.id,
             budget=bench.quality,
             objective=objective,
             samples=bench.workshop.samples.uses(),
+            constraints=constraints,
+            batching=best.batching(threads) if best else None,
+            front_axes=front.axes,
         ),
         record.having(measured.values()),
     )
 
 
-def _choose(
-    source: Model,
-    trials: list[Trial],
-    measured: Mapping[str, Row],
-    failures: Mapping[str, Failure],
-    objective: Objective,
-    precision: Precision | None,
-) -> Choice:
+def _choose(findings: Findings, precision: Precision | None, constraints: Constraints) -> Choice:
+    source = findings.source
     contenders = [
-        Contender(
-            trial.recipe.name,
-            trial.recipe.lossless,
-            trial.outcome.model.size,
-            _speedup(measured.get(trial.recipe.name), objective),
-        )
-        for trial in trials
-        if isinstance(trial.outcome, Made) and trial.eligible and trial.recipe.name not in failures
+        _contender(trial.recipe.name, trial.recipe.lossless, trial.outcome.model, findings)
+        for trial in findings.trials
+        if isinstance(trial.outcome, Made)
+        and trial.eligible
+        and trial.recipe.name not in findings.failures
     ]
     return choose(
-        Contender(SOURCE, True, source.size, 1.0),
+        replace(_contender(SOURCE, True, source, findings), speedup=1.0),
         contenders,
-        objective,
+        findings.objective,
         source_allowed=precision in (None, source.precision),
+        constraints=constraints,
+    )
+
+
+def _contender(name: str, lossless: bool, model: Model, findings: Findings) -> Contender:
+    row = findings.measured.get(name)
+    figures = measurement(row, findings.objective) if row else None
+    return Contender(
+        name=name,
+        lossless=lossless,
+        size=model.size,
+        speedup=figures.speedup if figures else None,
+        p99_ms=figures.latency_p99_ms if figures else None,
+        throughput=figures.throughput_per_s if figures else None,
     )
 
 
@@ -146,12 +179,3 @@ def _keep(model: Model, into: Path) -> Model:
         shutil.copyfile(file.path, target)
         files.append(ModelFile(file.name, target, file.digest, file.size))
     return replace(model, files=tuple(files))
-
-
-def _speedup(row: Row | None, objective: Objective) -> float | None:
-    return measurement(row.best(objective), objective).speedup if row else None
-
-
-def _threads(row: Row | None, objective: Objective) -> int:
-    """The measured number of threads; one where nothing was measured."""
-    return row.best(objective).threads if row else 1

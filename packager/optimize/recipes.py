@@ -39,6 +39,11 @@ class Recipe:
     emulated: bool = False
     why: str = ""
 
+    @property
+    def computes_in_fp32(self) -> bool:
+        """Whether only what is stored is small: weights become FP32 again before they are used."""
+        return any(step.name in ("store_half", "block_weights") for step in self.passes)
+
 
 @dataclass(frozen=True, slots=True)
 class Illegal:

@@ -15,8 +15,11 @@ from typing import Any
 
 from packager.canonical import dumps_readable
 from packager.digest import Digest
-from packager.domain.model import Measurement, Objective
+from packager.domain.model import Batching, Measurement, Objective
 from packager.errors import InputError
+
+BATCHING_PAYS = 1.2
+"""Gains below this share are not worth that requests wait for each other."""
 
 KIND = {"apiVersion": "packager/v1", "kind": "MeasurementRecord"}
 
@@ -37,23 +40,43 @@ class Figures:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Row:
-    """All figures of one candidate for one hardware profile, one for each number of threads."""
+    """All figures of one candidate for one hardware profile, for each number of threads and batch.
+
+    `load_ms` and `resident_bytes` are None in records that do not say.
+    """
 
     source: Digest
     candidate: Digest
     hardware: str
     measured_on: str
     figures: tuple[Figures, ...]
+    load_ms: float | None = None
+    resident_bytes: int | None = None
 
     def best(self, objective: Objective) -> Figures:
-        """The figures at the fewest threads that come within a tenth of the best."""
+        """The figures within a tenth of the best at the fewest threads and the smallest batch."""
         if objective is Objective.LATENCY:
             bound = min(f.latency_p50_ms for f in self.figures) * 1.1
             good = [f for f in self.figures if f.latency_p50_ms <= bound]
         else:
             least = max(f.throughput_per_s for f in self.figures) * 0.9
             good = [f for f in self.figures if f.throughput_per_s >= least]
-        return min(good, key=lambda f: f.threads)
+        return min(good, key=lambda f: (f.threads, f.batch))
+
+    def most(self, threads: int) -> float:
+        """The largest throughput that was seen with so many threads."""
+        return max(f.throughput_per_s for f in self.figures if f.threads == threads)
+
+    def batching(self, threads: int) -> Batching:
+        """Whether batches pay with so many threads: the smallest batch within a tenth of the best,
+        when that is worth the waiting; else none."""
+        rates = {f.batch: f.throughput_per_s for f in self.figures if f.threads == threads}
+        single = rates.get(1)
+        if not single:
+            return Batching(0, 1.0)
+        batch = min(size for size, rate in rates.items() if rate >= 0.9 * max(rates.values()))
+        gain = round(rates[batch] / single, 2)
+        return Batching(batch, gain) if batch > 1 and gain >= BATCHING_PAYS else Batching(0, gain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +101,21 @@ class MeasurementRecord:
         return MeasurementRecord(tuple(merged[key] for key in sorted(merged)))
 
 
-def measurement(figures: Figures, objective: Objective) -> Measurement:
-    """The figures in the words of the optimizer's table, with the objective's own speed-up."""
+def measurement(row: Row, objective: Objective) -> Measurement:
+    """The row in the words of the optimizer's table, with the objective's own speed-up."""
+    figures = row.best(objective)
     latency = objective in (Objective.LATENCY, Objective.SIZE)
     return Measurement(
         latency_p50_ms=figures.latency_p50_ms,
         latency_p99_ms=figures.latency_p99_ms,
-        throughput_per_s=figures.throughput_per_s,
+        throughput_per_s=row.most(figures.threads),
         speedup=figures.latency_speedup if latency else figures.throughput_speedup,
+        threads=figures.threads,
+        batch=figures.batch,
+        latency_speedup=figures.latency_speedup,
+        throughput_speedup=figures.throughput_speedup,
+        load_ms=row.load_ms,
+        resident_bytes=row.resident_bytes,
     )
 
 
@@ -98,6 +128,14 @@ def record_bytes(record: MeasurementRecord) -> bytes:
             "hardware": row.hardware,
             "measured_on": row.measured_on,
             "figures": [asdict(figures) for figures in row.figures],
+            **{
+                name: value
+                for name, value in (
+                    ("load_ms", row.load_ms),
+                    ("resident_bytes", row.resident_bytes),
+                )
+                if value is not None
+            },
         }
         for row in record.rows
     ]
@@ -126,7 +164,21 @@ def _row(entry: dict[str, Any]) -> Row:
     texts = (entry["hardware"], entry["measured_on"])
     if not figures or not all(isinstance(text, str) for text in texts):
         raise ValueError("a row needs texts and at least one set of figures")
-    return Row(Digest.parse(entry["source"]), Digest.parse(entry["candidate"]), *texts, figures)
+    load, resident = entry.get("load_ms"), entry.get("resident_bytes")
+    return Row(
+        Digest.parse(entry["source"]),
+        Digest.parse(entry["candidate"]),
+        *texts,
+        figures,
+        None if load is None else float(_number("load_ms", load)),
+        None if resident is None else int(_number("resident_bytes", resident)),
+    )
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
+        raise ValueError(f"{name} is not a number")
+    return value
 
 
 def _figures(item: dict[str, Any]) -> Figures:

@@ -25,7 +25,15 @@ from typing import Any
 from packager.canonical import dumps
 from packager.digest import Digest
 from packager.domain.hardware import HardwareProfile, Precision
-from packager.domain.model import Model, ModelFile, Objective, OptimizedModel, QualityBudget
+from packager.domain.model import (
+    NO_CONSTRAINTS,
+    Constraints,
+    Model,
+    ModelFile,
+    Objective,
+    OptimizedModel,
+    QualityBudget,
+)
 from packager.optimize.measuring import host
 from packager.optimize.plain import from_plain, to_plain
 from packager.optimize.record import MeasurementRecord
@@ -49,6 +57,7 @@ class Question:
     quality: QualityBudget
     objective: Objective
     precision: Precision | None
+    constraints: Constraints = NO_CONSTRAINTS
 
     def key(self, record: MeasurementRecord | None) -> Digest:
         """Equal for equal questions in the light of equal measurements."""
@@ -64,6 +73,7 @@ class Question:
             "quality": to_plain(self.quality),
             "objective": self.objective.value,
             "precision": self.precision.value if self.precision else None,
+            "constraints": to_plain(self.constraints),
             "rows": rows,
             "host": host(),
             "tools": [list(tool) for tool in tools()],

@@ -50,6 +50,13 @@ class Samples:
         chosen = np.asarray(indices, dtype=np.int64)
         return {name: self.arrays[name][chosen] for name in sorted(self.arrays)}
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape in which each input is fed for one sample."""
+        return {
+            name: (1, *array.shape[1:]) if self.batched[name] else array.shape[1:]
+            for name, array in self.arrays.items()
+        }
+
     def uses(self) -> tuple[SampleUse, ...]:
         """Counts and digests of the parts: what evidence may say about them."""
         parts = (

@@ -3,52 +3,106 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from packager.domain.model import Candidate, Model, Objective, Verdict
+from packager.domain.hardware import HardwareProfile, Precision
+from packager.domain.model import Candidate, Metric, Model, Objective, Verdict
 from packager.optimize.choosing import Choice
+from packager.optimize.estimating import estimate
+from packager.optimize.front import Front, Point, pareto_front
 from packager.optimize.making import Made
+from packager.optimize.operations import Work
 from packager.optimize.processes import Failure
-from packager.optimize.recipes import Illegal, Recipe
+from packager.optimize.recipes import SOURCE, Illegal, Recipe
 from packager.optimize.record import Row, measurement
 from packager.optimize.trying import Trial
 
 
-def table(
-    rows: tuple[Recipe | Illegal, ...],
-    source: Model,
-    trials: list[Trial],
-    measured: Mapping[str, Row],
-    failures: Mapping[str, Failure],
-    choice: Choice,
-    objective: Objective,
-) -> tuple[Candidate, ...]:
-    """One row for everything that was thought of, in the order of the rules."""
-    tried = {trial.recipe.name: trial for trial in trials}
-    candidates = []
-    for row in rows:
-        if isinstance(row, Illegal):
-            candidates.append(Candidate(row.name, row.precision, Verdict.ILLEGAL, row.reason, ()))
-            continue
-        trial = tried.get(row.name)
-        verdict, reason = _verdict(row.name, trial, failures, choice)
-        made = trial.outcome if trial else None
-        model = source if trial is None else made.model if isinstance(made, Made) else None
-        figures = measured.get(row.name)
-        candidates.append(
-            Candidate(
-                name=row.name,
-                precision=row.precision,
-                verdict=verdict,
-                reason=reason,
-                passes=tuple(map(str, row.passes)),
-                notes=_notes(row, made),
-                digest=model.digest if model else None,
-                size=model.size if model else None,
-                measurement=measurement(figures.best(objective), objective) if figures else None,
-                quality=trial.judgement.quality if trial else None,
-            )
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that is known when the choice is made. `measured` and `failures` go by candidate name."""
+
+    rows: tuple[Recipe | Illegal, ...]
+    source: Model
+    trials: tuple[Trial, ...]
+    measured: Mapping[str, Row]
+    failures: Mapping[str, Failure]
+    work: Work | None
+    hardware: HardwareProfile
+    objective: Objective
+
+
+def table(findings: Findings, choice: Choice) -> tuple[tuple[Candidate, ...], Front]:
+    """A row for each candidate, in the order of the rules, and the front of the eligible ones."""
+    tried = {trial.recipe.name: trial for trial in findings.trials}
+    rows = [_row(one, tried.get(one.name), findings, choice) for one in findings.rows]
+    eligible = [row for row in rows if row.verdict in (Verdict.CHOSEN, Verdict.ELIGIBLE)]
+    front = pareto_front(_point(row) for row in eligible)
+    return tuple(_placed(row, front) for row in rows), front
+
+
+def _placed(row: Candidate, front: Front) -> Candidate:
+    if row.name in front.names:
+        return replace(row, on_front=True)
+    if by := front.dominated_by.get(row.name):
+        return replace(row, reason=f"{row.reason}; dominated by {by}")
+    return row
+
+
+def _point(row: Candidate) -> Point:
+    """Where a candidate stands. Speeds are ratios to the source's, which drift least."""
+    figures, estimated, quality = row.measurement, row.estimate, row.quality
+    error = quality is not None and quality.metric is Metric.MAX_ABS
+    exact = row.name == SOURCE
+    return Point(
+        row.name,
+        {
+            "latency": round(1 / figures.latency_speedup, 2) if figures else None,
+            "throughput": figures.throughput_speedup if figures else None,
+            "size": row.size,
+            "memory": figures.resident_bytes if figures else None,
+            "energy": estimated.energy_j if estimated else None,
+            "cost": estimated.cost_usd_per_million[1]
+            if estimated and estimated.cost_usd_per_million
+            else None,
+            **({"error": 0.0 if exact else quality.value} if error and quality else {}),
+            **({} if error else {"quality": 1.0 if exact or not quality else quality.value}),
+        },
+    )
+
+
+def _row(
+    row: Recipe | Illegal, trial: Trial | None, findings: Findings, choice: Choice
+) -> Candidate:
+    if isinstance(row, Illegal):
+        return Candidate(row.name, row.precision, Verdict.ILLEGAL, row.reason, ())
+    verdict, reason = _verdict(row.name, trial, findings.failures, choice)
+    made = trial.outcome if trial else None
+    model = findings.source if trial is None else made.model if isinstance(made, Made) else None
+    figures = findings.measured.get(row.name)
+    measured = measurement(figures, findings.objective) if figures else None
+    return Candidate(
+        name=row.name,
+        precision=row.precision,
+        verdict=verdict,
+        reason=reason,
+        passes=tuple(map(str, row.passes)),
+        digest=model.digest if model else None,
+        size=model.size if model else None,
+        measurement=measured,
+        quality=trial.judgement.quality if trial else None,
+        notes=_notes(row, made),
+        estimate=estimate(
+            findings.work,
+            model.size,
+            Precision.FP32 if row.computes_in_fp32 else row.precision,
+            findings.hardware,
+            measured.throughput_per_s if measured else None,
+            measured.threads if measured else 1,
         )
-    return tuple(candidates)
+        if model
+        else None,
+    )
 
 
 def _notes(recipe: Recipe, made: Made | Failure | None) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 The source goes first: its answers are what all others are held against. Candidates answer the
 held-out samples in rungs (a first part, then more); one that can no longer keep to the budget,
-whatever the rest gives, is asked no further. What one profile made serves the next as well.
+whatever the rest gives, is asked no further, and neither is one that by its making differs by
+rounding alone and was seen to. What one profile made serves the next as well.
 """
 
 from __future__ import annotations
@@ -129,7 +130,11 @@ def _attempt(recipe: Recipe, bench: Bench) -> Trial:
         parts.append(part.outputs)
         reference = {name: array[:stop] for name, array in bench.source.outputs.items()}
         outputs = _joined(parts)
-        if stop < total and _is_lost(recipe, reference, outputs, total, bench.quality):
+        if stop < total and recipe.lossless and is_lossless(reference, outputs):
+            told = f"equal to the source up to rounding on {stop} samples"
+            shown = None if workshop.samples.synthetic else judge(reference, outputs, bench.quality)
+            return Trial(recipe, made, Judgement(True, told, shown.quality if shown else None))
+        if stop < total and hopeless(reference, outputs, total, bench.quality):
             judgement = judge(reference, outputs, bench.quality)
             told = f"{judgement.reason}; the other {total - stop} cannot make up for it"
             return Trial(recipe, made, Judgement(False, told, judgement.quality))
@@ -150,14 +155,6 @@ def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     except (ValueError, KeyError):
         return {}
-
-
-def _is_lost(
-    recipe: Recipe, reference: Outputs, outputs: Outputs, total: int, quality: QualityBudget
-) -> bool:
-    if recipe.lossless and is_lossless(reference, outputs):
-        return False
-    return hopeless(reference, outputs, total, quality)
 
 
 def _judge(recipe: Recipe, outputs: Outputs, samples: Samples, bench: Bench) -> Judgement:

@@ -71,15 +71,16 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(task: dict[str, Any]) -> dict[str, Any]:
-    """Time `candidate` against `source` in interleaved rounds, for each number of threads."""
-    from packager.optimize.timing import time_pair
+    """Time `candidate` against `source` in interleaved rounds, over threads and batches."""
+    from packager.optimize.timing import time_candidate
 
-    feeds = list(_feeds(task))
-    figures = [
-        time_pair(Path(task["source"]), Path(task["candidate"]), feeds, threads, task["batch"])
-        for threads in task["threads"]
-    ]
-    return {"figures": figures}
+    return time_candidate(
+        Path(task["source"]),
+        Path(task["candidate"]),
+        list(_feeds(task)),
+        task["threads"],
+        task["batches"],
+    )
 
 
 _TASKS = {"make": make, "run": run, "measure": measure}

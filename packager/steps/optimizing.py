@@ -44,7 +44,13 @@ def optimize(
         for hardware in distinct_hardware(plan):
             progress.step(f"optimize for {hardware.id}")
             question = Question(
-                model, samples, hardware, request.quality, request.objective, request.precision
+                model,
+                samples,
+                hardware,
+                request.quality,
+                request.objective,
+                request.precision,
+                request.constraints,
             )
             answer = memory.recall(question, record)
             if answer is None:
@@ -63,6 +69,7 @@ def optimize(
                     into=into,
                     progress=progress,
                     precision=request.precision,
+                    constraints=request.constraints,
                 )
                 if not bench.workshop.workers.accident.is_set():
                     memory.keep(question, record, answer)

@@ -14,6 +14,7 @@ from packager.domain.hardware import Precision
 from packager.domain.model import Metric, Model, Objective, QualityBudget, TensorSpec
 from packager.errors import PackagerError
 from packager.optimize.choosing import NOISE, Contender, choose, gain
+from packager.optimize.front import Point, dominates, pareto_front
 from packager.optimize.gate import hopeless, judge, samples_needed, share_lower_bound
 from packager.optimize.reading import read_model
 from packager.optimize.record import read_record
@@ -100,7 +101,7 @@ def test_the_choice_is_blind_to_order_and_never_much_worse_than_the_best(
     assert set(choice.others) | {choice.name} >= {c.name for c in contenders}
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.booleans(), min_size=1, max_size=300),
     st.integers(1, 300),
@@ -146,3 +147,35 @@ def test_the_number_needed_is_the_smallest_that_proves(share: float) -> None:
     assert share_lower_bound(needed, needed) >= share - 1e-9
     if needed > 1:
         assert share_lower_bound(needed - 1, needed - 1) < share + 1e-9
+
+
+AXES = st.fixed_dictionaries(
+    {
+        "latency": st.one_of(st.none(), st.integers(1, 6)),
+        "size": st.integers(1, 6),
+        "quality": st.one_of(st.none(), st.integers(1, 6)),
+        "throughput": st.integers(1, 6),
+    }
+)
+POINTS = st.lists(AXES, min_size=1, max_size=12).map(
+    lambda rows: [Point(f"p{index}", values) for index, values in enumerate(rows)]
+)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(POINTS, st.randoms(use_true_random=False))
+def test_the_front_holds_no_dominated_point_and_is_blind_to_order(
+    points: list[Point], random: object
+) -> None:
+    front = pareto_front(points)
+    by_name = {point.name: point for point in points}
+    assert front.names
+    assert set(front.names) | set(front.dominated_by) == set(by_name)
+    for name in front.names:
+        assert not any(dominates(other, by_name[name], front.axes) for other in points)
+    for name, by in front.dominated_by.items():
+        assert by in front.names
+        assert dominates(by_name[by], by_name[name], front.axes)
+    shuffled = list(points)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert pareto_front(shuffled) == front

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from packager.domain.model import Metric, QualityBudget
+from packager.domain.model import Constraints, Metric, QualityBudget
 from packager.domain.target import DeploymentPlatform, Region, TargetName
 from packager.errors import InputError
 from packager.release import ModelOptions, read_release, request_for_model
@@ -48,6 +48,15 @@ def test_a_whole_release_is_read(tmp_path):
     assert request.sites == {"riyadh-lab": "SA"}
     assert request.registries == {"de": "registry.example.de/ml"}
     assert request.signing_keys == ("env://KEY",)
+
+
+def test_constraints_are_read_with_their_units(tmp_path):
+    text = GOOD + "constraints: {p99_ms: 5, max_size: 2.5 MB, min_qps: 100}\n"
+    assert read(tmp_path, text).constraints == Constraints(5.0, 2_500_000, 100.0)
+    assert read(tmp_path, GOOD).constraints == Constraints()
+    wrong = refused(tmp_path, GOOD + "constraints: {p99_ms: -1, max_size: 3 XB, min_qpz: 1}\n")
+    keys = ("p99_ms", "max_size", "min_qpz")
+    assert all(any(f"constraints.{key}" in finding.where for finding in wrong) for key in keys)
 
 
 def test_only_model_and_targets_are_needed_beside_the_name(tmp_path):

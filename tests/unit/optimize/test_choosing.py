@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from packager.domain.model import Objective
+from packager.domain.model import Constraints, Objective
 from packager.errors import OptimizationError
 from packager.optimize.choosing import Contender, choose
 
@@ -50,3 +50,40 @@ def test_a_pinned_precision_excludes_the_source() -> None:
     assert (choice.name, choice.others["source"]) == ("int8", "not in the pinned precision")
     with pytest.raises(OptimizationError, match="pinned"):
         choose(SOURCE, [], Objective.LATENCY, source_allowed=False)
+
+
+def test_constraints_go_before_the_objective() -> None:
+    source = Contender("source", True, 1000, 1.0, p99_ms=10.0, throughput=100.0)
+    fast = Contender("fast", False, 900, 3.0, p99_ms=4.0, throughput=280.0)
+    small = Contender("small", False, 250, 1.5, p99_ms=7.0, throughput=150.0)
+    within = Constraints(max_size=500)
+    choice = choose(source, [fast, small], Objective.LATENCY, constraints=within)
+    assert choice.name == "small"
+    assert "beyond max_size 500" in choice.others["fast"]
+    assert "beyond max_size 500" in choice.others["source"]
+    quick = choose(source, [fast, small], Objective.SIZE, constraints=Constraints(p99_ms=5.0))
+    assert (quick.name, "beyond p99_ms" in quick.others["small"]) == ("fast", True)
+    many = choose(source, [fast, small], Objective.SIZE, constraints=Constraints(min_qps=120))
+    assert (many.name, "below 120" in many.others["source"]) == ("small", True)
+
+
+def test_a_slower_candidate_is_taken_when_the_source_breaks_a_constraint() -> None:
+    source = Contender("source", True, 1000, 1.0)
+    slow = Contender("slow", False, 250, 0.7)
+    choice = choose(source, [slow], Objective.LATENCY, constraints=Constraints(max_size=300))
+    assert choice.name == "slow"
+
+
+def test_what_was_not_measured_cannot_keep_to_a_bound_on_speed() -> None:
+    with pytest.raises(OptimizationError) as caught:
+        choose(
+            SOURCE,
+            [Contender("other", False, 10, None)],
+            Objective.SIZE,
+            constraints=Constraints(p99_ms=5.0, min_qps=10.0),
+        )
+    finding = caught.value.findings[0]
+    assert finding.where == "constraints"
+    assert "p99_ms: 5.0, min_qps: 10.0" in str(finding.expected)
+    assert "cannot be shown" in str(finding.got)
+    assert "--measurements" in str(finding.next_step)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from packager.digest import Digest
-from packager.domain.model import Objective
+from packager.domain.model import Batching, Objective
 from packager.errors import InputError
 from packager.optimize.record import (
     Figures,
@@ -51,8 +51,35 @@ def test_finding_rows() -> None:
 def test_the_fewest_threads_that_come_within_a_tenth() -> None:
     assert ROW.best(Objective.LATENCY).threads == 1
     assert ROW.best(Objective.THROUGHPUT).threads == 2
-    assert measurement(ONE, Objective.LATENCY).speedup == 1.0
-    assert measurement(ONE, Objective.COST).speedup == 1.1
+    single = replace(ROW, figures=(ONE,))
+    assert measurement(single, Objective.LATENCY).speedup == 1.0
+    assert measurement(single, Objective.COST).speedup == 1.1
+
+
+def test_batches_where_they_pay_and_none_where_they_do_not() -> None:
+    def row(*rates: float) -> Row:
+        cells = zip((1, 4, 16), rates, strict=True)
+        return replace(
+            ROW, figures=tuple(replace(ONE, batch=b, throughput_per_s=r) for b, r in cells)
+        )
+
+    assert row(100, 190, 200).batching(1) == Batching(4, 1.9)
+    assert row(100, 150, 300).batching(1) == Batching(16, 3.0)
+    assert row(100, 110, 115).batching(1) == Batching(0, 1.1)
+    assert row(100, 90, 80).batching(1) == Batching(0, 1.0)
+    assert row(100, 190, 200).batching(2) == Batching(0, 1.0), "nothing is known of two threads"
+    best = row(100, 190, 200).best(Objective.THROUGHPUT)
+    assert (best.threads, best.batch) == (1, 4)
+    assert measurement(row(100, 190, 200), Objective.LATENCY).throughput_per_s == 200
+
+
+def test_memory_and_load_time_travel_where_they_are_known(tmp_path: Path) -> None:
+    known = replace(ROW, load_ms=12.5, resident_bytes=1000)
+    record = MeasurementRecord().having([known])
+    path = tmp_path / "measurements.json"
+    path.write_bytes(record_bytes(record))
+    assert read_record(path).rows == (known,)
+    assert b"load_ms" not in record_bytes(MeasurementRecord().having([ROW]))
 
 
 def test_broken_records_are_refused(tmp_path: Path) -> None:
