@@ -58,6 +58,7 @@ def read_release(file: Path) -> ReleaseRequest:
     metadata = root.section("metadata", required=True)
     model = root.section("model", required=True)
     samples = model.optional_text("samples")
+    targets = _targets(root)
     signing = root.section("signing")
     request = ReleaseRequest(
         name=metadata.parsed(
@@ -72,7 +73,7 @@ def read_release(file: Path) -> ReleaseRequest:
         quality=_quality(root),
         objective=root.choice("objective", Objective, Objective.LATENCY),
         data_class=root.section("data").choice("class", DataClass, DataClass.PERSONAL),
-        targets=_targets(root),
+        targets=targets,
         registries=_registries(root),
         sites=_countries(root, "sites"),
         registry_countries=_countries(root, "registry_countries"),
@@ -83,6 +84,7 @@ def read_release(file: Path) -> ReleaseRequest:
         declared=read_declarations(root, model, signing),
         base=read_base(root),
         counter=_counter(metadata),
+        recipients=_recipients(root, file.parent, targets),
     )
     root.finish()
     return request
@@ -147,6 +149,22 @@ def _counter(metadata: Section) -> int:
             "refuse to go back below what they installed",
         )
     return derived or 0
+
+
+def _recipients(
+    root: Section, base: Path, targets: tuple[TargetRequest, ...]
+) -> dict[str, tuple[Path, ...]]:
+    """Whose keys open the model of a jurisdiction's images; nobody's, when nothing is written."""
+    section = root.section("encryption")
+    used = {target.name.jurisdiction for target in targets}
+    found = {}
+    for key in section.keys():  # noqa: SIM118 - a Section is no dict
+        found[key] = tuple(base / name for name in section.texts(key))
+        if not found[key]:
+            section.note(key, "there is no recipient", expected="a list of public key files")
+        if key not in used:
+            section.note(key, "no target has this jurisdiction", expected=", ".join(sorted(used)))
+    return found
 
 
 def _signing_keys(signing: Section) -> tuple[str, ...]:

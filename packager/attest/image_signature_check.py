@@ -7,16 +7,24 @@ own signature and its own evidence, by the same key, about exactly this image.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from packager.attest import base64_text, cosign, dsse, sigstore
 from packager.attest.bounded_json import load_object
-from packager.attest.layout_index import ManifestDocument, Member, read_manifests, read_member
+from packager.attest.encryption_statement import attested_layers
+from packager.attest.layout_index import (
+    ManifestDocument,
+    Member,
+    read_json,
+    read_manifests,
+    read_member,
+)
 from packager.attest.signed_release import SignedRelease
 from packager.attest.statement import (
     COMPLIANCE,
     CYCLONEDX,
+    ENCRYPTION,
     MAX_BYTES,
     QUALITY,
     SLSA_PROVENANCE,
@@ -81,9 +89,39 @@ def check_attestations(release: SignedRelease) -> dict[str, int]:
         for kind in REQUIRED_PREDICATES
         if (image.manifest, kind) not in found
     ]
+    findings += _unattested_encryption(release, statements)
     if findings:
         raise VerificationError.of(findings)
     return {"attestations": len(statements)}
+
+
+def _unattested_encryption(
+    release: SignedRelease, statements: Iterable[Statement]
+) -> Iterator[Finding]:
+    """Encrypted layers of which no attestation says what comes out of them."""
+    attested: dict[Digest, dict[str, str]] = {}
+    for statement in statements:
+        if statement.predicate_type == ENCRYPTION:
+            try:
+                attested[statement.subject] = attested_layers(statement.predicate)
+            except ValueError as error:
+                yield Finding("the attestation cannot be understood", ENCRYPTION, got=str(error))
+    targets = {image.manifest: image.target for image in release.root.images}
+    for document in read_manifests(release):
+        if document.member.digest not in targets or not document.encrypted:
+            continue
+        diff_ids = read_json(release, document.config.path)["rootfs"]["diff_ids"]
+        expected = {
+            str(layer.digest): diff_id
+            for layer, diff_id in zip(document.layers, diff_ids, strict=True)
+            if layer in document.encrypted
+        }
+        if attested.get(document.member.digest) != expected:
+            yield Finding(
+                "no attestation says what comes out of the encrypted layers",
+                targets[document.member.digest],
+                ENCRYPTION,
+            )
 
 
 def _of_kind(release: SignedRelease, kind: str) -> list[ManifestDocument]:

@@ -21,6 +21,7 @@ BLOBS = "images/blobs/sha256"
 INDEX = "images/index.json"
 MAX_JSON = 4 << 20
 MAX_MEMBERS = 10_000
+ENCRYPTED = frozenset({MediaType.LAYER_TAR_ENCRYPTED, MediaType.LAYER_GZIP_ENCRYPTED})
 REF_NAME = "org.opencontainers.image.ref.name"
 
 
@@ -47,6 +48,11 @@ class ManifestDocument:
     layers: tuple[Member, ...]
     subject: Member | None
     artifact_type: str | None
+
+    @property
+    def encrypted(self) -> tuple[Member, ...]:
+        """The layers that need a key."""
+        return tuple(layer for layer in self.layers if layer.media_type in ENCRYPTED)
 
     @property
     def members(self) -> tuple[Member, ...]:

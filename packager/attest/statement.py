@@ -20,6 +20,7 @@ SPDX = "https://spdx.dev/Document"
 # Ours, as identifiers rather than addresses: the decisions of the policy, and what was measured.
 COMPLIANCE = "urn:packager:attestation:compliance:v1"
 QUALITY = "urn:packager:attestation:quality:v1"
+ENCRYPTION = "urn:packager:attestation:encryption:v1"
 COSIGN_SIGN = "https://sigstore.dev/cosign/sign/v1"
 MAX_BYTES = 64 << 20
 

@@ -16,6 +16,7 @@ from packager.cli.build import build, check, lock, render
 from packager.cli.bundle import bundle
 from packager.cli.completion import completion
 from packager.cli.console import Console
+from packager.cli.decrypt import decrypt
 from packager.cli.doctor import doctor
 from packager.cli.keys import keys
 from packager.cli.optimize import optimize
@@ -59,6 +60,7 @@ for command in (
     run,
     push,
     load,
+    decrypt,
     render,
     inspect,
     digest,

@@ -18,6 +18,8 @@ class MediaType:
     LAYER_TAR = "application/vnd.oci.image.layer.v1.tar"
     LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
     LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
+    LAYER_TAR_ENCRYPTED = "application/vnd.oci.image.layer.v1.tar+encrypted"
+    LAYER_GZIP_ENCRYPTED = "application/vnd.oci.image.layer.v1.tar+gzip+encrypted"
     EMPTY = "application/vnd.oci.empty.v1+json"
     SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
     DSSE = "application/vnd.dsse.envelope.v1+json"
@@ -78,7 +80,8 @@ class Layer:
     """A layer as a blob: a file where it was made, or what stands for one where it was read.
 
     `descriptor` is of the blob (compressed or not), `diff_id` of the plain tar, `kind` is its place
-    in the order of sharing: system, python, provider, runtime, model or configuration.
+    in the order of sharing: system, python, provider, runtime, model or configuration. `plain` is
+    the descriptor of what an encrypted layer was made from, None when it is not encrypted.
     """
 
     kind: str
@@ -86,6 +89,7 @@ class Layer:
     diff_id: Digest
     blob: Openable
     created_by: str
+    plain: Descriptor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from packager.canonical import SourceDateEpoch
@@ -78,7 +79,8 @@ class ReleaseRequest:
     name of a room of the user's own (`site/<name>`) to the ISO 3166 country that it stands in;
     `registry_countries` declares the same for registry hosts. `model_license` is an SPDX id;
     `precision` pins the number format of the weights, None leaves it to the optimizer; `counter`
-    grows with every release of that name (`domain/version.py`).
+    grows with every release of that name (`domain/version.py`); `recipients` maps a jurisdiction to
+    the public keys that its model's layer is encrypted for.
     """
 
     name: str
@@ -100,6 +102,7 @@ class ReleaseRequest:
     declared: Declarations = Declarations()
     base: BaseImage = BaseImage()
     counter: int = 0
+    recipients: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,8 @@ def write_image(
     """
     config_bytes = dumps(_configuration(layers, settings, platform, epoch))
     config = Descriptor(MediaType.CONFIG, blobs.put(config_bytes), len(config_bytes))
-    manifest_bytes = dumps(_manifest(config, layers))
-    manifest = Descriptor(MediaType.MANIFEST, blobs.put(manifest_bytes), len(manifest_bytes))
+    data = manifest_bytes(config, layers)
+    manifest = Descriptor(MediaType.MANIFEST, blobs.put(data), len(data))
     return Image(reference, platform, manifest, config, tuple(layers))
 
 
@@ -55,11 +55,13 @@ def _configuration(
     }
 
 
-def _manifest(config: Descriptor, layers: Sequence[Layer]) -> dict[str, object]:
-    """image-spec, "OCI Image Manifest"."""
-    return {
-        "schemaVersion": 2,
-        "mediaType": MediaType.MANIFEST,
-        "config": config.as_dict(),
-        "layers": [layer.descriptor.as_dict() for layer in layers],
-    }
+def manifest_bytes(config: Descriptor, layers: Sequence[Layer]) -> bytes:
+    """image-spec, "OCI Image Manifest", as canonical JSON."""
+    return dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": MediaType.MANIFEST,
+            "config": config.as_dict(),
+            "layers": [layer.descriptor.as_dict() for layer in layers],
+        }
+    )

@@ -2,7 +2,8 @@
 
 It carries the images, their signatures and attestations, and beside `index.json` a `manifest.json`
 in docker-archive form, so that `tar -C images -cf - . | docker load` works with engines that know
-nothing of OCI layouts (Docker before 25). Blobs that images share stand there once. A blob is a
+nothing of OCI layouts (Docker before 25); encrypted images, which Docker cannot open, are not in
+that list. Blobs that images share stand there once. A blob is a
 hard link to the store's where the file system can: writing into it in place would be writing into
 the store's, which is why the store hashes what it holds before it believes it.
 """
@@ -18,6 +19,7 @@ from packager.canonical import dumps
 from packager.digest import Digest
 from packager.domain.artifact import Artifact, Descriptor, Image, MediaType
 from packager.oci.blobs import BLOB_MODE, BlobFolder
+from packager.oci.encryption import is_encrypted
 from packager.workspace import link_or_copy, telling_output_errors, write_atomically
 
 REFERENCE_NAME = "org.opencontainers.image.ref.name"
@@ -79,7 +81,7 @@ class LayoutWriter:
                     *(_artifact_entry(each).as_dict() for each in self._ordered_artifacts(images)),
                 ],
             },
-            "manifest.json": [docker_entry(image) for image in images],
+            "manifest.json": [docker_entry(image) for image in images if not is_encrypted(image)],
         }
         for name, document in documents.items():
             write_atomically(self._folder / name, dumps(document))

@@ -23,6 +23,7 @@ from packager.domain.model import OptimizedModel
 from packager.domain.release import BuiltTarget, Plan, PlannedTarget
 from packager.domain.target import TargetName
 from packager.errors import LockError
+from packager.oci.encryption import CIPHER, encrypt_image, read_recipient
 from packager.oci.image import write_image
 from packager.oci.layer import LayerStore
 from packager.oci.layout import LayoutWriter
@@ -96,6 +97,7 @@ def _image(
     sources: Sources,
     progress: Progress,
 ) -> tuple[Image, Mapping[str, Any]]:
+    place = target.name.jurisdiction
     environment = shipped_environment(target, model, lock)
     blobs = Fetched(
         environment,
@@ -120,8 +122,19 @@ def _image(
         plan.epoch,
         store.blobs,
     )
+    recipients = [read_recipient(path) for path in plan.request.recipients.get(place, ())]
+    record = dict(examined.record)
+    if recipients:
+        image = encrypt_image(image, recipients, store.blobs)
+        record["encryption"] = {
+            "cipher": CIPHER,
+            "recipients": [
+                {"key": recipient.fingerprint, "algorithm": recipient.algorithm}
+                for recipient in recipients
+            ],
+        }
     weights = {
         layer.kind: {"digest": str(layer.descriptor.digest), "size": layer.descriptor.size}
-        for layer in written
+        for layer in image.layers
     }
-    return image, {**examined.record, "layers": weights}
+    return image, {**record, "layers": weights}

@@ -14,17 +14,26 @@ from packager.attest.cosign import (
     repository_of,
     signature_artifact,
 )
+from packager.attest.encryption_statement import encryption_predicate
 from packager.attest.keys import Signer
 from packager.attest.model_signing import model_signature
 from packager.attest.provenance import slsa_provenance
 from packager.attest.sbom import cyclonedx
 from packager.attest.spdx import spdx
-from packager.attest.statement import COMPLIANCE, CYCLONEDX, QUALITY, SLSA_PROVENANCE, SPDX
+from packager.attest.statement import (
+    COMPLIANCE,
+    CYCLONEDX,
+    ENCRYPTION,
+    QUALITY,
+    SLSA_PROVENANCE,
+    SPDX,
+)
 from packager.canonical import SourceDateEpoch, dumps_readable
 from packager.comply.report import target_record
 from packager.digest import Digest
 from packager.domain.lock import Lock
 from packager.domain.release import BuiltTarget, ReleaseRequest
+from packager.oci.encryption import is_encrypted, plain_manifest
 from packager.oci.layout import LayoutWriter
 from packager.optimize.evidence import quality_record
 from packager.progress import Progress
@@ -62,6 +71,10 @@ def attest(
             COMPLIANCE: target_record(request, target, epoch.rfc3339()),
             QUALITY: quality_record(target.model),
         }
+        if is_encrypted(target.image):
+            predicates[ENCRYPTION] = encryption_predicate(
+                target.image, Digest.of(plain_manifest(target.image))
+            )
         for path, kind in (
             (name.sbom_path, CYCLONEDX),
             (name.spdx_path, SPDX),

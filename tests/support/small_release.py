@@ -23,12 +23,20 @@ from packager.attest.cosign import (
     repository_of,
     signature_artifact,
 )
+from packager.attest.encryption_statement import encryption_predicate
 from packager.attest.keys import PublicKey, Signer, generate_key, open_signer, read_public_key
 from packager.attest.provenance import slsa_provenance
 from packager.attest.sbom import cyclonedx
 from packager.attest.sealing import seal
 from packager.attest.spdx import spdx
-from packager.attest.statement import COMPLIANCE, CYCLONEDX, QUALITY, SLSA_PROVENANCE, SPDX
+from packager.attest.statement import (
+    COMPLIANCE,
+    CYCLONEDX,
+    ENCRYPTION,
+    QUALITY,
+    SLSA_PROVENANCE,
+    SPDX,
+)
 from packager.canonical import SourceDateEpoch, dumps, dumps_readable
 from packager.comply.report import target_record
 from packager.digest import Digest
@@ -48,6 +56,7 @@ from packager.domain.model import (
 )
 from packager.domain.release import BuiltTarget, ReleaseRequest
 from packager.domain.target import DeploymentPlatform, Region
+from packager.oci.encryption import encrypt_image, is_encrypted, plain_manifest, read_recipient
 from packager.oci.layer import LayerStore
 from packager.oci.layout import LayoutWriter
 from packager.optimize.evidence import quality_record
@@ -170,7 +179,24 @@ def evidence_of(built: BuiltTarget, request: ReleaseRequest) -> dict[str, dict[s
         COMPLIANCE: target_record(request, built, EPOCH.rfc3339()),
         QUALITY: quality_record(built.model),
         SLSA_PROVENANCE: slsa_provenance(built, request, ENVIRONMENT, LOCK_DIGEST, EPOCH, "0.1.0"),
+        **(
+            {ENCRYPTION: encryption_predicate(built.image, Digest.of(plain_manifest(built.image)))}
+            if is_encrypted(built.image)
+            else {}
+        ),
     }
+
+
+def encrypted_targets(*recipients: Path) -> BuildTargets:
+    """As `build_targets`, with the models encrypted for `recipients`."""
+
+    def build(store: LayerStore, version: str = "1.4.0", registry: str | None = None):
+        request, built = build_targets(store, version, registry)
+        read = [read_recipient(path) for path in recipients]
+        hidden = [replace(it, image=encrypt_image(it.image, read, store.blobs)) for it in built]
+        return request, tuple(hidden)
+
+    return build
 
 
 def artifacts_of(built: BuiltTarget, request: ReleaseRequest, signer: Signer) -> list[Artifact]:

@@ -183,3 +183,31 @@ def test_norway_is_no_boolean(tmp_path):
     text = FACTS.replace("origin: FR", "origin: NO").replace("location: FR", "location: NO")
     said = read(tmp_path, text).declared
     assert (said.model_origin, said.key_location) == ("NO", "NO")
+
+
+def test_what_is_trusted_later_is_read_too(tmp_path):
+    text = GOOD.replace(
+        "signing: {key: env://KEY}", "signing: {key: env://KEY, also: [quantum.pem]}"
+    )
+    text += "encryption: {de: [berlin.pub, bonn.pub]}\n"
+    request = read(tmp_path, text)
+    assert request.counter == 100004000009
+    assert request.signing_keys == ("env://KEY", "quantum.pem")
+    assert request.recipients == {"de": (tmp_path / "berlin.pub", tmp_path / "bonn.pub")}
+    written = read(tmp_path, GOOD.replace("version: 1.4.0", "version: nightly, counter: 17"))
+    assert written.counter == 17
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("version: 1.4.0", "version: nightly", "which release is newer"),
+        ("version: 1.4.0", "version: 1.4.0, counter: -1", "out of range"),
+        ("signing: {key: env://KEY}", "signing: {also: [a.pem]}", "no first key"),
+        ("kind: Release", "kind: Release\nencryption: {fr: [a.pub]}", "no target has"),
+        ("kind: Release", "kind: Release\nencryption: {de: []}", "no recipient"),
+    ],
+)
+def test_what_is_wrong_about_trust_is_told(tmp_path, old, new, told):
+    assert old in GOOD
+    assert any(told in finding.what for finding in refused(tmp_path, GOOD.replace(old, new)))
