@@ -22,6 +22,7 @@ from packager.attest.verifying import verify as verify_release
 from packager.bundle.bundling import Bundled, bundle_release
 from packager.bundle.opening import open_source
 from packager.bundle.parts import Parts
+from packager.bundle.rebuilding import RebuiltSource
 from packager.bundle.writing import Split
 from packager.canonical import SourceDateEpoch
 from packager.catalogue import load_catalogue
@@ -32,7 +33,7 @@ from packager.domain.decision import Decision, Status
 from packager.domain.release import Plan, Release, ReleaseRequest
 from packager.domain.target import DataClass, TargetName
 from packager.domain.trust import TrustFiles
-from packager.errors import PolicyRefusal
+from packager.errors import PolicyRefusal, VerificationError
 from packager.oci.registry import push as push_layout
 from packager.plan import make_plan
 from packager.progress import Progress
@@ -136,13 +137,16 @@ def exit_code(decisions: Decisions) -> int:
     return PolicyRefusal.exit_code if violated else 0
 
 
-def verify(release: Path, trust: TrustFiles, progress: Progress) -> VerificationReport:
-    """Check a release, in a folder or a bundle, against the keys that the caller trusts.
+def verify(
+    release: Path, trust: TrustFiles, progress: Progress, bases: Sequence[Path] = ()
+) -> VerificationReport:
+    """Check a release, in a folder or a bundle, against the keys that the caller trusts; a delta
+    together with the releases that it stands on.
 
     Raises VerificationError.
     """
     policy = read_trust(trust)
-    return verify_release(_source(release, policy, progress), policy, progress)
+    return verify_release(_source(release, policy, progress, bases), policy, progress)
 
 
 def open_verified(release: Path, trust: TrustFiles, progress: Progress) -> ReleaseFolder:
@@ -168,8 +172,10 @@ def bundle(
     targets: Sequence[TargetName],
     progress: Progress,
     cut: Cut | None = None,
+    delta_from: Path | None = None,
 ) -> Bundled:
-    """One file for the border, or parts of it, of all targets or those named.
+    """One file for the border, or parts of it, of all targets or those named; with `delta_from`
+    only what that older release does not have.
 
     Raises VerificationError for what is not as signed, before or while it is copied.
     """
@@ -178,7 +184,28 @@ def bundle(
     source = _source(release, policy, progress)
     front = open_front(source, policy, progress)
     chosen = tuple(str(target) for target in targets)
-    return bundle_release(source, front.seal, chosen, output, progress, split)
+    old = open_source(delta_from) if delta_from else None
+    return bundle_release(source, front.seal, chosen, output, progress, split, old)
+
+
+def apply_deltas(
+    old: Path, deltas: Sequence[Path], trust: TrustFiles, output: Path, progress: Progress
+) -> Bundled:
+    """The whole bundle of the newest of `deltas`, which stand on each other and the first on `old`:
+    byte for byte the one that was never cut down.
+
+    Raises VerificationError, naming the release at fault, when they do not belong together or what
+    comes out is not as signed.
+    """
+    policy = read_trust(trust)
+    source = _source(deltas[-1], policy, progress, [old, *deltas[:-1]])
+    try:
+        front = open_front(source, policy, progress)
+        return bundle_release(source, front.seal, (), output, progress)
+    except VerificationError:
+        if isinstance(source, RebuiltSource):
+            source.check_base(progress)
+        raise
 
 
 def push(
@@ -197,11 +224,13 @@ def push(
     )
 
 
-def _source(release: Path, trust: TrustPolicy, progress: Progress) -> ReleaseSource:
-    """A folder, a bundle, or parts that were checked against their signed index."""
+def _source(
+    release: Path, trust: TrustPolicy, progress: Progress, bases: Sequence[Path] = ()
+) -> ReleaseSource:
+    """A folder, a bundle, a delta on its bases, or parts, checked against their signed index."""
 
     def check_index(parts: Parts) -> None:
         signatures = Signatures(parts.sigstore, parts.raw_signature)
         check_document(parts.index, signatures, trust.usable, parts.location)
 
-    return open_source(release, check_index, progress)
+    return open_source(release, check_index, progress, bases)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from packager.bundle.composing import ROOT, compose
+from packager.bundle.composing import ROOT, compose, movable
+from packager.bundle.differing import WithDelta, difference
 from packager.bundle.document import BundleDocument
+from packager.bundle.members import Composition
 from packager.bundle.writing import Split, write_bundle, write_parts
 from packager.carrying import MAX_ROOT, Listing
 from packager.digest import Digest
 from packager.errors import InputError
 from packager.progress import Progress
-from packager.release_source import DeclaringSource, ReleaseSource, read_bounded
+from packager.release_source import DeclaringSource, Files, ReleaseSource, read_bounded
 from packager.workspace import refuse_existing
 
 
@@ -43,10 +45,11 @@ def bundle_release(
     output: Path,
     progress: Progress,
     split: Split | None = None,
+    old: ReleaseSource | None = None,
 ) -> Bundled:
     """Write a bundle of `targets` (none: all). `seal` is what release.json does not name, checked.
 
-    With `split` it becomes a folder of parts.
+    With `split` it becomes a folder of parts, with `old` a delta that stands on that release.
 
     Raises InputError for a target that the release does not have, VerificationError for a file that
     is not as signed, OutputError for the disk.
@@ -54,13 +57,22 @@ def bundle_release(
     refuse_existing(output)
     listing = Listing.parse(seal[ROOT])
     document = BundleDocument.of(listing, _chosen(listing, targets, source))
-    composition = compose(
-        listing, document, seal, lambda _, path: read_bounded(source, path, MAX_ROOT)
-    )
+
+    def composed(document: BundleDocument) -> Composition:
+        return compose(
+            listing, document, seal, lambda _, path: read_bounded(source, path, MAX_ROOT)
+        )
+
+    composition = composed(document)
+    files: Files = source
+    if old:
+        found = difference(listing, source, old, movable(composition), progress)
+        composition = composed(replace(document, delta=found.delta))
+        files = WithDelta(source, found)
     if split:
-        write_parts(composition, source, output, split, progress)
+        write_parts(composition, files, output, split, progress)
     else:
-        write_bundle(composition, source, output, progress)
+        write_bundle(composition, files, output, progress)
     return Bundled(output, composition.size, listing.digest, document.targets)
 
 

@@ -9,15 +9,18 @@
   6. targets/, bytewise
   7. all the rest by size, then name; blobs at blobs/sha256/
 
+Of the files of 6 and 7 a delta leaves out what the older release has, and carries recipe and data
+in the place of a blob that is rebuilt.
+
 `compose` is used by writer and reader alike; they differ in where `read` takes bytes from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from packager.bundle.document import DELTA, BundleDocument, Delta
 from packager.bundle.document import NAME as DESCRIPTION
-from packager.bundle.document import BundleDocument
 from packager.bundle.members import Composition
 from packager.carrying import (
     BLOBS,
@@ -83,7 +86,11 @@ def compose(
             ("manifest.json", travelling.docker_manifest),
         ):
             composition.add(name, len(data), data=data)
-        _add_listed(composition, listing, _rest(composition, listing, travelling.files))
+        rest = _rest(composition, listing, travelling.files)
+        if document.delta:
+            _add_delta(composition, listing, rest, document.delta)
+        else:
+            _add_listed(composition, listing, rest)
     except ValueError as error:
         raise VerificationError(
             "the release cannot be bundled", where=document.name, got=str(error)
@@ -97,6 +104,34 @@ def _add_listed(composition: Composition, listing: Listing, paths: Iterable[str]
             raise VerificationError("the release does not name this file", where=path)
         file = listing.files[path]
         composition.add(member_name(path), file.size, path=path, digest=file.digest)
+
+
+def _add_delta(
+    composition: Composition, listing: Listing, rest: Sequence[str], delta: Delta
+) -> None:
+    """What travels of the rest: all but what is kept, recipes in the places of what is rebuilt."""
+    kept, rebuilt = set(delta.kept), {each.path: each for each in delta.rebuilt}
+    foreign = (kept | rebuilt.keys()) - set(rest)
+    if foreign or kept & rebuilt.keys() or len(rebuilt) != len(delta.rebuilt):
+        raise ValueError(f"files that are not the delta's to leave out: {sorted(foreign)[:3]}")
+    for path in rest:
+        if path in rebuilt:
+            for ending, file in (("recipe", rebuilt[path].recipe), ("data", rebuilt[path].data)):
+                composition.add(delta_name(path, ending), file.size, digest=file.digest)
+        elif path not in kept:
+            _add_listed(composition, listing, [path])
+
+
+def movable(composition: Composition) -> list[str]:
+    """The files of a whole bundle that a delta may leave out."""
+    names = [member.name for member in composition.members]
+    behind = composition.members[names.index("manifest.json") + 1 :]
+    return [member.path for member in behind if member.path]
+
+
+def delta_name(path: str, ending: str) -> str:
+    """Where the recipe or the data of a blob lie: `delta/HEX.recipe`."""
+    return f"{DELTA}{path.rpartition('/')[2]}.{ending}"
 
 
 def _rest(composition: Composition, listing: Listing, files: Iterable[str]) -> list[str]:

@@ -21,6 +21,13 @@ WINDOW = 2 << 20
 Moved = Callable[[int], None]
 
 
+class SourceUnreadable(Exception):
+    """The file that is copied cannot be read; the disk that is written to is not at fault."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error.strerror or str(error))
+
+
 class Hash(Protocol):
     """What `hashlib` gives."""
 
@@ -46,7 +53,8 @@ class Copier:
     ) -> Digest | None:
         """Bring `size` bytes of `source`, which stands at its start, to `position`; their digest.
 
-        The first `kept` bytes are there from an earlier run. None when the source is shorter.
+        The first `kept` bytes are there from an earlier run. None when the source is shorter;
+        raises SourceUnreadable when it cannot be read.
         """
         sha = hashlib.sha256()
         if kept == 0:
@@ -70,9 +78,13 @@ class Copier:
         turn = 0
         while done < size:
             window = memoryview(self._buffers[turn])[: min(WINDOW, size - done)]
-            got = source.readinto(window)  # type: ignore[attr-defined]
-            if hashing:
-                hashing.result()
+            try:
+                got = source.readinto(window)  # type: ignore[attr-defined]
+            except OSError as error:
+                raise SourceUnreadable(error) from error
+            finally:
+                if hashing:
+                    hashing.result()
             if not got:
                 return None
             hashing = self._pool.submit(sha.update, window[:got])

@@ -13,6 +13,7 @@ import re
 import tarfile
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -90,18 +91,22 @@ class BundleSource:
         """The OCI layout at the root of the tar."""
         return _Root(self)
 
+    @cached_property
+    def listing(self) -> Listing:
+        """What release.json names."""
+        return Listing.parse(self._seal_bytes(ROOT, MAX_ROOT))
+
     @property
     def composition(self) -> Composition:
         """What must lie where. Call it when the signature was checked."""
         with self._lock:
             if self._composition is None:
-                listing = Listing.parse(self._seal_bytes(ROOT, MAX_ROOT))
                 seal = {
                     member.name: self._volume.read_at(member.start, member.size)
                     for member in self._seal
                     if member.name != DESCRIPTION
                 }
-                self._composition = compose(listing, self.document, seal, self._read)
+                self._composition = compose(self.listing, self.document, seal, self._read)
             return self._composition
 
     def open(self, path: str) -> BinaryIO:

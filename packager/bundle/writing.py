@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from packager.bundle.copying import Copier
+from packager.bundle.copying import Copier, SourceUnreadable
 from packager.bundle.members import ALIGNMENT, END, Composition, Member
 from packager.bundle.parts_document import (
     CHECKSUMS,
@@ -26,7 +26,7 @@ from packager.canonical import dumps
 from packager.digest import Digest
 from packager.errors import InputError, VerificationError
 from packager.progress import Progress
-from packager.release_source import ReleaseSource
+from packager.release_source import Files
 from packager.workspace import write_atomically
 
 
@@ -39,9 +39,7 @@ class Split:
     sign: Callable[[bytes], tuple[bytes, bytes]]
 
 
-def write_bundle(
-    composition: Composition, source: ReleaseSource, output: Path, progress: Progress
-) -> None:
+def write_bundle(composition: Composition, source: Files, output: Path, progress: Progress) -> None:
     """Write the composition to `output`, reading the files of the release from `source`.
 
     Raises VerificationError when a file is not what the listing says, OutputError for the disk.
@@ -53,7 +51,7 @@ def write_bundle(
 
 def write_parts(
     composition: Composition,
-    source: ReleaseSource,
+    source: Files,
     output: Path,
     split: Split,
     progress: Progress,
@@ -88,7 +86,7 @@ def write_parts(
 
 
 def _write_to(
-    target: Target, composition: Composition, source: ReleaseSource, progress: Progress
+    target: Target, composition: Composition, source: Files, progress: Progress
 ) -> list[Path]:
     writer = _Writer(composition, source, target, progress)
     try:
@@ -101,7 +99,7 @@ def _write_to(
 @dataclass
 class _Writer:
     composition: Composition
-    source: ReleaseSource
+    source: Files
     target: Target
     progress: Progress
     done: int = 0
@@ -153,8 +151,23 @@ class _Writer:
 
     def _copy(self, member: Member, path: str, kept: int) -> Digest | None:
         self.done = member.start
-        with self.source.open(path) as stream:
-            return self.copier.copy(stream, member.start, member.size, kept, self._moved)
+        try:
+            stream = self.source.open(path)
+        except OSError as error:
+            raise self._unreadable(path, SourceUnreadable(error)) from None
+        with stream:
+            try:
+                return self.copier.copy(stream, member.start, member.size, kept, self._moved)
+            except SourceUnreadable as error:
+                raise self._unreadable(path, error) from None
+
+    def _unreadable(self, path: str, error: SourceUnreadable) -> VerificationError:
+        return VerificationError(
+            "the file cannot be read",
+            where=f"{self.source.location}: {path}",
+            got=str(error),
+            next_step="is the medium whole? get the release again; nothing was published",
+        )
 
     def _moved(self, count: int) -> None:
         self.done += count

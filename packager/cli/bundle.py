@@ -30,6 +30,12 @@ from packager.domain.trust import TrustFiles
     help="Write parts of this size, such as 4GB (3900MB fits FAT32), into a new folder.",
 )
 @click.option("--signing-key", help="With --split: the private key that signs the parts' index.")
+@click.option(
+    "--delta-from",
+    type=FILE,
+    metavar="OLD",
+    help="Write only what this older release (folder, bundle or parts) does not have.",
+)
 @with_console
 def bundle(
     console: Console,
@@ -39,6 +45,7 @@ def bundle(
     targets: tuple[TargetName, ...],
     part_size: int | None,
     signing_key: str | None,
+    delta_from: Path | None,
 ) -> None:
     """Write a release as one file that crosses the border: a tar that is the release, an OCI
     archive, and what `docker load` takes.
@@ -55,13 +62,14 @@ def bundle(
       packager bundle release --key site.pub -o riyadh.tar --target sa/x86-64-v3/compose
       packager bundle release --key site.pub -o stick --split 3900MB --signing-key site.pem
       packager bundle stick --key site.pub -o joined.tar
+      packager bundle release-1.5 --key site.pub -o 1.4-to-1.5.tar --delta-from filetype-1.4.0.tar
     """
     from packager import pipeline
 
     if (part_size is None) != (signing_key is None):
         raise click.UsageError("--split and --signing-key come together")
     cut = pipeline.Cut(part_size, signing_key) if part_size and signing_key else None
-    made = pipeline.bundle(release, trust, output, targets, console, cut)
+    made = pipeline.bundle(release, trust, output, targets, console, cut, delta_from)
     rows = [[target] for target in made.targets]
     console.result(
         f"{output}  {human_size(made.size)}\n\n{table(['carries'], rows)}", made.as_dict()

@@ -17,6 +17,7 @@ from packager.cli.bundle import bundle
 from packager.cli.completion import completion
 from packager.cli.console import Console
 from packager.cli.decrypt import decrypt
+from packager.cli.delta import delta
 from packager.cli.doctor import doctor
 from packager.cli.keys import keys
 from packager.cli.optimize import optimize
@@ -57,6 +58,7 @@ for command in (
     verify,
     plan,
     bundle,
+    delta,
     run,
     push,
     load,

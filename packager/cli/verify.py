@@ -14,8 +14,15 @@ from packager.domain.trust import TrustFiles
 @click.command()
 @click.argument("release", metavar="RELEASE", type=FILE)
 @trust_options
+@click.option(
+    "--base",
+    "bases",
+    type=FILE,
+    multiple=True,
+    help="For a delta: the release that it stands on; for a chain again, oldest first.",
+)
 @with_console
-def verify(console: Console, release: Path, trust: TrustFiles) -> None:
+def verify(console: Console, release: Path, trust: TrustFiles, bases: tuple[Path, ...]) -> None:
     """Check every byte of a release against a public key that you trust. Works offline.
 
     RELEASE is a folder, or a bundle, which is read in place.
@@ -32,7 +39,7 @@ def verify(console: Console, release: Path, trust: TrustFiles) -> None:
     """
     from packager import pipeline
 
-    report = pipeline.verify(release, trust, console)
+    report = pipeline.verify(release, trust, console, bases)
     rows = [[str(step.number), step.title, step.result] for step in report.steps]
     left_out = f"\nnot in this bundle: {', '.join(report.left_out)}" if report.left_out else ""
     console.result(

@@ -15,11 +15,15 @@ from packager.domain.trust import TrustFiles
 from packager.progress import SILENT
 
 
+def trusting(release: SmallRelease) -> TrustFiles:
+    """Believing the release's own key."""
+    return TrustFiles((release.public_file,))
+
+
 def make_bundle(release: SmallRelease, output: Path, *targets: str) -> Bundled:
     """A bundle by the product's own door."""
     chosen = [TargetName.parse(target) for target in targets]
-    trust = TrustFiles((release.public_file,))
-    return pipeline.bundle(release.folder, trust, output, chosen, SILENT)
+    return pipeline.bundle(release.folder, trusting(release), output, chosen, SILENT)
 
 
 def entries(bundle: Path) -> list[tuple[tarfile.TarInfo, bytes]]:

@@ -149,7 +149,12 @@ def optimized_model(size: int = 3_000_000) -> OptimizedModel:
     )
 
 
-def build_targets(store: LayerStore, version: str = "1.4.0", registry: str | None = None):
+def build_targets(
+    store: LayerStore,
+    version: str = "1.4.0",
+    registry: str | None = None,
+    weights: bytes | None = None,
+):
     """The request and its built targets, with real images in `store`."""
     request = release_request(version=version)
     built = []
@@ -165,7 +170,9 @@ def build_targets(store: LayerStore, version: str = "1.4.0", registry: str | Non
             registry=registry or inside,
             model=optimized_model(),
         )
-        image = tiny_image(store, target.plan.reference, model=f"weights {version}".encode())
+        image = tiny_image(
+            store, target.plan.reference, model=weights or f"weights {version}".encode()
+        )
         built.append(replace(target, image=image))
     return request, tuple(built)
 

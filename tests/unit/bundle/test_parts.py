@@ -7,12 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from bundles import make_bundle
+from bundles import make_bundle, trusting
 from small_release import SmallRelease, make_release
 
 from packager import pipeline
 from packager.attest.keys import generate_key
-from packager.domain.trust import TrustFiles
 from packager.errors import InputError, OutputError, VerificationError
 from packager.progress import SILENT
 
@@ -30,10 +29,6 @@ def whole(release, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("whole") / "b.tar"
     make_bundle(release, path)
     return path
-
-
-def trusting(release: SmallRelease) -> TrustFiles:
-    return TrustFiles((release.public_file,))
 
 
 def split(release: SmallRelease, output: Path, size: int = SIZE, key: Path | None = None):
