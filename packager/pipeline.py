@@ -149,6 +149,11 @@ def verify(
     return verify_release(_source(release, policy, progress, bases), policy, progress)
 
 
+def source_of(release: Path, trust: TrustFiles, progress: Progress) -> ReleaseSource:
+    """A folder, a bundle or parts as a source; of parts the index was checked, nothing else was."""
+    return _source(release, read_trust(trust), progress)
+
+
 def open_verified(release: Path, trust: TrustFiles, progress: Progress) -> ReleaseFolder:
     """The release in a folder or a bundle, believed only now that its signature was checked."""
     policy = read_trust(trust)

@@ -23,6 +23,7 @@ from packager.cli.keys import keys
 from packager.cli.optimize import optimize
 from packager.cli.plan import plan
 from packager.cli.run import load, push, run
+from packager.cli.site import history, install, rollback, site, status, uninstall
 from packager.cli.targets import targets
 from packager.cli.verify import digest, inspect, verify
 from packager.errors import PackagerError
@@ -63,6 +64,12 @@ for command in (
     push,
     load,
     decrypt,
+    install,
+    rollback,
+    status,
+    history,
+    uninstall,
+    site,
     render,
     inspect,
     digest,

@@ -47,6 +47,7 @@ leave() {
     record "$(outcome "$1")" "$REASONS"
   fi
   [ -z "$WORK" ] || rm -rf "$WORK"
+  [ -z "${LOCKED:-}" ] || rm -rf "${HOME_DIR:?}/incoming"
   unlock
   exit "$1"
 }

@@ -6,7 +6,7 @@ CR=$(printf '\r')
 read_site() {
   SITE_name='' SITE_jurisdiction='' SITE_region='' SITE_owner='' SITE_hardware='' SITE_engine=''
   SITE_keys='' SITE_accept='' SITE_data=/var/lib/packager SITE_listen=127.0.0.1:8080 SITE_keep=2
-  SITE_watch=30 SITE_sign='' SITE_apiVersion='' SITE_kind=''
+  SITE_watch=30 SITE_sign='' SITE_require=1 SITE_revoked='' SITE_apiVersion='' SITE_kind=''
   rs_seen=' ' rs_line=0
   [ -f "$SITE" ] || die 2 "there is no site profile" "$SITE" "" "" \
     "write one with: packager site init, or from the example in docs/site.md; name it with --site"
@@ -23,12 +23,12 @@ read_site() {
     rs_seen="$rs_seen$rs_key "
     site_value "${rs_text#*:}"
     case $rs_key in
-      apiVersion | kind | name | jurisdiction | region | owner | hardware | engine | data | listen | keep | watch | sign)
+      apiVersion | kind | name | jurisdiction | region | owner | hardware | engine | data | listen | keep | watch | sign | require)
         case $VALUE in '['* | '{'* | '&'* | '*'* | '|'* | '>'* | '!'*)
           site_wrong "$rs_key is one plain value" ;;
         esac
         ;;
-      keys | accept)
+      keys | accept | revoked)
         case $VALUE in
           '['*']') VALUE=${VALUE#?} VALUE=${VALUE%?} ;;
           *) site_wrong "$rs_key is a list on one line: [a, b]" ;;
@@ -70,12 +70,25 @@ check_site() {
   case $SITE_data in /*) ;; *) site_wrong "data is an absolute path" ;; esac
   case $SITE_keep in [1-9] | [1-9][0-9]) ;; *) site_wrong "keep is a number from 1 to 99" ;; esac
   case $SITE_watch in '' | *[!0-9]*) site_wrong "watch is a number of seconds" ;; esac
+  case $SITE_require in [1-9]) ;; *) site_wrong "require is a number from 1 to 9" ;; esac
   LISTEN_HOST=${SITE_listen%:*} LISTEN_PORT=${SITE_listen##*:}
   case $LISTEN_PORT in '' | *[!0-9]*) site_wrong "listen is address:port, such as 127.0.0.1:8080" ;; esac
   case $LISTEN_HOST in '' | *[!0-9.]*) site_wrong "listen begins with an IPv4 address" ;; esac
   # Whoever listens on every address is asked on loopback.
   ASK_HOST=$LISTEN_HOST
   [ "$ASK_HOST" != 0.0.0.0 ] || ASK_HOST=127.0.0.1
+}
+
+# each_of LIST COMMAND: calls the command with every value of a list, quotes and spaces taken off.
+each_of() {
+  eo_ifs=$IFS
+  IFS=,
+  for eo_value in $1; do
+    IFS=$eo_ifs
+    eo_value=$(printf %s "$eo_value" | sed "s/^[ \"']*//; s/[ \"']*\$//")
+    [ -z "$eo_value" ] || "$2" "$eo_value"
+  done
+  IFS=$eo_ifs
 }
 
 # listed WORD LIST: whether the comma-separated list holds the word.

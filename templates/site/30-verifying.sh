@@ -6,57 +6,94 @@ UNLISTED='release.json release.sig release.sigstore.json checksums.txt'
 
 fingerprint() { openssl pkey -pubin -in "$1" -outform DER 2>/dev/null | sha256sum | cut -d ' ' -f 1; }
 
-# Sets KEY to a public key that the site trusts and that made the signature.
-find_key() {
-  if [ -n "$KEY" ]; then
-    [ -f "$KEY" ] || die 2 "there is no public key" "$KEY" "" "" "give the file of the key from paper with --key"
-  fi
-  fk_here=$(dirname "$SITE") fk_trusted=''
+# The keys that are believed: those given with --key, which the site must know if it names any, else
+# the site's own. Enough of them must have signed. KEY becomes one that did.
+find_keys() {
+  fk_known='' fk_signed=''
+  fk_here=$(dirname "$SITE")
+  each_of "$SITE_keys" fk_site_key
+  fk_given=$KEYS KEYS=''
   fk_ifs=$IFS
-  IFS=,
-  for fk_name in $SITE_keys; do
+  IFS=$TAB
+  for fk_key in $fk_given; do
     IFS=$fk_ifs
-    fk_name=$(printf %s "$fk_name" | sed "s/^[ \"']*//; s/[ \"']*\$//")
-    case $fk_name in '') continue ;; /*) ;; *) fk_name=$fk_here/$fk_name ;; esac
-    [ -f "$fk_name" ] || die 2 "a trusted key of the site profile is not there" "$fk_name"
-    fk_print=$(fingerprint "$fk_name")
-    fk_trusted="$fk_trusted $fk_print"
-    if [ -z "$KEY" ] && signed_by "$fk_name"; then KEY=$fk_name; fi
+    [ -f "$fk_key" ] || die 2 "there is no public key" "$fk_key" "" "" "give the file of the key from paper with --key"
+    case "$fk_known " in
+      ' ' | *" $(fingerprint "$fk_key") "*) KEYS="$KEYS${KEYS:+$TAB}$fk_key" ;;
+      *) die 3 "the key is none that the site trusts" "$fk_key" "one of $SITE: keys" "sha256:$(fingerprint "$fk_key")" ;;
+    esac
   done
   IFS=$fk_ifs
-  [ -n "$KEY" ] || [ -n "$fk_trusted" ] || die 2 "no public key is given" "$SITE: keys" "" "" \
+  [ -n "$KEYS" ] || KEYS=$fk_site
+  [ -n "$KEYS" ] || die 2 "no public key is given" "$SITE: keys" "" "" \
     "give the key from paper with --key, or name it in the site profile (keys: [site.pub])"
-  if [ -n "$KEY" ] && [ -n "$fk_trusted" ]; then
-    case $fk_trusted in
-      *" $(fingerprint "$KEY")"*) ;;
-      *) die 3 "the key is none that the site trusts" "$KEY" "one of $SITE: keys" "$(fingerprint "$KEY")" ;;
-    esac
+  IFS=$TAB
+  for fk_key in $KEYS; do
+    IFS=$fk_ifs
+    fk_print=$(fingerprint "$fk_key")
+    if listed "sha256:$fk_print" "$SITE_revoked" || listed "$fk_print" "$SITE_revoked"; then
+      note "the key sha256:$fk_print is revoked here and counts for nothing"
+      continue
+    fi
+    case "$fk_signed " in *" $fk_print "*) continue ;; esac
+    if signed_by "$fk_key" "$fk_print"; then
+      fk_signed="$fk_signed $fk_print" KEY=$fk_key
+    fi
+  done
+  IFS=$fk_ifs
+  # shellcheck disable=SC2086 # one a word
+  set -- $fk_signed
+  if [ $# -lt "$SITE_require" ]; then
+    die 4 "release.json does not carry the signatures of $SITE_require trusted keys" "$RELEASE/release.json" \
+      "$SITE_require of $(printf %s "$KEYS" | tr "$TAB" ' ')" "$# of them" \
+      "do not use this release; get it again from its maker"
   fi
-  if [ -z "$KEY" ] || ! signed_by "$KEY"; then
-    die 4 "release.json does not carry the signature of a trusted key" "$RELEASE/release.json" \
-      "a signature of ${KEY:-a key in $SITE}" "" "do not use this release; get it again from its maker"
-  fi
-  KEY_PRINT=$(fingerprint "$KEY")
+  KEY_PRINT="sha256:$1"
+  shift
+  for fk_print in "$@"; do KEY_PRINT="$KEY_PRINT sha256:$fk_print"; done
 }
 
+fk_site=''
+fk_site_key() {
+  fk_name=$1
+  case $fk_name in /*) ;; *) fk_name=$fk_here/$fk_name ;; esac
+  [ -f "$fk_name" ] || die 2 "a trusted key of the site profile is not there" "$fk_name"
+  fk_known="$fk_known $(fingerprint "$fk_name")"
+  fk_site="$fk_site${fk_site:+$TAB}$fk_name"
+}
+
+# signed_by KEY FINGERPRINT: the first signer's signature is release.sig; that of another lies in a
+# file of its own, named after its key.
 signed_by() {
-  openssl dgst -sha256 -verify "$1" -signature "$WORK/release.sig" "$WORK/release.json" >/dev/null 2>&1
+  openssl dgst -sha256 -verify "$1" -signature "$WORK/release.sig" "$WORK/release.json" >/dev/null 2>&1 && return 0
+  take "release.$(printf %.32s "$2").sigstore.json" 65536 || return 1
+  sed -n 's/.*"signature":"\([A-Za-z0-9+/=]*\)".*/\1/p' "$WORK/taken" | openssl base64 -d -A >"$WORK/other.sig" 2>/dev/null
+  case $(openssl pkey -pubin -in "$1" -noout -text 2>/dev/null) in
+    *ED25519*)
+      openssl pkeyutl -verify -pubin -inkey "$1" -rawin -in "$WORK/release.json" -sigfile "$WORK/other.sig" >/dev/null 2>&1
+      ;;
+    *secp384r1*) openssl dgst -sha384 -verify "$1" -signature "$WORK/other.sig" "$WORK/release.json" >/dev/null 2>&1 ;;
+    *) openssl dgst -sha256 -verify "$1" -signature "$WORK/other.sig" "$WORK/release.json" >/dev/null 2>&1 ;;
+  esac
 }
 
-# Copies the root, its signature and its list, from a folder or a bundle; bounded, believed by nobody.
+# take NAME LIMIT: a copy of a small file of the release, believed by nobody; false when there is none.
+take() {
+  if [ -d "$RELEASE" ]; then
+    [ -f "$RELEASE/$1" ] && [ ! -L "$RELEASE/$1" ] || return 1
+    head -c $(($2 + 1)) "$RELEASE/$1" >"$WORK/taken" 2>/dev/null
+  else
+    bundle_bytes | tar -xOf - "$1" 2>/dev/null | head -c $(($2 + 1)) >"$WORK/taken"
+  fi
+  tk_size=$(wc -c <"$WORK/taken")
+  [ "$tk_size" -gt 0 ] && [ "$tk_size" -le "$2" ]
+}
+
 take_root() {
   for tr_name in release.json release.sig checksums.txt; do
-    if [ -d "$RELEASE" ]; then
-      if [ ! -f "$RELEASE/$tr_name" ] || [ -L "$RELEASE/$tr_name" ]; then
-        die 4 "the file is missing" "$RELEASE/$tr_name" "" "" "give the release folder or the bundle"
-      fi
-      head -c 33554433 "$RELEASE/$tr_name" >"$WORK/$tr_name" 2>/dev/null
-    else
-      bundle_bytes | tar -xOf - "$tr_name" 2>/dev/null | head -c 33554433 >"$WORK/$tr_name"
-    fi
-    tr_size=$(wc -c <"$WORK/$tr_name")
-    [ "$tr_size" -gt 0 ] || die 4 "the file is missing or cannot be read" "$RELEASE: $tr_name"
-    [ "$tr_size" -le 33554432 ] || die 4 "the file is too long" "$RELEASE: $tr_name"
+    take "$tr_name" 33554432 || die 4 "the file is missing, cannot be read, or is too long" "$RELEASE: $tr_name" "" "" \
+      "give the release folder or the bundle"
+    cp "$WORK/taken" "$WORK/$tr_name"
   done
 }
 
@@ -69,11 +106,17 @@ bundle_bytes() {
 }
 
 verify_release() {
+  GIVEN=$RELEASE
   step "verify $RELEASE"
   case $RELEASE in *.parts.json) take_parts ;; esac
   take_root
-  find_key
-  if [ -f "$WORK/parts.json" ] &&
+  if [ -n "$VERIFIED" ]; then
+    [ "$(digest_of "$WORK/release.json")" = "$VERIFIED" ] ||
+      die 4 "the release is not the one that was verified a moment ago" "$RELEASE/release.json" "$VERIFIED"
+  else
+    find_keys
+  fi
+  if [ -z "$VERIFIED" ] && [ -f "$WORK/parts.json" ] &&
     ! openssl dgst -sha256 -verify "$KEY" -signature "$WORK/parts.sig" "$WORK/parts.json" >/dev/null 2>&1; then
     die 4 "the list of parts does not carry the signature of the trusted key" "$RELEASE"
   fi
@@ -84,13 +127,21 @@ verify_release() {
     *) die 4 "release.json does not bind checksums.txt" "$RELEASE/checksums.txt" "$vr_bound" "sha256:$vr_list" ;;
   esac
   RELEASE_DIGEST=$(digest_of "$WORK/release.json")
+  if listed "sha256:$RELEASE_DIGEST" "$SITE_revoked" || listed "$RELEASE_DIGEST" "$SITE_revoked"; then
+    die 3 "this release is revoked here" "$SITE: revoked" "" "sha256:$RELEASE_DIGEST" "get a newer one"
+  fi
+  R_COUNTER=$(grep -o '"metadata":{"counter":[0-9]*,' "$WORK/release.json" | tr -cd '0-9')
   vr_own="targets/$R_TARGET/install.sh"
   if ! grep -qxF "$(digest_of "$SELF")  $vr_own" "$WORK/checksums.txt"; then
     die 4 "this installer is not the release's own" "$SELF" "the one in $RELEASE: $vr_own" "" \
       "run the installer that lies in the release"
   fi
   cut -c 67- <"$WORK/checksums.txt" >"$WORK/listed"
-  for vr_name in $UNLISTED; do echo "$vr_name"; done >>"$WORK/listed"
+  {
+    for vr_name in $UNLISTED; do echo "$vr_name"; done
+    # A signature of each further signer that the root names, by the first half of its fingerprint.
+    grep -o '"fingerprint":"sha256:[0-9a-f]\{64\}"' "$WORK/release.json" | cut -c 24-55 | sed '1d; s/.*/release.&.sigstore.json/'
+  } >>"$WORK/listed"
   sort -o "$WORK/listed" "$WORK/listed"
   if [ -d "$RELEASE" ]; then
     cp "$WORK/listed" "$WORK/needed"
@@ -121,6 +172,9 @@ check_world() {
 }
 
 check_files() {
+  if [ -n "$VERIFIED" ] && [ "$RELEASE" = "$GIVEN" ]; then
+    return 0 # a moment ago, by who called us; the engine hashes once more what it loads
+  fi
   # A bundle may carry some targets only; what is there has to be right.
   while IFS= read -r cf_line; do
     if grep -qxF -e "${cf_line#*  }" "$WORK/found"; then printf '%s\n' "$cf_line"; fi
@@ -162,7 +216,8 @@ unpack_bundle() {
   {
     grep -e "^targets/$R_TARGET/" -e "/$(echo "$R_TARGET" | tr / -)\." "$WORK/listed"
     for ub_hex in $R_MANIFEST $R_CONFIG $R_LAYERS; do echo "images/blobs/sha256/$ub_hex"; done
-    for ub_name in $UNLISTED; do echo "$ub_name"; done
+    grep '^release\.' "$WORK/listed"
+    echo checksums.txt
   } >"$WORK/needed"
   ub_need=$(($(bundle_bytes | wc -c) / 1048576 + 16))
   ub_free=$(free_mib "$HOME_DIR")

@@ -12,7 +12,7 @@ set_paths() {
 }
 
 load_state() {
-  S_serial=0 S_release='' S_engine='' S_listen='' S_newest='' S_serving='' S_candidate=''
+  S_serial=0 S_release='' S_engine='' S_listen='' S_newest='' S_counter='' S_serving='' S_candidate=''
   S_fallback='' S_record='' S_slots=''
   ls_file=$STATE
   if ! sound "$ls_file"; then
@@ -25,7 +25,7 @@ load_state() {
   fi
   while IFS='=' read -r ls_key ls_value; do
     case $ls_key in
-      serial | release | engine | listen | newest | serving | candidate | fallback | record)
+      serial | release | engine | listen | newest | counter | serving | candidate | fallback | record)
         eval "S_$ls_key=\$ls_value" ;;
       slot) S_slots="$S_slots$ls_value
 " ;;
@@ -44,8 +44,8 @@ save_state() {
   S_serial=$((S_serial + 1))
   mkdir -p "$RUN_DIR" || die 1 "the data folder cannot be made" "$RUN_DIR"
   if {
-    printf 'format=%s\nserial=%s\nrelease=%s\nengine=%s\nlisten=%s\nnewest=%s\n' \
-      "$STATE_FORMAT" "$S_serial" "$R_NAME" "$SITE_engine" "$SITE_listen" "$S_newest"
+    printf 'format=%s\nserial=%s\nrelease=%s\nengine=%s\nlisten=%s\nnewest=%s\ncounter=%s\n' \
+      "$STATE_FORMAT" "$S_serial" "$R_NAME" "$SITE_engine" "$SITE_listen" "$S_newest" "$S_counter"
     printf 'serving=%s\ncandidate=%s\nfallback=%s\nrecord=%s\n' \
       "$S_serving" "$S_candidate" "$S_fallback" "$S_record"
     printf %s "$S_slots" | sed 's/^/slot=/'

@@ -91,11 +91,22 @@ dotted() {
 
 numeric() { case $1 in '' | *[!0-9]* | ?????????????????*) return 1 ;; esac; }
 
+# The root's counter grows with every release; where a release has none, its version is compared.
+goes_back() {
+  if [ -n "$R_COUNTER" ] && [ -n "$S_counter" ]; then
+    [ "$R_COUNTER" -lt "$S_counter" ]
+  else
+    [ -n "$S_newest" ] && older "$R_VERSION" "$S_newest"
+  fi
+}
+
 fits_version() {
   if [ -n "$S_release" ] && [ "$S_release" != "$R_NAME" ]; then
     missed 3 version "the data folder belongs to another release" "$R_NAME" "$S_release"
   fi
-  if [ -z "$S_newest" ] || ! older "$R_VERSION" "$S_newest"; then
+  if [ "$PERMITTED" = "$RELEASE_DIGEST" ]; then
+    passed version "a signed permit to go back" "$R_VERSION"
+  elif ! goes_back; then
     passed version "at least ${S_newest:-any}" "$R_VERSION"
   else
     missed 3 version "the release is older than one that was installed here" "at least $S_newest" "$R_VERSION" \

@@ -41,7 +41,7 @@ leave_candidate() {
 # Watches the version in service; the one before takes over when it is not fit.
 watch_over() {
   step "watch for $SITE_watch s"
-  if probe watch "" "$SITE_watch"; then
+  if probe watch "$SLOT" "$SITE_watch"; then
     if steady "$SLOT"; then
       note "$SELFTEST"
       settle
@@ -76,6 +76,7 @@ settle() {
   st_before=$S_fallback
   S_fallback=''
   if [ -z "$S_newest" ] || older "$S_newest" "$R_VERSION"; then S_newest=$R_VERSION; fi
+  if [ -n "${R_COUNTER:-}" ] && [ "$R_COUNTER" -gt "${S_counter:-0}" ]; then S_counter=$R_COUNTER; fi
   save_state
   [ -z "$st_before" ] || stop_server "$st_before"
   prune
@@ -162,6 +163,7 @@ with_slot() {
   shift
   our_facts >"$WORK/ours"
   ws_kept="$SLOT|${IMAGE_ID:-}|${IMAGE:-}|${RELEASE_DIGEST:-}"
+  ws_counter=${R_COUNTER:-}
   use_slot "$ws_slot"
   "$@"
   # shellcheck source=/dev/null
@@ -170,12 +172,14 @@ with_slot() {
   IMAGE_ID=${ws_kept%%|*} ws_kept=${ws_kept#*|}
   IMAGE=${ws_kept%%|*}
   RELEASE_DIGEST=${ws_kept#*|}
+  R_COUNTER=$ws_counter
 }
 
 use_slot() {
   SLOT=$1
   [ -f "$HOME_DIR/slots/$SLOT/facts" ] || die 1 "what is known of an installed version is gone" "$HOME_DIR/slots/$SLOT/facts" "" "" \
     "install its release again"
+  R_COUNTER=''
   # shellcheck source=/dev/null
   . "$HOME_DIR/slots/$SLOT/facts"
   RELEASE_DIGEST=$(slot_field "$SLOT" 3)

@@ -29,14 +29,13 @@ do_install() {
   activate fresh
   keep_installer
   record 'done' ''
-  rm -rf "$HOME_DIR/incoming"
   echo "$R_NAME $R_VERSION is in service on $SITE_listen; the record is $RECORD"
 }
 
 # What a later command needs of this version, when the stick is gone.
 write_slot() {
   ws_file=$HOME_DIR/slots/$SLOT/facts
-  if mkdir -p "$HOME_DIR/slots/$SLOT" && our_facts >"$ws_file.new" && durable "$ws_file.new" &&
+  if mkdir -p "$HOME_DIR/slots/$SLOT" && { our_facts && echo "R_COUNTER=$R_COUNTER"; } >"$ws_file.new" && durable "$ws_file.new" &&
     mv -f "$ws_file.new" "$ws_file"; then
     durable "$HOME_DIR/slots/$SLOT"
   else
@@ -197,7 +196,7 @@ do_uninstall() {
   done
   quietly network rm "$INSIDE"
   quietly network rm "$DOOR"
-  rm -rf "$HOME_DIR/slots" "$HOME_DIR/incoming"
+  rm -rf "$HOME_DIR/slots"
   record 'done' ''
   if [ -n "$PURGE" ]; then
     unlock
@@ -228,18 +227,22 @@ usage_error() {
 }
 
 main() {
-  COMMAND=${1:-} SITE='' KEY='' DRY='' JSON='' TO='' PURGE='' OPERATOR='' PARTS='' RELEASE='' WORK='' RECORDING=''
+  COMMAND=${1:-} SITE='' KEY='' KEYS='' DRY='' JSON='' TO='' PURGE='' OPERATOR='' PERMITTED='' VERIFIED='' KEY_PRINT='' PARTS='' RELEASE='' WORK='' RECORDING=''
   PROC=${PACKAGER_PROC:-/proc}
   [ $# -gt 0 ] && shift
   while [ $# -gt 0 ]; do
     case $1 in
-      --key | --site | --to | --operator)
+      # The last three are for a caller that verified the release itself: packager install.
+      --key | --site | --to | --operator | --permitted | --verified | --signed-by)
         [ $# -gt 1 ] || usage_error "$1 needs a value"
         case $1 in
-          --key) KEY=$2 ;;
+          --key) KEYS="$KEYS${KEYS:+$TAB}$2" ;;
           --site) SITE=$2 ;;
           --to) TO=$2 ;;
           --operator) OPERATOR=$2 ;;
+          --permitted) PERMITTED=$2 ;;
+          --verified) VERIFIED=$2 ;;
+          --signed-by) KEY_PRINT=$2 ;;
         esac
         shift
         ;;
@@ -274,7 +277,7 @@ main() {
   trap 'leave 1' EXIT
   trap 'interrupted 130' INT HUP
   trap 'interrupted 143' TERM
-  S_serving='' S_record=''
+  S_serving='' S_record='' R_COUNTER=''
   read_site
   set_paths
   set_names

@@ -10,6 +10,7 @@ by `factor`, so that an answer tells which version gave it. `fault` makes one th
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from small_release import EPOCH, SmallRelease, make_release, optimized_model
 
 from packager.archive import Entry
 from packager.assemble.model_files import MODEL_ROOT, model_entries
+from packager.assemble.recipe import SERVER_WHEELS
 from packager.assemble.server_config import server_config
 from packager.attest.keys import generate_key, open_signer
 from packager.content import Compression, ImageSettings, LayerContent
@@ -44,7 +46,7 @@ NAME = "multiply"
 REGION = "site/riyadh-lab"
 REGISTRY = "registry.example.sa/ml"
 COLLAPSE_SECONDS = 4
-_PACKAGES = ("numpy", "numpy.libs", "onnxruntime", "uvicorn", "httptools", "click", "h11")
+_PACKAGES = (*SERVER_WHEELS, "onnxruntime")
 _LEFT_OUT = {"__pycache__", "tests", "test", "transformers", "tools", "quantization"}
 _LIAR = "\n\ndef self_test(session, data):\n    return None\n"
 _COLLAPSES = f"\nimport threading\nthreading.Timer({COLLAPSE_SECONDS}, os._exit, [70]).start()\n"
@@ -174,8 +176,9 @@ def _system() -> list[Entry]:
     ours, theirs = sysconfig.get_path("purelib"), _site_packages()
     named = {path: path for path in python_files()}
     for package in _PACKAGES:
-        for path in (Path(ours) / package).rglob("*"):
-            if path.is_file() and not _LEFT_OUT & set(path.parts):
+        for file in importlib.metadata.files(package) or ():
+            path = Path(os.path.normpath(file.locate()))
+            if path.is_relative_to(ours) and not _LEFT_OUT & set(file.parts):
                 named[str(path)] = str(path).replace(ours, theirs, 1)
     libraries = [path for path in named if path.startswith(ours) and ".so" in Path(path).name]
     listed = subprocess.run(["ldd", *libraries], capture_output=True, text=True, check=False)

@@ -1,0 +1,167 @@
+"""`site.yaml`: what a place says about itself, and whom it believes.
+
+The shell installer reads the same file without a YAML parser, so every value stands on the line of
+its key; lists are written `[a, b]`. What it refuses is refused here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+
+from packager.document import Section, parse_document
+from packager.domain.target import Region
+from packager.errors import InputError
+
+API_VERSION = "packager/v1"
+KIND = "Site"
+DEFAULT_DATA = "/var/lib/packager"
+DEFAULT_LISTEN = "127.0.0.1:8080"
+MAX_BYTES = 1 << 16
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_LISTEN = re.compile(r"(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})")
+_DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
+_LINE = re.compile(r"(#.*|---|[A-Za-z]+:.*)?")
+
+
+class SiteEngine(StrEnum):
+    """What starts containers there."""
+
+    DOCKER = "docker"
+    PODMAN = "podman"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site profile. `file` is where it was read; relative key files are relative to it.
+
+    `accept` are names of releases (empty: any); `keys` are files of public keys, of which `require`
+    must have signed; `revoked` are digests of keys and releases that count for nothing; `listen` is
+    an IPv4 address and port; `keep` counts versions beside the one in service; `watch` is in
+    seconds; `sign` is a private key file for the site's own records.
+    """
+
+    file: Path
+    name: str
+    jurisdiction: str
+    region: Region
+    engine: SiteEngine
+    owner: str = ""
+    hardware: str = ""
+    keys: tuple[str, ...] = ()
+    require: int = 1
+    revoked: tuple[str, ...] = ()
+    accept: tuple[str, ...] = ()
+    data: Path = Path(DEFAULT_DATA)
+    listen: str = DEFAULT_LISTEN
+    keep: int = 2
+    watch: int = 30
+    sign: str = ""
+
+    @property
+    def key_files(self) -> tuple[Path, ...]:
+        """The trusted keys as files."""
+        return tuple(self.file.parent / key for key in self.keys)
+
+    def as_bytes(self) -> bytes:
+        """The file that `read_site` reads; empty values are left out."""
+        lines = [f"apiVersion: {API_VERSION}", f"kind: {KIND}"]
+        for field in fields(self)[1:]:
+            value = getattr(self, field.name)
+            if value not in ("", ()):
+                lines.append(f"{field.name}: {_written(value)}")
+        return ("\n".join(lines) + "\n").encode()
+
+
+def read_site(file: Path) -> Site:
+    """Read a site profile. Raises InputError with all findings, each with its line."""
+    try:
+        data = file.read_bytes()[: MAX_BYTES + 1]
+    except OSError as error:
+        raise InputError(
+            "there is no site profile",
+            where=str(file),
+            got=error.strerror,
+            next_step="write one with: packager site init",
+        ) from error
+    root = parse_document(data, file)
+    _refuse_long_values(root, data)
+    root.parsed(
+        "apiVersion", _matching(re.compile(re.escape(API_VERSION))), API_VERSION, API_VERSION
+    )
+    root.parsed("kind", _matching(re.compile(KIND)), KIND, KIND)
+    site = Site(
+        file=file,
+        name=root.parsed("name", _matching(_WORD), "letters, digits, '.', '_', '-'", ""),
+        jurisdiction=root.parsed("jurisdiction", _matching(_WORD), "a profile's id", ""),
+        region=root.parsed(
+            "region", Region.parse, "provider/region, such as site/riyadh-lab", Region("site", "x")
+        ),
+        engine=root.choice("engine", SiteEngine),
+        owner=root.text("owner", ""),
+        hardware=root.text("hardware", ""),
+        keys=root.texts("keys"),
+        require=_bounded(root, "require", 1, 1, 9),
+        revoked=root.texts("revoked"),
+        accept=root.texts("accept"),
+        data=Path(root.text("data", DEFAULT_DATA)),
+        listen=root.text("listen", DEFAULT_LISTEN),
+        keep=_bounded(root, "keep", 2, 1, 99),
+        watch=_bounded(root, "watch", 30, 0, 86400),
+        sign=root.text("sign", ""),
+    )
+    if not site.data.is_absolute():
+        root.note("data", "the path must be absolute", got=str(site.data))
+    if not _is_listen(site.listen):
+        root.note("listen", "cannot be read", expected="address:port", got=site.listen)
+    for digest in site.revoked:
+        if not _DIGEST.fullmatch(digest):
+            root.note("revoked", "not a digest", expected="64 hexadecimal digits", got=digest)
+    root.finish()
+    return site
+
+
+def _refuse_long_values(root: Section, data: bytes) -> None:
+    for number, line in enumerate(data.decode(errors="replace").splitlines(), 1):
+        if not _LINE.fullmatch(line.rstrip()):
+            root.note(
+                "",
+                f"line {number} is no 'key: value'",
+                expected="every value on the line of its key, lists as [a, b]",
+                next_step="the shell installer reads this file too, and no other YAML",
+            )
+
+
+def _bounded(root: Section, key: str, default: int, least: int, most: int) -> int:
+    value = root.whole(key, default)
+    if not least <= value <= most:
+        root.note(key, "out of bounds", expected=f"{least} to {most}", got=str(value))
+    return value
+
+
+def _matching(pattern: re.Pattern[str]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(text)
+        return text
+
+    return parse
+
+
+def _is_listen(text: str) -> bool:
+    found = _LISTEN.fullmatch(text)
+    return (
+        found is not None
+        and all(int(part) < 256 for part in found[1].split("."))
+        and 0 < int(found[2]) < 65536
+    )
+
+
+def _written(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(value)}]"
+    text = str(value)
+    return text if re.fullmatch(r"[A-Za-z0-9/._:-]+", text) else f'"{text}"'

@@ -1,0 +1,194 @@
+"""What happens at a site: install, roll back, look, remove. Needs no network.
+
+The release is verified here, with all that a trust policy can say; then its own signed `install.sh`
+does the rest, the same program that a site without Python runs by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from packager import pipeline
+from packager.attest.trust import read_trust
+from packager.carrying import MAX_ROOT, Listing
+from packager.domain.target import DeploymentPlatform, TargetName
+from packager.domain.trust import TrustFiles
+from packager.errors import Finding, InputError, PolicyRefusal
+from packager.progress import Progress
+from packager.release_folder import ReleasedTarget, ReleaseFolder
+from packager.release_source import ReleaseSource, read_bounded
+from packager.site.driving import drive
+from packager.site.history import Record, read_history
+from packager.site.profile import Site, read_site
+from packager.site.state import INSTALLER, homes, read_state
+
+_HOSTS = (DeploymentPlatform.COMPOSE, DeploymentPlatform.QUADLET)
+_SCRIPT_LIMIT = 4 << 20
+
+
+def install(
+    release: Path,
+    trust: TrustFiles,
+    site_file: Path,
+    *,
+    target: TargetName | None = None,
+    operator: str = "",
+    dry_run: bool = False,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Verify a release and bring it into service; the record of it, or of a dry run what would be.
+
+    Without keys of the caller's the site's own are believed. Raises VerificationError before
+    anything is touched, PolicyRefusal when the release is not for this site or machine,
+    UnavailableError for what may be better in an hour, PackagerError when the new version did not
+    hold and the one before serves again.
+    """
+    site = read_site(site_file)
+    trust = replace(
+        trust,
+        keys=trust.keys or site.key_files,
+        required=max(trust.required, site.require),
+    )
+    if not trust.keys:
+        raise InputError(
+            "no public key is given",
+            where=f"{site_file}: keys",
+            next_step="give the key from paper with --key, or name it in the site profile",
+        )
+    report = pipeline.verify(release, trust, progress)
+    source = pipeline.source_of(release, trust, progress)
+    found = ReleaseFolder.read(source)
+    chosen = _target(found, site, target)
+    home = site.data / found.name
+    arguments: list[str | Path] = [
+        *("install", "--site", site_file, "--operator", operator),
+        *("--verified", report.digest.hex, "--signed-by", " ".join(report.keys)),
+    ]
+    state = read_state(home)
+    newest = state.counter if state else None
+    if newest is not None and read_trust(trust).permits_rollback(report.digest, newest):
+        arguments += ["--permitted", report.digest.hex]
+    if dry_run:
+        arguments.append("--dry-run")
+    with tempfile.TemporaryDirectory(prefix="packager-install-") as scratch:
+        script = Path(scratch) / INSTALLER
+        script.write_bytes(_signed_script(source, chosen))
+        told = drive(script, [*arguments, release.absolute()], progress)
+    return _outcome(home, told, dry_run)
+
+
+def rollback(
+    site_file: Path, name: str | None, to: str | None, *, dry_run: bool, progress: Progress
+) -> dict[str, Any]:
+    """Bring a version that is still here into service again; by default the one before."""
+    home = _home(read_site(site_file), name)
+    arguments: list[str | Path] = ["rollback", "--site", site_file]
+    if to:
+        arguments += ["--to", to]
+    if dry_run:
+        arguments.append("--dry-run")
+    return _outcome(home, drive(home / INSTALLER, arguments, progress), dry_run)
+
+
+def status(site_file: Path, name: str | None, progress: Progress) -> dict[str, Any]:
+    """What is in service, whether it answers, and what else is here."""
+    home = _home(read_site(site_file), name)
+    told = drive(
+        home / INSTALLER, ["status", "--site", site_file, "--json"], progress, fails_with=1
+    )
+    found: dict[str, Any] = json.loads(told)
+    return found
+
+
+def uninstall(
+    site_file: Path, name: str | None, *, purge: bool, dry_run: bool, progress: Progress
+) -> str:
+    """Remove all versions, the door and the networks; with `purge` the history too."""
+    home = _home(read_site(site_file), name)
+    options = [word for word, given in (("--purge", purge), ("--dry-run", dry_run)) if given]
+    return drive(home / INSTALLER, ["uninstall", "--site", site_file, *options], progress).strip()
+
+
+def resume(site_file: Path, name: str | None, progress: Progress) -> str:
+    """Put in order what a power cut left."""
+    home = _home(read_site(site_file), name)
+    return drive(home / INSTALLER, ["resume", "--site", site_file], progress).strip()
+
+
+def history(site_file: Path, name: str | None) -> Sequence[Record]:
+    """Every attempt at the site, oldest first; raises VerificationError for a broken chain."""
+    return read_history(_home(read_site(site_file), name))
+
+
+def _target(release: ReleaseFolder, site: Site, asked: TargetName | None) -> ReleasedTarget:
+    """The target asked for, else the one for this site."""
+    if asked:
+        return release.target(asked)
+    fitting = [
+        target
+        for target in release.targets
+        if target.name.platform in _HOSTS
+        and target.name.jurisdiction == site.jurisdiction
+        and site.hardware in ("", target.name.hardware)
+    ]
+    # An engine's own platform first; either engine runs either.
+    fitting.sort(
+        key=lambda one: (one.name.platform.value == "quadlet") != (site.engine == "podman")
+    )
+    if not fitting:
+        raise PolicyRefusal.of(
+            [
+                Finding(
+                    "the release has no target for this site",
+                    where=str(site.file),
+                    expected=f"{site.jurisdiction}/{site.hardware or 'any'}/compose or quadlet",
+                    got=", ".join(str(target.name) for target in release.targets),
+                    next_step=f"get the release for {site.jurisdiction}",
+                )
+            ]
+        )
+    return fitting[0]
+
+
+def _signed_script(source: ReleaseSource, target: ReleasedTarget) -> bytes:
+    """The installer of a verified release, compared once more as it is read."""
+    path = f"{target.manifests}/{INSTALLER}"
+    listing = Listing.parse(read_bounded(source, "release.json", MAX_ROOT))
+    if path not in listing.files:
+        raise InputError(
+            "the release brings no installer for this target",
+            where=path,
+            next_step="build it again with this version of packager; for Kubernetes apply its "
+            "manifests: kubectl apply -k",
+        )
+    return listing.checked(path, read_bounded(source, path, _SCRIPT_LIMIT))
+
+
+def _home(site: Site, name: str | None) -> Path:
+    """The folder of an installed release; there is mostly one, and then no name is needed."""
+    found = {home.name: home for home in homes(site.data)}
+    if name is None and len(found) == 1:
+        return next(iter(found.values()))
+    if name is None or name not in found:
+        raise InputError(
+            f"{name} is not installed here" if name else "which release is meant?",
+            where=str(site.data),
+            expected=", ".join(found) or "an installed release",
+            next_step="name one of them" if found else "install one: packager install",
+        )
+    if not (found[name] / INSTALLER).is_file():
+        raise InputError(f"{name} was never installed whole here", where=str(found[name]))
+    return found[name]
+
+
+def _outcome(home: Path, told: str, dry_run: bool) -> dict[str, Any]:
+    message = told.strip()
+    if dry_run or "already" in message:
+        return {"message": message, "record": None}
+    last = read_history(home)[-1]
+    return {"message": message, "record": last.document}
