@@ -1,52 +1,22 @@
-"""Rendered Quadlet files: read by podman's own generator, started by the line that it makes.
-
-The generator of podman 5.4 turns the files into services; their `podman run` lines are started as
-they are, less what only a running systemd can do (`--cgroups=split`, notifications, the journal,
-timers for health checks). The door is started by systemd-socket-activate, which does what the
-.socket unit says: it listens, and hands the socket over with the first connection.
-"""
+"""Rendered Quadlet files: read by podman's own generator, started by the line that it makes."""
 
 from __future__ import annotations
 
 import json
-import re
-import shlex
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from built_targets import HARDWARE, JURISDICTIONS, build_target, jurisdiction, release_request
+from built_targets import HARDWARE, JURISDICTIONS
 from built_targets import sample_target as sample
 from peer_engines import EngineRoom, engine_room
-from python_image import python_archive, python_entrypoint
-from units import parse_unit
+from quadlet_site import NAME, REACHED, Site, command_of, generate, started
 
-from packager.digest import Digest
-from packager.domain.target import DeploymentPlatform, Region
+from packager.domain.target import DeploymentPlatform
 from packager.render.rendering import render_target
 
 pytestmark = pytest.mark.engine
-
-GENERATOR = "/usr/lib/systemd/system-generators/podman-system-generator"
-NAME = "filetype-sa-x86-64-v3"
-REACHED = 0
-# Only systemd as the first process can do these.
-_BY_SYSTEMD = (
-    "--cgroups=split",
-    "--sdnotify=healthy",
-    "--sdnotify=conmon",
-    "--replace",
-    "--rm",
-    "--cidfile=",
-)
-_BY_SYSTEMD_WITH_VALUE = (
-    "--log-driver", "--health-cmd", "--health-interval", "--health-on-failure",
-    "--health-retries", "--health-start-period", "--health-timeout",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -58,19 +28,6 @@ def folder(tmp_path_factory) -> Path:
 def room(folder) -> Iterator[EngineRoom]:
     with engine_room("podman", "systemd-socket-activate", shared=folder) as found:
         yield found
-
-
-def generate(room: EngineRoom, files: dict[str, bytes], into: Path, *options: str):
-    """What the generator says to files in a folder: its exit, services by name, and complaints."""
-    into.mkdir(parents=True, exist_ok=True)
-    for name, data in files.items():
-        (into / name).write_bytes(data)
-    done = room.run(
-        GENERATOR, "--dryrun", *options, environment={"QUADLET_UNIT_DIRS": str(into)}, check=False
-    )
-    parts = re.split(r"^---(\S+\.service)---$", done.stdout, flags=re.MULTILINE)
-    services = dict(zip(parts[1::2], parts[2::2], strict=True))
-    return done, services
 
 
 @pytest.mark.parametrize("options", [(), ("--user",)], ids=["system", "user"])
@@ -110,94 +67,6 @@ def test_systemd_takes_the_units_as_they_lie_at_a_site(room, folder):
     done = room.run("systemd-analyze", "verify", "--man=no", *names, check=False)
     assert done.returncode == 0, done.stderr
     assert not [line for line in done.stderr.splitlines() if NAME in line], done.stderr
-
-
-def command_of(service: str) -> list[str]:
-    """The words of `ExecStart=`, as systemd reads them."""
-    (line,) = parse_unit(service.encode())["Service"]["ExecStart"]
-    words = shlex.split(line.replace("\\n", "\n"))
-    return [word.replace("%%", "%").replace("$$", "$") for word in words]
-
-
-def without_systemd(command: list[str]) -> list[str]:
-    kept = []
-    words = iter(command)
-    for word in words:
-        if word in _BY_SYSTEMD_WITH_VALUE:
-            next(words)
-        elif not word.startswith(_BY_SYSTEMD):
-            kept.append(word)
-    return kept
-
-
-@dataclass(frozen=True)
-class Site:
-    """A room where the release runs. `ask` is a client of the same network as systemd's socket."""
-
-    room: EngineRoom
-    port: int
-    digest: Digest
-
-    def ask(self, path: str) -> object:
-        program = (
-            "import sys, urllib.request as r; "
-            "print(r.urlopen(sys.argv[1], timeout=60).read().decode())"
-        )
-        url = f"http://127.0.0.1:{self.port}/{path}"
-        done = self.room.run_here("python3", "-I", "-c", program, url)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    def process(self, container: str) -> str:
-        """The container's first process, as the room counts them."""
-        asked = ("podman", "inspect", "--format={{.State.Pid}}", container)
-        return self.room.run(*asked).stdout.strip()
-
-    def namespace(self, container: str) -> str:
-        """Its network namespace, by the kernel's name."""
-        return self.room.run("readlink", f"/proc/{self.process(container)}/ns/net").stdout
-
-
-@contextmanager
-def started(room: EngineRoom, folder: Path) -> Iterator[Site]:
-    archive = python_archive(folder)
-    entrypoint = f"ENTRYPOINT {json.dumps(python_entrypoint())}"
-    repository = "registry.example.sa/ml/filetype"
-    room.run("podman", "import", "--change", entrypoint, str(archive), f"{repository}:1.4.0")
-    told = room.run("podman", "image", "inspect", "--format={{.Digest}}", f"{repository}:1.4.0")
-    digest = Digest.parse(told.stdout.strip())
-    region = Region("site", "riyadh-lab")
-    request = release_request()
-    built = build_target(
-        request,
-        jurisdiction("sa", "Saudi Arabia", (region,)),
-        HARDWARE["x86-64-v3"],
-        DeploymentPlatform.QUADLET,
-        regions=(region,),
-        registry="registry.example.sa/ml",
-        digest=digest,
-    )
-    files = render_target(built, request)
-    _, services = generate(room, files, folder / "started")
-    server = without_systemd(command_of(services[f"{NAME}.service"]))
-    door = without_systemd(command_of(services[f"{NAME}-door.service"]))
-    (listen,) = parse_unit(files[f"{NAME}-door.socket"])["Socket"]["ListenStream"]
-    room.run(server[0], *server[1:])
-    door.remove("-d")
-    activate = room.command("systemd-socket-activate", "-l", listen, *door)
-    with (folder / "door.log").open("wb") as log:
-        waiting = subprocess.Popen(activate, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    try:
-        site = Site(room, int(listen.rpartition(":")[2]), digest)
-        for _ in range(100):
-            if b"Listening on" in (folder / "door.log").read_bytes():
-                break
-            time.sleep(0.05)
-        yield site
-    finally:
-        room.run("podman", "stop", "--time=5", f"{NAME}-door", check=False)
-        waiting.wait(30)
-        room.run("podman", "rm", "--force", "--time=1", NAME, f"{NAME}-door", check=False)
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,13 @@ for folder in "$@"; do
 done
 cp /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true
 [ "$network" = host ] || chroot "$root" ip link set lo up
-exec chroot "$root" sh -c 'echo ready && exec tini-static -s -- sleep infinity'
+# The room's root becomes the root of its namespace: whoever enters a container by its namespaces
+# (`exec`, health checks) would else find this machine's root there.
+mkdir -p "$root/run/before"
+cd "$root"
+pivot_root . run/before
+exec chroot . sh -c \
+  'umount -l /run/before; rmdir /run/before; echo ready; exec tini-static -s -- sleep infinity'
 """
 
 
@@ -89,7 +95,7 @@ class EngineRoom:
         told |= {**self.environment, **(environment or {})}
         return [
             *self._enter("--mount", "--pid", "--net"),
-            "chroot", str(self.scratch / "root"), "/usr/bin/env", "-i",
+            "/usr/bin/env", "-i",
             *(f"{name}={value}" for name, value in told.items()), *command,
         ]  # fmt: skip
 
