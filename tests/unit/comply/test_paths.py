@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +15,7 @@ from packager.domain.target import DataClass, Region
 
 Decided = Callable[..., dict[str, Decision]]
 Violated = Callable[..., set[str]]
+GOLDEN = Path(__file__).parents[2] / "golden" / "mechanisms.json"
 MECHANISMS = [
     (profile, path.id)
     for catalogue in [load_catalogue()]
@@ -20,11 +24,31 @@ MECHANISMS = [
 ]
 
 
+def test_the_mechanisms_are_as_they_are_meant_to_be(catalogue: Catalogue) -> None:
+    """Notices each that is gone, added or changed; `PACKAGER_UPDATE_GOLDEN=1` writes it anew."""
+    found = {
+        f"{profile}/{path.id}": {
+            "kind": path.kind.value,
+            "opens": list(path.opens),
+            "data": sorted(path.data_classes),
+            "to": len(path.to) if len(path.to) > 6 else list(path.to),
+            "since": path.since,
+            "law": path.law.told,
+        }
+        for profile in catalogue.jurisdiction_ids()
+        for path in catalogue.written(profile).mechanisms
+    }
+    text = json.dumps(found, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    if os.environ.get("PACKAGER_UPDATE_GOLDEN"):
+        GOLDEN.write_text(text)
+    assert text == GOLDEN.read_text()
+
+
 @pytest.mark.parametrize(("profile", "name"), MECHANISMS)
 def test_each_opens_its_rules_when_declared_and_only_then(
     profile: str, name: str, catalogue: Catalogue, decided: Decided
 ) -> None:
-    """Killed by taking it out of the file: the declared transfer would then open nothing."""
+    """For every class of data that it names, against the same request without it."""
     path = catalogue.jurisdiction(profile).mechanisms[f"{profile}/{name}"]
     abroad = next(
         code
