@@ -31,6 +31,17 @@ rules:
       article: Art. 1
       source: memory           # an address as soon as you have looked it up
       confidence: memory
+# A path abroad that you hold; release.yaml then declares it as {name}/our-clauses. It opens its
+# rules only with a source that you have read.
+# mechanisms:
+#   - id: our-clauses
+#     kind: standard clauses
+#     opens: [our-inference]
+#     data: [personal]
+#     to: [US]
+#     text: What it is.
+#     asks: What has to be held for it.
+#     law: {{name: The law, article: Art. 2, source: "https://…", confidence: high}}
 """
 
 _HARDWARE = """\
@@ -49,10 +60,11 @@ sources:
 """
 
 
-def scaffold(kind: str, name: str, parent: str | None = None) -> str:
+def scaffold(kind: str, name: str, today: str, parent: str | None = None) -> str:
     """YAML for a new `jurisdiction` or `hardware` profile that extends `parent`.
 
-    Without a parent a jurisdiction stands alone, and hardware extends the generic x86-64 server.
+    `today`, as 2026-11-23, is the day of the review that the profile starts from. Without a parent
+    a jurisdiction stands alone, and hardware extends the generic x86-64 server.
     Raises InputError for a name that cannot be an id.
     """
     if not _ID.fullmatch(name):
@@ -73,5 +85,5 @@ def scaffold(kind: str, name: str, parent: str | None = None) -> str:
         extends=f"extends: [{parent}]\n" if parent else "",
         countries=country if parent != "eu" else "eea",
         domain=country.lower(),
-        reviewed="2026-11-23",
+        reviewed=today,
     )

@@ -11,6 +11,7 @@ from packager.domain.transfer import Mechanism
 
 WIDTH = 96
 READABLE = 60
+EVERY = 249  # the codes of ISO 3166-1
 
 
 def describe(profile: Jurisdiction | HardwareProfile) -> dict[str, object]:
@@ -213,6 +214,8 @@ def _rule_lines(rule: Rule, owner: str) -> Iterable[str]:
 
 def _countries(codes: tuple[str, ...]) -> str:
     """The codes, or how many they are when the law names those that are left out instead."""
+    if len(codes) >= EVERY:
+        return "every country"
     if len(codes) <= READABLE:
         return ", ".join(codes)
     return f"{len(codes)} countries: all but those that the text names"

@@ -179,7 +179,8 @@ def new(console: Console, kind: str, name: str, parent: str | None, folder: Path
     file = folder / ("jurisdictions" if kind == "jurisdiction" else "hardware") / f"{name}.yaml"
     if file.exists():
         raise InputError("the profile exists already", where=str(file))
-    write_atomically(file, scaffold(kind, name, parent).encode())
+    today = datetime.now(UTC).date().isoformat()
+    write_atomically(file, scaffold(kind, name, today, parent).encode())
     console.result(str(file), {"file": str(file)})
 
 

@@ -9,13 +9,13 @@ from packager.comply.base import decide_base
 from packager.comply.deciders import DECIDERS
 from packager.comply.duties import decide_retention
 from packager.comply.hardware import decide_hardware
-from packager.comply.location import DECLARED_IN
+from packager.comply.location import DECLARED_IN, TRANSFER_DUTIES
 from packager.comply.origin import model_origin_known
 from packager.comply.paths import OPENABLE, paths
 from packager.comply.places import decide_places, decide_providers
 from packager.comply.situation import Countries, Distances, Outcome, Situation, situate
 from packager.domain.decision import Decision, Status
-from packager.domain.jurisdiction import Rule
+from packager.domain.jurisdiction import Demand, Rule
 from packager.domain.release import PlannedTarget, ReleaseRequest
 from packager.domain.target import Region
 
@@ -81,13 +81,14 @@ def _by_path(decision: Decision, rule: Rule, situation: Situation) -> Decision:
     found = paths(rule, situation, situation.countries(rule.demand) - set(rule.within))
     if not found:
         return decision
-    told = "; ".join(map(str, found))
+    told = "; ".join(map(str, found)).rstrip(".")
     duties = "; ".join(dict.fromkeys(path.mechanism.asks for path in found))
+    rest = TRANSFER_DUTIES if rule.demand is Demand.TRANSFER else decision.why
     return replace(
         decision,
         status=Status.LEFT_TO_OPERATOR,
         why=f"outside what the rule allows by itself, and lawful only while this holds: {told}. "
-        f"Hold for it: {duties}. {decision.why}",
+        f"Have at hand: {duties}. {rest[0].upper()}{rest[1:]}",
         by=tuple(dict.fromkeys((*decision.by, DECLARED_IN))),
         paths=found,
     )

@@ -15,6 +15,10 @@ from packager.domain.target import Region
 
 MANY = 6
 DECLARED_IN = "release.json"
+TRANSFER_DUTIES = (
+    "Name the destination in the record of processing and in the notice to the people concerned, "
+    "and watch whether the decision that it rests on still stands"
+)
 
 
 def decide_inference(rule: Rule, situation: Situation) -> Outcome:
@@ -38,9 +42,7 @@ def decide_transfer(rule: Rule, situation: Situation) -> Outcome:
     basis = f" Adequate: {decisions}." if decisions else ""
     return Outcome(
         Status.LEFT_TO_OPERATOR,
-        f"lawful under this rule, but abroad: {_listed(abroad)}.{basis} Name the destination in "
-        "the record of processing and in the notice to the people concerned, and watch whether the "
-        "decision that it rests on still stands",
+        f"lawful under this rule, but abroad: {_listed(abroad)}.{basis} {TRANSFER_DUTIES}",
         (situation.workload,),
     )
 

@@ -138,6 +138,72 @@ def test_a_diamond_is_no_clash_and_the_order_of_parents_means_nothing(tmp_path: 
         )
         found.append(load_catalogue(folder).jurisdiction("bottom"))
     assert all(one == found[0] for one in found)
+    assert all(list(one.mechanisms) == sorted(found[0].mechanisms) for one in found)
+    assert "eu/dpf" in found[0].mechanisms
+
+
+PATH = """
+mechanisms:
+  - id: clauses
+    kind: standard clauses
+    opens: [{opens}]
+    data: [personal]
+    to: [US]
+    until: {until}
+    text: Our clauses.
+    asks: The signed clauses.
+    law: {{name: Law, article: Art. 2, source: "{source}", confidence: {confidence}}}
+"""
+
+
+def own_path(folder: Path, **values: str) -> Catalogue:
+    filled = {
+        "opens": "gdpr-transfer, gdpr-logs, gdpr-at-rest",
+        "until": "2030-01-01",
+        "source": "https://example.org/law",
+        "confidence": "high",
+        **values,
+    }
+    text = jurisdiction("de-acme", extends="de", rules=rule("acme-inside")) + PATH.format(**filled)
+    write(folder, "jurisdictions/de-acme.yaml", text)
+    return load_catalogue(folder)
+
+
+def test_a_path_of_your_own_stands_beside_the_inherited_ones(tmp_path: Path) -> None:
+    catalogue = own_path(tmp_path)
+    assert findings(catalogue) == []
+    found = catalogue.jurisdiction("de-acme").mechanisms
+    assert {"de-acme/clauses", "eu/dpf", "eu/scc"} <= set(found)
+    assert found["de-acme/clauses"].confirmed
+
+
+def test_a_path_that_opens_nothing_known_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        own_path(tmp_path, opens="gdpr-transfre").jurisdiction("de-acme")
+    (finding,) = caught.value.findings
+    assert finding.got == "gdpr-transfre"
+    assert "gdpr-transfer" in (finding.expected or "")
+
+
+def test_a_path_from_memory_is_read_and_stays_off(tmp_path: Path) -> None:
+    catalogue = own_path(tmp_path, source="memory", confidence="memory")
+    assert findings(catalogue) == []
+    assert not catalogue.jurisdiction("de-acme").mechanisms["de-acme/clauses"].confirmed
+
+
+def test_a_path_that_has_ended_is_told_by_lint(tmp_path: Path) -> None:
+    (finding,) = findings(own_path(tmp_path, until="2026-11-23"))
+    assert finding.what == "the path has ended"
+    assert finding.got == "until 2026-11-23"
+
+
+def test_a_rule_that_is_replaced_takes_the_path_with_it(tmp_path: Path) -> None:
+    """That is how a house closes a door: the inherited mechanism opens the parent's rule only."""
+    closing = rule("ours").replace("demand:", "replaces: gdpr-transfer\n    demand:")
+    write(tmp_path, "jurisdictions/de-x.yaml", jurisdiction("de-x", extends="de", rules=closing))
+    profile = load_catalogue(tmp_path).jurisdiction("de-x")
+    assert "gdpr-transfer" not in profile.owner
+    assert not any("ours" in path.opens for path in profile.mechanisms.values())
     assert [rule.id for rule in found[0].rules] == [rule.id for rule in found[-1].rules]
     assert "gdpr-logs" not in found[0].owner
 
@@ -280,7 +346,7 @@ def test_a_scaffold_is_valid_as_it_is(
     tmp_path: Path, kind: str, name: str, parent: str | None
 ) -> None:
     folder = "jurisdictions" if kind == "jurisdiction" else "hardware"
-    write(tmp_path, f"{folder}/{name}.yaml", scaffold(kind, name, parent))
+    write(tmp_path, f"{folder}/{name}.yaml", scaffold(kind, name, "2026-11-23", parent))
     catalogue = load_catalogue(tmp_path)
     assert findings(catalogue) == []
     assert catalogue.find(name).id == name
@@ -288,7 +354,7 @@ def test_a_scaffold_is_valid_as_it_is(
 
 def test_a_scaffold_needs_an_id() -> None:
     with pytest.raises(InputError):
-        scaffold("jurisdiction", "../evil")
+        scaffold("jurisdiction", "../evil", "2026-11-23")
 
 
 def test_hardware_states_only_what_differs(tmp_path: Path) -> None:
