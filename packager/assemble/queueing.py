@@ -1,7 +1,8 @@
 """How the server shall queue requests for a model, by what was measured when it was optimized.
 
-Measured are the time of one row alone and the rate of rows in batches. Putting requests together
-pays where a row among others takes clearly less than a row alone; a row that takes less time than
+Measured are the time of one row alone and the rate of rows in batches of several sizes. Putting
+requests together pays where a row among others takes clearly less than a row alone, and then the
+optimizer names the smallest batch that comes near the best rate; a row that takes less time than
 handing it to a thread is run where it is. Where nothing was measured and the hardware is an
 accelerator, batches are assumed to pay, as they do on every accelerator known to us. The server
 tries at its start whether the model answers row by row, and puts nothing together otherwise.
@@ -24,12 +25,19 @@ def queueing(target: PlannedTarget, model: OptimizedModel) -> dict[str, object] 
     """The section `batching` of a model in server.json; None to leave the server its defaults."""
     measured = model.chosen.measurement
     settings: dict[str, object] = {}
-    if _takes_rows(model) and model.golden and _pays(target, measured):
-        settings["max_batch_size"] = MAX_BATCH_SIZE
+    if _takes_rows(model) and model.golden and (size := _batch_size(target, model)):
+        settings["max_batch_size"] = size
     if measured and 0 < measured.latency_p50_ms <= _INLINE_MS:
         rows = int(_INLINE_MS / measured.latency_p50_ms)
         settings["inline_rows"] = min(_MOST_INLINE_ROWS, rows)
     return settings or None
+
+
+def _batch_size(target: PlannedTarget, model: OptimizedModel) -> int:
+    """The measured choice, 0 for none; a usual size where only the two rates are known."""
+    if model.batching:
+        return model.batching.max_batch_size
+    return MAX_BATCH_SIZE if _pays(target, model.chosen.measurement) else 0
 
 
 def _pays(target: PlannedTarget, measured: Measurement | None) -> bool:
