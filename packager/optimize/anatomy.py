@@ -29,7 +29,7 @@ _WEIGHTS: dict[int, tuple[int, Precision]] = {
     onnx.TensorProto.UINT4: (4, Precision.INT4),
 }
 # Operator → which of its inputs holds the weights.
-_HOLDERS = {"MatMul": 1, "Gemm": 1, "Gather": 0, "Conv": 1}
+_HOLDERS = {"MatMul": 1, "Gather": 0, "Conv": 1}
 _QUANTIZED_OPERATORS = frozenset(
     (
         "QuantizeLinear",
@@ -93,7 +93,7 @@ def anatomy_of(proto: onnx.ModelProto) -> Anatomy:
             (e.version for e in proto.opset_import if e.domain in ("", "ai.onnx")), default=1
         ),
         weights=total,
-        matrix_share=round(share["MatMul"] + share["Gemm"], 3),
+        matrix_share=share["MatMul"],
         embedding_share=share["Gather"],
         convolution_share=share["Conv"],
         free_dimensions=_has_free_dimensions(proto),

@@ -82,7 +82,7 @@ def store(model: onnx.ModelProto) -> onnx.ModelProto:
     nodes = list(made.graph.node)
     del made.graph.node[:]
     made.graph.node.extend([*casts, *nodes])
-    _drop_listed_inputs(made)
+    drop_listed_inputs(made)
     return made
 
 
@@ -161,7 +161,7 @@ class _Rewriting:
                     nodes.extend(pair(before, name))
                     rounded[name] = name
         made.graph.node.extend(nodes)
-        _drop_listed_inputs(made)
+        drop_listed_inputs(made)
         return made
 
 
@@ -191,7 +191,7 @@ class _Conversion:
         self.made.graph.node.extend(self.nodes)
         kept = (one for one in model.graph.initializer if self._is_kept(one.name))
         self.made.graph.initializer.extend([*kept, *self.weights])
-        _drop_listed_inputs(self.made)
+        drop_listed_inputs(self.made)
 
     def _add(self, node: onnx.NodeProto) -> None:
         own = onnx.NodeProto()
@@ -278,7 +278,7 @@ def _values(tensor: onnx.TensorProto) -> NDArray[np.float32] | None:
     return values
 
 
-def _drop_listed_inputs(model: onnx.ModelProto) -> None:
+def drop_listed_inputs(model: onnx.ModelProto) -> None:
     """Weights that are also listed as inputs (IR version 3 demanded it) are not listed any more."""
     given = {tensor.name for tensor in model.graph.initializer}
     made = {name for node in model.graph.node for name in node.output}

@@ -17,7 +17,7 @@ import onnx
 
 from packager.optimize.blocks import block_weights
 from packager.optimize.engine import open_session, quantization, transformer_optimizer
-from packager.optimize.half_precision import convert, emulate, store
+from packager.optimize.half_precision import convert, drop_listed_inputs, emulate, store
 from packager.optimize.ranges import beyond_fp16
 from packager.optimize.recipes import TWIN
 from packager.optimize.samples import Feed
@@ -207,6 +207,8 @@ def tidy(step: Step) -> None:
 
 def save(proto: onnx.ModelProto, target: Path, external: bool) -> None:
     """Serialize with map entries in order; drop texts in which tools leave paths and dates."""
+    if proto.ir_version < 4:
+        drop_listed_inputs(proto)
     proto.doc_string = ""
     proto.graph.doc_string = ""
     for node in proto.graph.node:
