@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from packager import steps
+from packager.attest.image_verifying import ImageReport, verify_image
 from packager.attest.keys import open_signers
 from packager.attest.opening import open_front
 from packager.attest.sealing import seal
@@ -35,6 +36,7 @@ from packager.domain.target import DataClass, TargetName
 from packager.domain.trust import TrustFiles
 from packager.errors import PolicyRefusal, VerificationError
 from packager.oci.registry import push as push_layout
+from packager.oci.registry_reading import ImageName, RemoteImages
 from packager.plan import make_plan
 from packager.progress import Progress
 from packager.release_folder import ReleaseFolder
@@ -152,6 +154,24 @@ def verify(
 def source_of(release: Path, trust: TrustFiles, progress: Progress) -> ReleaseSource:
     """A folder, a bundle or parts as a source; of parts the index was checked, nothing else was."""
     return _source(release, read_trust(trust), progress)
+
+
+def verify_pushed(
+    reference: str,
+    trust: TrustFiles,
+    progress: Progress,
+    *,
+    repository: str | None = None,
+    plain_http: bool = False,
+) -> ImageReport:
+    """Check one image in a registry, to its last byte, against the keys that the caller trusts.
+
+    `repository` is the one that it was signed for, where the registry is a mirror. Raises
+    VerificationError.
+    """
+    name, policy = ImageName.parse(reference), read_trust(trust)
+    with RemoteImages(name, plain_http=plain_http) as images:
+        return verify_image(images, name.key, policy, repository=repository, progress=progress)
 
 
 def open_verified(release: Path, trust: TrustFiles, progress: Progress) -> ReleaseFolder:

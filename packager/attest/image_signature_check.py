@@ -7,11 +7,17 @@ own signature and its own evidence, by the same key, about exactly this image.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-from packager.attest import base64_text, cosign, dsse, sigstore
-from packager.attest.bounded_json import load_object
+from packager.attest import cosign
+from packager.attest.claims import (
+    MAX_ENVELOPE,
+    MAX_PAYLOAD,
+    Claim,
+    bundled_statement,
+    classic_statement,
+    signed_claim,
+)
 from packager.attest.encryption_statement import attested_layers
 from packager.attest.layout_index import (
     ManifestDocument,
@@ -25,7 +31,6 @@ from packager.attest.statement import (
     COMPLIANCE,
     CYCLONEDX,
     ENCRYPTION,
-    MAX_BYTES,
     QUALITY,
     SLSA_PROVENANCE,
     SPDX,
@@ -36,16 +41,12 @@ from packager.domain.artifact import MediaType
 from packager.errors import Finding, VerificationError
 
 REQUIRED_PREDICATES = (SLSA_PROVENANCE, CYCLONEDX, SPDX, COMPLIANCE, QUALITY)
-MAX_PAYLOAD = 64 << 10
-# Base64 of base64, and the envelope around it.
-MAX_ENVELOPE = 2 * MAX_BYTES
-_Claim = tuple[Digest, str]
 
 
 def check_image_signatures(release: SignedRelease) -> dict[str, int]:
     """Step 9, image signatures: each image is signed for its repository, and every signature in the
     layout is the key's and about an image of this release."""
-    claims: set[_Claim] = set()
+    claims: set[Claim] = set()
     findings: list[Finding] = []
     for document in _of_kind(release, cosign.SIGNATURES):
         for layer in document.layers:
@@ -140,49 +141,30 @@ def _layers(documents: Iterable[ManifestDocument]) -> list[Member]:
     return [layer for document in documents for layer in document.layers]
 
 
-def _signed_claim(release: SignedRelease, layer: Member) -> _Claim:
+def _signed_claim(release: SignedRelease, layer: Member) -> Claim:
     """Digest and repository that a simple-signing payload names, once its signature verified."""
     if layer.media_type != MediaType.SIMPLE_SIGNING:
         raise ValueError(f"not of type {MediaType.SIMPLE_SIGNING}")
     payload = read_member(release, layer, MAX_PAYLOAD)
-    signature = base64_text.decode(layer.annotations.get(cosign.SIGNATURE_ANNOTATION))
-    release.key.verify(signature, payload)
-    match load_object(payload, limit=MAX_PAYLOAD):
-        case {
-            "critical": {
-                "identity": {"docker-reference": str(repository)},
-                "image": {"docker-manifest-digest": str(digest)},
-                "type": "cosign container image signature",
-            }
-        }:
-            return Digest.parse(digest), repository
-        case _:
-            raise ValueError("not a cosign simple-signing payload")
+    return signed_claim(payload, layer.annotations, release.key)
 
 
 def _classic_statement(release: SignedRelease, layer: Member) -> Statement:
     if layer.media_type != MediaType.DSSE:
         raise ValueError(f"not of type {MediaType.DSSE}")
-    envelope = load_object(read_member(release, layer, MAX_ENVELOPE), limit=MAX_ENVELOPE)
-    statement = Statement.parse(dsse.open_envelope(envelope, release.key))
-    _same_type(statement, layer.annotations, "predicateType")
-    return statement
+    data = read_member(release, layer, MAX_ENVELOPE)
+    return classic_statement(data, layer.annotations, release.key)
 
 
 def _referring_statement(release: SignedRelease, document: ManifestDocument) -> Statement:
     if document.artifact_type != MediaType.SIGSTORE_BUNDLE or len(document.layers) != 1:
         raise ValueError("not exactly one sigstore bundle")
+    if document.subject is None:
+        raise ValueError("it refers to no image")
     bundle = read_member(release, document.layers[0], MAX_ENVELOPE)
-    statement = Statement.parse(sigstore.verify_dsse(bundle, release.key, limit=MAX_ENVELOPE))
-    if document.subject is None or document.subject.digest != statement.subject:
-        raise ValueError("it refers to another image than its statement is about")
-    _same_type(statement, document.member.annotations, cosign.PREDICATE_ANNOTATION)
-    return statement
-
-
-def _same_type(statement: Statement, annotations: Mapping[str, Any], name: str) -> None:
-    if annotations.get(name) != statement.predicate_type:
-        raise ValueError(f"its annotation {name} is not the type of its predicate")
+    return bundled_statement(
+        bundle, document.member.annotations, document.subject.digest, release.key
+    )
 
 
 def _unmatched(release: SignedRelease, found: set[Digest], what: str) -> list[Finding]:

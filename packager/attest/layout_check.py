@@ -6,8 +6,6 @@ says about each target's image is what a container engine would find by followin
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import re
 import zlib
 from collections.abc import Iterator, Mapping
@@ -29,14 +27,12 @@ from packager.attest.layout_index import (
 )
 from packager.attest.root import ImageBinding
 from packager.attest.signed_release import SignedRelease
-from packager.digest import CHUNK, Digest
+from packager.attest.unpacking import plain_digest
+from packager.digest import Digest
 from packager.domain.artifact import MediaType
 from packager.errors import Finding, VerificationError
 from packager.release_source import ReleaseSource
 
-# A gzip layer may grow this much: far more than software does, far less than a bomb.
-MAX_RATIO = 200
-PLAIN_FLOOR = 256 << 20
 _BLOB_NAME = re.compile(r"[0-9a-f]{64}")
 _OCI_LAYOUT = f"{IMAGES}/oci-layout"
 _DOCKER_MANIFEST = f"{IMAGES}/manifest.json"
@@ -137,12 +133,13 @@ def _image_layers(
                 expected=expected,
                 got=f"{found.get(name)!r:.80}",
             )
-    return _paired(found, document.layers, where)
+    return check_paired(found, document.layers, where)
 
 
-def _paired(
+def check_paired(
     config: Mapping[str, Any], layers: tuple[Member, ...], where: str
 ) -> dict[tuple[Digest, Digest], Member]:
+    """Blob digest and diff_id → layer; raises VerificationError when they are not as many."""
     match config:
         case {"rootfs": {"type": "layers", "diff_ids": list(diff_ids)}} if (
             len(diff_ids) == len(layers) > 0
@@ -176,7 +173,8 @@ def _diff_id_finding(source: ReleaseSource, layer: Member, diff_id: Digest) -> F
             plain = layer.digest
         case MediaType.LAYER_GZIP:
             try:
-                plain = _plain_digest(source, layer)
+                with source.open(layer.path) as blob:
+                    plain = plain_digest(blob, layer.size)
             except (OSError, EOFError, ValueError, zlib.error) as error:
                 return Finding("the layer cannot be unpacked", layer.path, got=str(error))
         case other:
@@ -184,17 +182,3 @@ def _diff_id_finding(source: ReleaseSource, layer: Member, diff_id: Digest) -> F
     if plain != diff_id:
         return Finding("the layer unpacks to something else", layer.path, str(diff_id), str(plain))
     return None
-
-
-def _plain_digest(source: ReleaseSource, layer: Member) -> Digest:
-    """Digest of what a gzip blob unpacks to, in constant memory and bounded time."""
-    limit = max(PLAIN_FLOOR, MAX_RATIO * layer.size)
-    sha = hashlib.sha256()
-    seen = 0
-    with source.open(layer.path) as blob, gzip.GzipFile(fileobj=blob) as plain:
-        while chunk := plain.read(CHUNK):
-            seen += len(chunk)
-            if seen > limit:
-                raise ValueError(f"it unpacks to more than {limit} bytes")
-            sha.update(chunk)
-    return Digest(sha.hexdigest())

@@ -70,7 +70,7 @@ def read_manifests(release: SignedRelease) -> tuple[ManifestDocument, ...]:
         index = load_object(release.part.index, limit=MAX_JSON)
     if index.get("schemaVersion") != 2 or index.get("mediaType") != MediaType.INDEX:
         raise VerificationError("not an OCI image index", where=INDEX)
-    members = _descriptors(index.get("manifests"), INDEX)
+    members = descriptors(index.get("manifests"), INDEX)
     names: dict[str, Digest] = {}
     for member in members:
         name = member.annotations.get(REF_NAME)
@@ -102,21 +102,25 @@ def _manifest(release: SignedRelease, member: Member) -> ManifestDocument:
             got=member.media_type[:100],
         )
     _present(release, member)
-    found = read_json(release, member.path)
+    document = manifest_document(read_json(release, member.path), member)
+    for named in (document.config, *document.layers):
+        _present(release, named)
+    return document
+
+
+def manifest_document(found: Mapping[str, Any], member: Member) -> ManifestDocument:
+    """What a manifest names; raises VerificationError for what is none."""
     if found.get("schemaVersion") != 2 or found.get("mediaType") != MediaType.MANIFEST:
         raise VerificationError("not an OCI image manifest", where=member.path)
     kind = found.get("artifactType")
     subject = found.get("subject")
-    document = ManifestDocument(
+    return ManifestDocument(
         member,
         _descriptor(found.get("config"), member.path),
-        _descriptors(found.get("layers"), member.path),
+        descriptors(found.get("layers"), member.path),
         None if subject is None else _descriptor(subject, member.path),
         kind if isinstance(kind, str) else None,
     )
-    for named in (document.config, *document.layers):
-        _present(release, named)
-    return document
 
 
 def _present(release: SignedRelease, member: Member) -> None:
@@ -133,7 +137,7 @@ def _present(release: SignedRelease, member: Member) -> None:
         )
 
 
-def _descriptors(value: Any, where: str) -> tuple[Member, ...]:
+def descriptors(value: Any, where: str) -> tuple[Member, ...]:
     if not isinstance(value, list) or len(value) > MAX_MEMBERS:
         raise VerificationError("no list of descriptors", where=where)
     return tuple(_descriptor(entry, where) for entry in value)

@@ -53,6 +53,7 @@ def _asked(built: BuiltTarget, request: ReleaseRequest, epoch: SourceDateEpoch) 
     return {
         "name": request.name,
         "version": request.version,
+        "counter": request.counter,
         "target": str(built.plan.name),
         "regions": [str(region) for region in built.plan.regions],
         "reference": built.plan.reference,

@@ -22,10 +22,8 @@ so do 8 to 11; a refusal names its step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from packager.attest.files_check import check_checksums, check_closed_world, check_digests
 from packager.attest.image_signature_check import check_attestations, check_image_signatures
@@ -40,34 +38,14 @@ from packager.attest.signed_release import (
     read_seal,
 )
 from packager.attest.standing import check_standing
+from packager.attest.step_runner import StepRunner, VerifiedStep
 from packager.attest.trust import TrustPolicy
 from packager.digest import Digest
-from packager.errors import Finding, VerificationError
 from packager.progress import SILENT, Progress
 from packager.release_source import FolderSource, ReleaseSource
 
-MAX_FINDINGS = 100
 NEXT_STEP = "do not use this release; get it again from its maker"
 STEPS = 11
-_Value = TypeVar("_Value")
-
-
-@dataclass(frozen=True, slots=True)
-class VerifiedStep:
-    """A step that was passed. `counts` say how much was looked at: `{"files": 112}`."""
-
-    number: int
-    title: str
-    result: str
-    counts: Mapping[str, int]
-
-    def as_dict(self) -> dict[str, object]:
-        return {
-            "number": self.number,
-            "title": self.title,
-            "result": self.result,
-            "counts": dict(self.counts),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +97,7 @@ def verify(
     if isinstance(trust, PublicKey):
         trust = TrustPolicy.of(trust)
     source = FolderSource.at(release) if isinstance(release, Path) else release
-    steps = _Steps(progress)
+    steps = StepRunner(progress, STEPS, NEXT_STEP)
     progress.step(f"verify {source.location}")
 
     seal = steps.run(1, "seal", lambda: read_seal(source))
@@ -135,15 +113,15 @@ def verify(
     inventory = steps.run(5, "closed world", source.inventory)
     whole = SignedRelease(source, inventory, root, listed, progress)
     signed = steps.run(5, "closed world", lambda: narrowed(whole))
-    steps.count(5, "closed world", check_closed_world, signed)
-    steps.count(6, "digests", check_digests, signed)
-    steps.count(7, "checksums", check_checksums, signed)
+    steps.count(5, "closed world", lambda: check_closed_world(signed))
+    steps.count(6, "digests", lambda: check_digests(signed))
+    steps.count(7, "checksums", lambda: check_checksums(signed))
     steps.refuse_if_found()
 
-    steps.count(8, "images", check_layout, signed)
-    steps.count(9, "image signatures", check_image_signatures, signed)
-    steps.count(10, "attestations", check_attestations, signed)
-    steps.count(11, "targets", check_manifests, signed)
+    steps.count(8, "images", lambda: check_layout(signed))
+    steps.count(9, "image signatures", lambda: check_image_signatures(signed))
+    steps.count(10, "attestations", lambda: check_attestations(signed))
+    steps.count(11, "targets", lambda: check_manifests(signed))
     steps.refuse_if_found()
 
     return VerificationReport(
@@ -157,69 +135,3 @@ def verify(
         left_out=tuple(sorted(set(root.targets) - set(signed.root.targets))),
         steps=tuple(steps.passed),
     )
-
-
-@dataclass
-class _Steps:
-    """Runs the steps in order and keeps what they found."""
-
-    progress: Progress
-    passed: list[VerifiedStep] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    running: tuple[int, str] = (0, "")
-
-    def run(self, number: int, title: str, work: Callable[[], _Value]) -> _Value:
-        """A step that all later ones stand on: a refusal ends the verification at once."""
-        self.progress.advance(f"step {number}, {title}", number - 1, STEPS)
-        try:
-            value = work()
-        except VerificationError as error:
-            raise VerificationError.of(_told(number, title, error)) from None
-        self.running = (number, title)
-        return value
-
-    def tell(self, counts: Mapping[str, int]) -> None:
-        """The step that ran last was passed, having looked at this much."""
-        result = ", ".join(_counted(count, what) for what, count in counts.items())
-        self.passed.append(VerifiedStep(*self.running, result or "passed", counts))
-
-    def count(
-        self,
-        number: int,
-        title: str,
-        check: Callable[[SignedRelease], Mapping[str, int]],
-        release: SignedRelease,
-    ) -> None:
-        """A step whose findings are told together with its neighbours'."""
-        self.progress.advance(f"step {number}, {title}", number - 1, STEPS)
-        try:
-            counts = check(release)
-        except VerificationError as error:
-            self.findings += _told(number, title, error)
-            return
-        self.running = (number, title)
-        self.tell(counts)
-
-    def refuse_if_found(self) -> None:
-        """Raises VerificationError with what the steps found so far."""
-        if not self.findings:
-            return
-        shown = self.findings[:MAX_FINDINGS]
-        if left := len(self.findings) - len(shown):
-            shown.append(Finding(f"and {left} more findings of these steps", next_step=NEXT_STEP))
-        raise VerificationError.of(shown)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what.removesuffix('s') if count == 1 else what}"
-
-
-def _told(number: int, title: str, error: VerificationError) -> list[Finding]:
-    return [
-        replace(
-            finding,
-            what=f"step {number}, {title}: {finding.what}",
-            next_step=finding.next_step or NEXT_STEP,
-        )
-        for finding in error.findings
-    ]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from packager.cli.console import Console, human_size, table
 from packager.cli.options import FILE, trust_options, with_console
 from packager.domain.trust import TrustFiles
+from packager.errors import VerificationError
+from packager.workspace import refuse_existing, write_atomically
 
 
 @click.command()
-@click.argument("release", metavar="RELEASE", type=FILE)
+@click.argument("release", metavar="RELEASE|IMAGE")
 @trust_options
 @click.option(
     "--base",
@@ -21,11 +24,23 @@ from packager.domain.trust import TrustFiles
     multiple=True,
     help="For a delta: the release that it stands on; for a chain again, oldest first.",
 )
+@click.option("--repository", help="For an image in a mirror: the repository it was signed for.")
+@click.option("--plain-http", is_flag=True, help="For an image: without TLS, also beyond loopback.")
+@click.option("--report", type=FILE, help="Write what was checked to this file, .json or .html.")
 @with_console
-def verify(console: Console, release: Path, trust: TrustFiles, bases: tuple[Path, ...]) -> None:
+def verify(
+    console: Console,
+    release: str,
+    trust: TrustFiles,
+    bases: tuple[Path, ...],
+    repository: str | None,
+    plain_http: bool,
+    report: Path | None,
+) -> None:
     """Check every byte of a release against a public key that you trust. Works offline.
 
-    RELEASE is a folder, or a bundle, which is read in place.
+    RELEASE is a folder, or a bundle, which is read in place. IMAGE is one image in a registry, by
+    tag or digest; its signature, its evidence and all of its layers are checked.
 
     Exit 4 when anything is not as signed: nothing is believed, nothing is skipped.
 
@@ -35,17 +50,43 @@ def verify(console: Console, release: Path, trust: TrustFiles, bases: tuple[Path
       packager verify release --key maker.pub --key auditor.pub --require 2
       packager verify release --key old.pub --rotation rotation.json --revocations revoked.json
       packager verify release --key site.pub --json > verification.json
-      packager verify filetype-1.4.0.tar --key site.pub
+      packager verify filetype-1.4.0.tar --key site.pub --report verification.html
+      packager verify registry.example.de/ml/filetype@sha256:… --key site.pub
     """
     from packager import pipeline
+    from packager.attest.verification_page import refusal, refuse_other_form, report_file
 
-    report = pipeline.verify(release, trust, console, bases)
-    rows = [[str(step.number), step.title, step.result] for step in report.steps]
-    left_out = f"\nnot in this bundle: {', '.join(report.left_out)}" if report.left_out else ""
-    console.result(
-        f"{table(['step', 'checked', 'result'], rows)}\n\nverified  {report.digest}{left_out}",
-        report.as_dict(),
-    )
+    if report:
+        refuse_other_form(report)
+        refuse_existing(report)
+    try:
+        if Path(release).exists() or not _names_image(release):
+            found = pipeline.verify(Path(release), trust, console, bases).as_dict()
+        else:
+            found = pipeline.verify_pushed(
+                release, trust, console, repository=repository, plain_http=plain_http
+            ).as_dict()
+    except VerificationError as error:
+        if report:
+            write_atomically(report, report_file(report, release, refusal(error.findings)))
+        raise
+    if report:
+        write_atomically(report, report_file(report, release, found))
+    steps: Any = found["steps"]
+    rows = [[str(step["number"]), step["title"], step["result"]] for step in steps]
+    named: Any = found["release"]
+    subject = found.get("image") or named["digest"]
+    missing: Any = found.get("left_out")
+    left_out = f"\nnot in this bundle: {', '.join(missing)}" if missing else ""
+    shown = f"{table(['step', 'checked', 'result'], rows)}\n\nverified  {subject}{left_out}"
+    console.result(shown, found)
+
+
+def _names_image(text: str) -> bool:
+    """Whether it reads as `registry/repository:tag` or `@sha256:…` rather than as a path."""
+    host, slash, rest = text.partition("/")
+    is_host = host == "localhost" or any(sign in host for sign in ".:")
+    return bool(slash and is_host and not host.startswith(".") and ("@" in rest or ":" in rest))
 
 
 @click.command()

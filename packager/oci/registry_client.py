@@ -26,6 +26,8 @@ _SECONDS = (10, 120)  # to connect, and between two pieces of an answer
 _ATTEMPTS = 4
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MAX_REDIRECTS = 4
 _PASSING = (429, 500, 502, 503, 504)
 _Result = TypeVar("_Result")
 Sent = Callable[[int], None]
@@ -48,13 +50,15 @@ class Repository:
         *,
         plain_http: bool = False,
         certificates: Path | None = None,
+        writing: bool = True,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._plain_http = plain_http or reference.on_loopback
         self._name = f"{reference.host}/{reference.repository}"
         self._origin = f"{'http' if self._plain_http else 'https'}://{reference.host}"
         self._base = f"{self._origin}/v2/{reference.repository}"
-        self._scope = f"repository:{reference.repository}:pull,push"
+        self._scope = f"repository:{reference.repository}:{'pull,push' if writing else 'pull'}"
+        self._writing = writing
         self._pause = pause
         self._access = Access(
             self._origin, find_credentials(reference.host), plain_http=self._plain_http
@@ -125,6 +129,25 @@ class Repository:
         headers = {"Accept": MediaType.INDEX}
         answer = self._send(f"read index {tag}", "GET", url, (200, 404), headers=headers)
         return None if answer.status_code == 404 else answer.content
+
+    def open(self, path: str, expected: tuple[int, ...], accepted: str) -> requests.Response:
+        """GET something below the repository, unread; a redirect is followed, without credentials
+        when it leads to another host, as registries send to their storage."""
+        step = f"read {path}"
+        headers = {"Accept": accepted, "Accept-Encoding": "identity"}
+        options: dict[str, Any] = {"headers": headers, "stream": True}
+        wanted = (*expected, *_REDIRECTS)
+        answer = self._send(step, "GET", f"{self._base}/{path}", wanted, **options)
+        for _ in range(_MAX_REDIRECTS):
+            if answer.status_code not in _REDIRECTS:
+                return answer
+            url = urljoin(answer.url, answer.headers.get("Location", ""))
+            answer.close()
+            if urlsplit(url).scheme != "https" and not self._plain_http:
+                raise self._failed(step, "the registry sends us away from TLS")
+            options["auth"] = self._access if url.startswith(f"{self._origin}/") else _anonymous
+            answer = self._send(step, "GET", url, wanted, **options)
+        raise self._failed(step, "the registry sends us around in circles")
 
     def _upload(
         self,
@@ -213,6 +236,13 @@ class Repository:
             raise _Passing(f"token service: {type(error).__name__}") from error
 
     def _failed(self, step: str, got: str) -> UnavailableError:
+        if not self._writing:
+            return UnavailableError(
+                f"the registry did not give it: {step}",
+                where=self._name,
+                got=got[:400],
+                next_step="check its address, `docker login`, and your right to pull",
+            )
         return UnavailableError(
             f"the registry did not take it: {step}",
             where=self._name,
@@ -240,6 +270,12 @@ class _Body:
         data = self._stream.read(size)
         self._sent(len(data))
         return data
+
+
+def _anonymous(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Asks without credentials, whatever the session has."""
+    request.headers.pop("Authorization", None)
+    return request
 
 
 def _told(answer: requests.Response) -> str:

@@ -1,0 +1,402 @@
+"""An image in a registry: every probe is refused by its step, and nothing is believed too early."""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+from memory_registry import MemoryRegistry
+from small_release import SmallRelease, artifacts_of, evidence_of, make_release
+
+from packager.attest import unpacking
+from packager.attest.cosign import attestation_artifact, signature_artifact
+from packager.attest.image_verifying import verify_image
+from packager.attest.keys import generate_key, open_signer, read_public_key
+from packager.attest.statement import QUALITY
+from packager.attest.trust import TrustPolicy
+from packager.canonical import dumps
+from packager.digest import Digest
+from packager.domain.artifact import MediaType
+from packager.errors import VerificationError
+
+TAG = "1.4.0-de-x86-64-v3-kubernetes"
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory) -> SmallRelease:
+    return make_release(tmp_path_factory.mktemp("release"))
+
+
+@pytest.fixture(scope="module")
+def pushed(release) -> MemoryRegistry:
+    return MemoryRegistry.of(release.folder / "images", release.built[0].image)
+
+
+@pytest.fixture
+def registry(pushed) -> MemoryRegistry:
+    """A copy to do harm to."""
+    return copy.deepcopy(pushed)
+
+
+@pytest.fixture(scope="module")
+def digest(release) -> str:
+    return str(release.built[0].image.manifest.digest)
+
+
+@pytest.fixture(scope="module")
+def other(release, tmp_path_factory) -> MemoryRegistry:
+    """The same target of another release by the same maker."""
+    base = tmp_path_factory.mktemp("other")
+    made = make_release(base, version="1.3.0", key_file=release.key_file)
+    return MemoryRegistry.of(made.folder / "images", made.built[0].image)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """`harm` changes the registry; step `step` must refuse the image, by its digest."""
+
+    name: str
+    step: int
+    harm: Callable[[MemoryRegistry, str], None]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def sig(digest: str) -> str:
+    return f"sha256-{digest.removeprefix('sha256:')}.sig"
+
+
+def att(digest: str) -> str:
+    return f"sha256-{digest.removeprefix('sha256:')}.att"
+
+
+def flipped(data: bytes) -> bytes:
+    changed = bytearray(data)
+    changed[len(changed) // 2] ^= 1
+    return bytes(changed)
+
+
+def in_manifest(name: Callable[[str], str], change) -> Callable[[MemoryRegistry, str], None]:
+    return lambda registry, digest: registry.edit(name(digest), change)
+
+
+def blob_of(name: Callable[[str], str], number: int = 0):
+    """The digest of a layer of an artifact."""
+
+    def find(registry: MemoryRegistry, digest: str) -> str:
+        return json.loads(registry.manifests[name(digest)])["layers"][number]["digest"]
+
+    return find
+
+
+def config_of(registry: MemoryRegistry, digest: str) -> str:
+    return json.loads(registry.manifests[digest])["config"]["digest"]
+
+
+def layer(number: int):
+    return blob_of(lambda digest: digest, number)
+
+
+def bundle_of(registry: MemoryRegistry, digest: str) -> str:
+    entry = json.loads(registry.index[digest])["manifests"][0]["digest"]
+    return json.loads(registry.manifests[entry])["layers"][0]["digest"]
+
+
+def on_blob(find, change: Callable[[bytes], bytes]) -> Callable[[MemoryRegistry, str], None]:
+    def harm(registry: MemoryRegistry, digest: str) -> None:
+        name = find(registry, digest)
+        registry.blobs[name] = change(registry.blobs[name])
+
+    return harm
+
+
+def on_referrer(change: Callable[[bytes], bytes]) -> Callable[[MemoryRegistry, str], None]:
+    def harm(registry: MemoryRegistry, digest: str) -> None:
+        name = json.loads(registry.index[digest])["manifests"][0]["digest"]
+        registry.manifests[name] = change(registry.manifests[name])
+
+    return harm
+
+
+def drop(name: Callable[[str], str]) -> Callable[[MemoryRegistry, str], None]:
+    return lambda registry, digest: registry.manifests.pop(name(digest))
+
+
+def put(name: Callable[[str], str], data: bytes) -> Callable[[MemoryRegistry, str], None]:
+    return lambda registry, digest: registry.manifests.update({name(digest): data})
+
+
+def swap_layers(registry: MemoryRegistry, digest: str) -> None:
+    first, second = layer(0)(registry, digest), layer(1)(registry, digest)
+    blobs = registry.blobs
+    blobs[first], blobs[second] = blobs[second], blobs[first]
+
+
+def same(digest: str) -> str:
+    return digest
+
+
+DEEP = b"[" * 100_000
+LONG = b" " * (5 << 20)
+PROBES = (
+    # a flipped bit in each kind of thing
+    Probe(
+        "flip manifest",
+        1,
+        lambda it, name: it.manifests.update({name: flipped(it.manifests[name])}),
+    ),
+    Probe(
+        "flip signature manifest",
+        2,
+        lambda it, name: it.manifests.update({sig(name): flipped(it.manifests[sig(name)])}),
+    ),
+    Probe("flip payload", 2, on_blob(blob_of(sig), flipped)),
+    Probe("flip config", 3, on_blob(config_of, flipped)),
+    Probe(
+        "flip attestation manifest",
+        4,
+        lambda it, name: it.manifests.update({att(name): flipped(it.manifests[att(name)])}),
+    ),
+    Probe("flip attestation", 4, on_blob(blob_of(att), flipped)),
+    Probe("flip last attestation", 4, on_blob(blob_of(att, -1), flipped)),
+    Probe("flip referrer", 4, on_referrer(flipped)),
+    Probe("flip bundle", 4, on_blob(bundle_of, flipped)),
+    Probe("flip gzip layer", 6, on_blob(layer(0), flipped)),
+    Probe("flip model layer", 6, on_blob(layer(1), flipped)),
+    # truncation, growth, removal
+    Probe(
+        "truncate manifest",
+        1,
+        lambda it, name: it.manifests.update({name: it.manifests[name][:99]}),
+    ),
+    Probe("truncate payload", 2, on_blob(blob_of(sig), lambda data: data[:9])),
+    Probe("truncate layer", 6, on_blob(layer(1), lambda data: data[:-1])),
+    Probe("longer layer", 6, on_blob(layer(1), lambda data: data + b"x")),
+    Probe("longer config", 3, on_blob(config_of, lambda data: data + b" ")),
+    Probe("empty layer", 6, on_blob(layer(0), lambda data: b"")),
+    Probe("remove manifest", 1, drop(same)),
+    Probe("strip signature", 2, drop(sig)),
+    Probe("strip attestations", 4, drop(att)),
+    Probe(
+        "remove referrer",
+        4,
+        lambda it, name: it.manifests.pop(json.loads(it.index[name])["manifests"][0]["digest"]),
+    ),
+    # media types and shapes
+    Probe("manifest is an index", 1, put(same, b'{"schemaVersion":2}')),
+    Probe(
+        "signature of another type",
+        2,
+        in_manifest(sig, lambda it: it["layers"][0].update(mediaType=MediaType.DSSE)),
+    ),
+    Probe(
+        "attestation of another type",
+        4,
+        in_manifest(att, lambda it: it["layers"][0].update(mediaType=MediaType.SIMPLE_SIGNING)),
+    ),
+    Probe(
+        "attestation under a false label",
+        4,
+        in_manifest(
+            att, lambda it: it["layers"][0]["annotations"].update(predicateType=QUALITY + "x")
+        ),
+    ),
+    Probe("no signatures in the list", 2, in_manifest(sig, lambda it: it.update(layers=[]))),
+    Probe(
+        "endless signatures", 2, in_manifest(sig, lambda it: it.update(layers=it["layers"] * 65))
+    ),
+    Probe(
+        "payload that says it is huge",
+        2,
+        in_manifest(sig, lambda it: it["layers"][0].update(size=1 << 40)),
+    ),
+    Probe(
+        "payload of a wrong size", 2, in_manifest(sig, lambda it: it["layers"][0].update(size=7))
+    ),
+    Probe(
+        "digest that is a path",
+        2,
+        in_manifest(sig, lambda it: it["layers"][0].update(digest="sha256:../../etc/passwd")),
+    ),
+    Probe("signature nested too deep", 2, put(sig, DEEP)),
+    Probe("signature too long", 2, put(sig, LONG)),
+    Probe("manifest too long", 1, put(same, LONG)),
+    Probe("attestations nested too deep", 4, put(att, DEEP)),
+    Probe("referrers nested too deep", 4, lambda it, name: it.index.update({name: DEEP})),
+    Probe("referrers too long", 4, lambda it, name: it.index.update({name: LONG})),
+    Probe("referrers no list", 4, lambda it, name: it.index.update({name: b'{"manifests":{}}'})),
+    Probe("signature is no object", 2, put(sig, b"17")),
+    # swapping
+    Probe("swap two layers", 6, swap_layers),
+)
+
+
+def refusal(registry, name, trust, **options) -> VerificationError:
+    with pytest.raises(VerificationError) as caught:
+        verify_image(registry, name, trust, **options)
+    assert caught.value.exit_code == 4
+    assert all(finding.next_step for finding in caught.value.findings)
+    return caught.value
+
+
+def test_accepted_by_digest_and_by_tag(registry, digest, release):
+    trust = TrustPolicy.of(release.public)
+    for name in (digest, TAG):
+        report = verify_image(registry, name, trust)
+        assert report.subject == f"registry.example.de/ml/filetype@{digest}"
+        assert (report.name, report.version, report.counter) == ("filetype", "1.4.0", 100004000009)
+        assert [step.number for step in report.steps] == list(range(1, 7))
+        counts = {step.title: dict(step.counts) for step in report.steps}
+        assert counts["attestations"] == {"attestations": 10}
+        assert counts["layers"]["layers"] == 3
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=str)
+def test_every_probe_is_refused(registry, digest, release, probe):
+    probe.harm(registry, digest)
+    error = refusal(registry, digest, TrustPolicy.of(release.public))
+    assert error.findings[0].what.startswith(f"step {probe.step},"), error.findings
+
+
+def test_another_key_is_refused(registry, digest, tmp_path):
+    key = read_public_key(generate_key(tmp_path / "o.pem", None).public)
+    assert "step 2" in refusal(registry, digest, TrustPolicy.of(key)).findings[0].what
+
+
+def test_a_revoked_key_and_a_revoked_image_are_refused(registry, digest, release):
+    trust = TrustPolicy.of(release.public)
+    revoked = replace(trust, revoked_keys=frozenset({release.public.fingerprint}))
+    assert "step 2" in refusal(registry, digest, revoked).findings[0].what
+    image = replace(trust, revoked_releases=frozenset({Digest.parse(digest)}))
+    assert "step 5" in refusal(registry, digest, image).findings[0].what
+
+
+def test_an_older_image_is_refused(registry, digest, release):
+    trust = TrustPolicy.of(release.public)
+    older = replace(trust, minimum={"filetype": 100005000009})
+    assert "downgrade" in refusal(registry, digest, older).findings[0].what
+
+
+def test_a_tag_moved_to_an_older_image_is_seen_by_its_counter(registry, other, release):
+    registry.manifests |= other.manifests
+    registry.blobs |= other.blobs
+    registry.index |= other.index
+    registry.manifests[TAG] = other.manifests["1.3.0-de-x86-64-v3-kubernetes"]
+    trust = replace(TrustPolicy.of(release.public), minimum={"*": 100004000009})
+    assert "step 5" in refusal(registry, TAG, trust).findings[0].what
+
+
+def test_the_signature_of_another_image_is_refused(registry, other, digest, release):
+    (name,) = (name for name in other.manifests if name.endswith(".sig"))
+    registry.manifests[sig(digest)] = other.manifests[name]
+    registry.blobs |= other.blobs
+    error = refusal(registry, digest, TrustPolicy.of(release.public))
+    assert "about another image" in error.findings[0].what
+
+
+def test_the_attestations_of_another_image_are_refused(registry, other, digest, release):
+    (name,) = (name for name in other.manifests if name.endswith(".att"))
+    registry.manifests[att(digest)] = other.manifests[name]
+    registry.blobs |= other.blobs
+    error = refusal(registry, digest, TrustPolicy.of(release.public))
+    assert "step 4" in error.findings[0].what
+
+
+def test_in_a_mirror_the_repository_is_named(registry, digest, release):
+    mirror = replace(registry, location="mirror.example.de/copies/filetype")
+    trust = TrustPolicy.of(release.public)
+    assert "for another repository" in refusal(mirror, digest, trust).findings[0].what
+    assert verify_image(mirror, digest, trust, repository=registry.location)
+
+
+def test_a_foreign_signature_beside_ours_is_refused(registry, digest, release, tmp_path):
+    thief = open_signer(str(generate_key(tmp_path / "t.pem", None).private), {})
+    foreign = signature_artifact(release.built[0].image, registry.location, thief)
+    registry.blobs |= {str(name): data for name, data in foreign.blobs}
+    layers = json.loads(foreign.manifest)["layers"]
+    registry.edit(sig(digest), lambda it: it["layers"].extend(layers))
+    assert "step 2" in refusal(registry, digest, TrustPolicy.of(release.public)).findings[0].what
+
+
+def test_evidence_that_is_not_whole_is_refused(registry, digest, release):
+    evidence = evidence_of(release.built[0], release.request)
+    del evidence[QUALITY]
+    fewer = attestation_artifact(release.built[0].image, evidence, release.signer)
+    registry.blobs |= {str(name): data for name, data in fewer.blobs}
+    registry.manifests[att(digest)] = fewer.manifest
+    registry.index.clear()
+    error = refusal(registry, digest, TrustPolicy.of(release.public))
+    assert error.findings[0].expected == QUALITY
+
+
+def test_without_referrers_the_classic_form_is_enough(registry, digest, release):
+    registry.index.clear()
+    assert verify_image(registry, digest, TrustPolicy.of(release.public))
+
+
+def signed_image(release, registry, media_type: str, blob: bytes, plain: bytes) -> str:
+    """An image of one layer, validly signed and attested."""
+    from small_release import SmallRelease
+
+    assert isinstance(release, SmallRelease)
+    config = json.loads(
+        registry.blobs[config_of(registry, str(release.built[0].image.manifest.digest))]
+    )
+    config["rootfs"]["diff_ids"] = [str(Digest.of(plain))]
+    data = dumps(config)
+    manifest = dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": MediaType.MANIFEST,
+            "config": {
+                "mediaType": MediaType.CONFIG,
+                "digest": str(Digest.of(data)),
+                "size": len(data),
+            },
+            "layers": [
+                {"mediaType": media_type, "digest": str(Digest.of(blob)), "size": len(blob)}
+            ],
+        }
+    )
+    descriptor = replace(
+        release.built[0].image.manifest, digest=Digest.of(manifest), size=len(manifest)
+    )
+    built = replace(release.built[0], image=replace(release.built[0].image, manifest=descriptor))
+    registry.blobs |= {str(Digest.of(data)): data, str(Digest.of(blob)): blob}
+    registry.manifests[str(descriptor.digest)] = manifest
+    for artifact in artifacts_of(built, release.request, release.signer)[:2]:
+        registry.blobs |= {str(name): text for name, text in artifact.blobs}
+        registry.manifests[artifact.tag] = artifact.manifest
+    return str(descriptor.digest)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "blob", "plain", "told"),
+    [
+        (MediaType.LAYER_GZIP, gzip.compress(bytes(8 << 20), 9), bytes(8 << 20), "unpacks to more"),
+        (MediaType.LAYER_GZIP, gzip.compress(b"x"), b"y", "something else"),
+        (MediaType.LAYER_GZIP, b"no gzip", b"no gzip", "cannot be unpacked"),
+        (MediaType.LAYER_TAR, b"x", b"y", "something else"),
+        (MediaType.LAYER_ZSTD, b"x", b"x", "not a kind of layer"),
+    ],
+    ids=["bomb", "another", "no gzip", "plain", "zstd"],
+)
+def test_a_valid_signature_excuses_nothing(
+    registry, release, media_type, blob, plain, told, monkeypatch
+):
+    monkeypatch.setattr(unpacking, "PLAIN_FLOOR", 1 << 20)
+    name = signed_image(release, registry, media_type, blob, plain)
+    (finding,) = refusal(registry, name, TrustPolicy.of(release.public)).findings
+    assert finding.what.startswith("step 6")
+    assert told in f"{finding.what} {finding.got}"
+
+
+def test_nothing_but_signatures_is_read_before_one_is_right(registry, digest, tmp_path):
+    key = read_public_key(generate_key(tmp_path / "o.pem", None).public)
+    refusal(registry, digest, TrustPolicy.of(key))
+    assert registry.read == [digest, sig(digest), blob_of(sig)(registry, digest)]
