@@ -19,6 +19,7 @@ class Compression(StrEnum):
 
     NONE = "none"
     GZIP = "gzip"
+    ZSTD = "zstd"
 
 
 @dataclass(frozen=True, slots=True)

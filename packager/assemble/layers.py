@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,6 +34,7 @@ from packager.resources import runtime_files
 
 RUNTIME_ROOT = f"{SITE_PACKAGES}/packager_runtime"
 CPU = Device()
+_WEIGHTS = "model"
 _FAMILY_NAME = re.compile(r"^nvidia-(cuda-)?|-cu\d+$")
 _PYTHON_PACKAGE = re.compile(r"(lib)?python3\b.*")
 
@@ -45,8 +47,11 @@ def layers(
     server_config: bytes,
     device: Device = CPU,
     cut: Cut | None = None,
+    compression: Compression = Compression.GZIP,
 ) -> tuple[LayerContent, ...]:
     """The layers of one image. `blobs` gives the checked file of every locked digest.
+
+    `compression` is of all layers but the model's: weights hardly compress.
 
     Each wheel with GPU libraries is a layer of its own, so that images of models with other needs
     share the rest. `cut` is what is left out of the provider's device code.
@@ -60,7 +65,7 @@ def layers(
     gpu = [one for one in environment.wheels if _is_gpu_library(one)]
     server = [one for one in environment.wheels if one not in provider and one not in gpu]
     runtime = runtime_files()
-    return (
+    made = (
         _layer(
             "system",
             "Debian packages, extracted",
@@ -87,7 +92,7 @@ def layers(
             lambda: [Entry.of_file(f"{RUNTIME_ROOT}/{name}", file) for name, file in runtime],
         ),
         _layer(
-            "model",
+            _WEIGHTS,
             f"the model {model_name}",
             model_inputs(model, model_name),
             lambda: model_entries(model, model_name),
@@ -99,6 +104,9 @@ def layers(
             [str(Digest.of(server_config))],
             lambda: [Entry.of_bytes(f"{MODEL_ROOT}/server.json", server_config)],
         ),
+    )
+    return tuple(
+        one if one.kind == _WEIGHTS else replace(one, compression=compression) for one in made
     )
 
 

@@ -18,12 +18,11 @@ bundle. Which images belong to a release is signed in release.json.
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, cast
 
 from packager.attest.bounded_json import load_object
 from packager.attest.claims import (
@@ -49,6 +48,7 @@ from packager.attest.statement import ENCRYPTION, SLSA_PROVENANCE, Statement
 from packager.attest.step_runner import StepRunner, VerifiedStep
 from packager.attest.trust import TrustPolicy
 from packager.attest.unpacking import plain_digest
+from packager.decompression import DAMAGE
 from packager.digest import CHUNK, Digest
 from packager.domain.artifact import MediaType
 from packager.errors import Finding, VerificationError
@@ -344,9 +344,9 @@ def _layer_finding(store: ImageStore, layer: Member, diff_id: str) -> Finding | 
         plain: Digest | None = None
         problem = None
         try:
-            if layer.media_type == MediaType.LAYER_GZIP:
-                plain = plain_digest(counted, layer.size)  # type: ignore[arg-type]
-        except (OSError, EOFError, ValueError, zlib.error) as error:
+            if layer.media_type in (MediaType.LAYER_GZIP, MediaType.LAYER_ZSTD):
+                plain = plain_digest(cast(BinaryIO, counted), layer.size, layer.media_type)
+        except (OSError, *DAMAGE) as error:
             problem = str(error)
         counted.drain()
     if counted.size != layer.size:
@@ -358,7 +358,7 @@ def _layer_finding(store: ImageStore, layer: Member, diff_id: str) -> Finding | 
     match layer.media_type:
         case MediaType.LAYER_TAR:
             plain = layer.digest
-        case MediaType.LAYER_GZIP:
+        case MediaType.LAYER_GZIP | MediaType.LAYER_ZSTD:
             pass
         case MediaType.LAYER_TAR_ENCRYPTED | MediaType.LAYER_GZIP_ENCRYPTED:
             return None  # step 4 asked for the attestation of what comes out

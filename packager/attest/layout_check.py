@@ -7,7 +7,6 @@ says about each target's image is what a container engine would find by followin
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -28,6 +27,7 @@ from packager.attest.layout_index import (
 from packager.attest.root import ImageBinding
 from packager.attest.signed_release import SignedRelease
 from packager.attest.unpacking import plain_digest
+from packager.decompression import DAMAGE
 from packager.digest import Digest
 from packager.domain.artifact import MediaType
 from packager.errors import Finding, VerificationError
@@ -171,11 +171,11 @@ def _diff_id_finding(source: ReleaseSource, layer: Member, diff_id: Digest) -> F
             return None  # only a recipient's key can tell; step 10 asks for an attestation of it
         case MediaType.LAYER_TAR:
             plain = layer.digest
-        case MediaType.LAYER_GZIP:
+        case MediaType.LAYER_GZIP | MediaType.LAYER_ZSTD:
             try:
                 with source.open(layer.path) as blob:
-                    plain = plain_digest(blob, layer.size)
-            except (OSError, EOFError, ValueError, zlib.error) as error:
+                    plain = plain_digest(blob, layer.size, layer.media_type)
+            except (OSError, *DAMAGE) as error:
                 return Finding("the layer cannot be unpacked", layer.path, got=str(error))
         case other:
             return Finding("not a kind of layer that is used here", layer.path, got=other[:100])

@@ -21,6 +21,7 @@ from packager.cli.options import (
     wheels_option,
     with_console,
 )
+from packager.content import Compression
 from packager.domain.target import DataClass, TargetName
 from packager.domain.trust import TrustFiles
 from packager.errors import InputError
@@ -44,6 +45,11 @@ from packager.errors import InputError
     default=True,
     help="Cut ONNX Runtime's CUDA provider down to the profile's GPU.  [default: slim]",
 )
+@click.option(
+    "--compression",
+    type=click.Choice(["gzip", "zstd"]),
+    help="Of layers without weights.  [default: zstd where every target's engine reads it]",
+)
 @click.option("--templates", type=FILE, help="A folder of templates that override built-in ones.")
 @with_console
 def build(
@@ -56,6 +62,7 @@ def build(
     mirror: str | None,
     wheels: Path | None,
     slim: bool,
+    compression: str | None,
     templates: Path | None,
     targets_folder: Path | None,
     **options: Any,
@@ -87,7 +94,9 @@ def build(
             also=tuple(signing_keys[1:]),
             lock_file=lock_path,
             measurements=measurements or default_measurements(lock_path),
-            sources=steps.Sources(mirror, wheels, slim),
+            sources=steps.Sources(
+                mirror, wheels, slim, Compression(compression) if compression else None
+            ),
             targets=targets_folder,
             templates=templates,
         ),

@@ -12,15 +12,13 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Literal, cast
+from typing import IO, BinaryIO, cast
 
+from packager.decompression import DAMAGE, plain
 from packager.digest import CHUNK, Digest
-from packager.domain.artifact import Layer, MediaType
+from packager.domain.artifact import Layer
 from packager.errors import VerificationError
 from packager.workspace import telling_output_errors
-
-_Mode = Literal["r|", "r|gz"]
-_OPEN_MODES: dict[str, _Mode] = {MediaType.LAYER_TAR: "r|", MediaType.LAYER_GZIP: "r|gz"}
 
 
 def extract_layers(layers: Sequence[Layer], into: Path) -> None:
@@ -39,9 +37,7 @@ def _extract(layer: Layer, into: Path) -> None:
     with layer.blob.open("rb") as stream:
         blob = _HashingReader(stream)
         with _telling_damage(layer):
-            mode = _open_mode(layer)
-            readable = cast(IO[bytes], blob)
-            with tarfile.open(fileobj=readable, mode=mode) as archive:
+            with tarfile.open(fileobj=_plain(blob, layer), mode="r|") as archive:
                 for member in archive:
                     _extract_member(archive, member, into)
             while blob.read(CHUNK):
@@ -84,23 +80,23 @@ def _hostile(member: tarfile.TarInfo, got: str) -> VerificationError:
     )
 
 
-def _open_mode(layer: Layer) -> _Mode:
-    mode = _OPEN_MODES.get(layer.descriptor.media_type)
-    if mode is None:
+def _plain(blob: _HashingReader, layer: Layer) -> BinaryIO:
+    unpacked = plain(cast(BinaryIO, blob), layer.descriptor.media_type)
+    if unpacked is None:
         raise VerificationError(
             f"the {layer.kind} layer is stored in a form that is not read here",
             where=str(layer.blob),
-            expected=" or ".join(_OPEN_MODES),
+            expected="a tar, plain or compressed by gzip or zstd",
             got=layer.descriptor.media_type[:120],
         )
-    return mode
+    return unpacked
 
 
 @contextmanager
 def _telling_damage(layer: Layer) -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, EOFError, IsADirectoryError, FileExistsError) as error:
+    except (tarfile.TarError, IsADirectoryError, FileExistsError, *DAMAGE) as error:
         raise VerificationError(
             f"the {layer.kind} layer cannot be unpacked",
             where=str(layer.blob),

@@ -41,6 +41,7 @@ __all__ = ["Container", "Engine", "NoEngine", "engine"]
 
 _SECONDS = 300  # the engine unpacks a large layer without a word in between
 _LABEL = "dev.packager.run"
+_FIRST_WITH_ZSTD = 23
 _NO_NAME_SERVER = "127.0.0.1"  # within the container: nothing listens there
 
 
@@ -99,7 +100,8 @@ class Engine:
         image = layout.image_of(manifest)
         loaded = self._present(image)
         if loaded is None:
-            chunks = _told(tar_chunks(image_entries(layout, image)), image, progress)
+            entries = image_entries(layout, image, zstd=self._reads_zstd())
+            chunks = _told(tar_chunks(entries), image, progress)
             with asking("load the image"):
                 # requests streams an iterator; the SDK's annotation knows only bytes and files.
                 images = self._client.images.load(cast(Any, chunks))
@@ -168,6 +170,10 @@ class Engine:
             return Container(
                 f"http://{address[0]}:{address[1]}", isolated, started, resources.pop_all()
             )
+
+    def _reads_zstd(self) -> bool:
+        major = self.version.partition(".")[0]
+        return not major.isdecimal() or int(major) >= _FIRST_WITH_ZSTD
 
     def _present(self, image: Image) -> DockerImage | None:
         """The image when the engine has it already: an ID *is* the digest of what it names."""

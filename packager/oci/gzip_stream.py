@@ -1,22 +1,25 @@
 """Gzip with bytes that we answer for: one member, our own header, deflate in parallel.
 
-Python's gzip module writes a header that differs between Python versions, so the ten bytes are
-written here (RFC 1952 §2.3: no name, mtime 0, OS 255 "unknown"). The data is cut into blocks of
-1 MiB; each is deflated by zlib in its own thread with the 32 KiB before it as dictionary and ends
-on a byte boundary (a sync flush), as pigz does, so that the blocks follow one another as one
-deflate stream. Blocks are cut by position only: the bytes do not depend on the number of threads or
-on how the input was sliced. They do depend on zlib itself (zlib and zlib-ng differ): see
-`IMPLEMENTATION`.
+The ten bytes of the header are written here (RFC 1952 §2.3: no name, mtime 0, OS 255 "unknown"),
+since Python's own differ between versions. The data is cut into blocks of 1 MiB; each is deflated
+in its own thread with the 32 KiB before it as dictionary and ends on a byte boundary (a sync
+flush), as pigz does, so that the blocks follow one another as one deflate stream. Blocks are cut by
+position only: the bytes do not depend on the number of threads or on how the input was sliced.
+
+Deflate is zlib-ng's, in one pinned version that is built into its wheel: Python's `zlib` is
+whatever the system has, and another zlib gives other bytes. Its output was compared between x86-64
+with and without AVX and arm64 (docs/adr/0006): the same.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-import zlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
+
+from zlib_ng import zlib_ng
 
 from packager.oci.tar_sink import Sink
 
@@ -24,7 +27,7 @@ LEVEL = 6
 BLOCK = 1 << 20
 WINDOW = 1 << 15
 HEADER = bytes((0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255))
-IMPLEMENTATION = f"zlib {zlib.ZLIB_RUNTIME_VERSION} level {LEVEL} block {BLOCK}"
+IMPLEMENTATION = f"zlib-ng {zlib_ng.ZLIBNG_VERSION} level {LEVEL} block {BLOCK}"
 
 
 class GzipStream:
@@ -62,7 +65,7 @@ class GzipStream:
 
     def write(self, data: bytes) -> int:
         """Take the next bytes of the plain stream."""
-        self._crc = zlib.crc32(data, self._crc)
+        self._crc = zlib_ng.crc32(data, self._crc)
         self._size += len(data)
         rest = memoryview(data)
         while rest:
@@ -90,10 +93,11 @@ class GzipStream:
 
 
 def _deflate(block: bytes, window: bytes, last: bool) -> bytes:
+    raw = (LEVEL, zlib_ng.DEFLATED, -zlib_ng.MAX_WBITS)
     if window:
-        deflater = zlib.compressobj(
-            LEVEL, zlib.DEFLATED, -15, zlib.DEF_MEM_LEVEL, zlib.Z_DEFAULT_STRATEGY, window
-        )
+        settings = (zlib_ng.DEF_MEM_LEVEL, zlib_ng.Z_DEFAULT_STRATEGY)
+        deflater = zlib_ng.compressobj(*raw, *settings, window)
     else:
-        deflater = zlib.compressobj(LEVEL, zlib.DEFLATED, -15)
-    return deflater.compress(block) + deflater.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
+        deflater = zlib_ng.compressobj(*raw)
+    end = zlib_ng.Z_FINISH if last else zlib_ng.Z_SYNC_FLUSH
+    return deflater.compress(block) + deflater.flush(end)

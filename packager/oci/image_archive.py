@@ -9,18 +9,27 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from packager.archive import Entry, EntryKind
 from packager.canonical import dumps
+from packager.decompression import DAMAGE, plain
 from packager.digest import CHUNK
-from packager.domain.artifact import Descriptor, Image, MediaType
+from packager.domain.artifact import Descriptor, Image, Layer, MediaType
+from packager.errors import VerificationError
 from packager.oci.layout_reading import Layout, StoredBlob, blob_name
 from packager.oci.layout_writing import docker_entry, index_entry
 from packager.oci.tar_sink import write_tar_to
 
 
-def image_entries(layout: Layout, image: Image) -> list[Entry]:
-    """The members of a layout that holds nothing but `image`."""
+def image_entries(layout: Layout, image: Image, *, zstd: bool = True) -> list[Entry]:
+    """The members of a layout that holds nothing but `image`.
+
+    Without `zstd`, layers in that form are unpacked, for a Docker engine before 23; what is left is
+    a docker-archive, since the manifest names the compressed layers.
+    """
+    if not zstd and any(_is_zstd(layer) for layer in image.layers):
+        return _docker_archive(layout, image)
     documents = {
         "oci-layout": {"imageLayoutVersion": "1.0.0"},
         "index.json": {
@@ -42,6 +51,38 @@ def image_entries(layout: Layout, image: Image) -> list[Entry]:
         *(Entry.of_bytes(name, dumps(document)) for name, document in documents.items()),
         *(_blob_entry(layout, descriptor) for descriptor in descriptors.values()),
     ]
+
+
+def _is_zstd(layer: Layer) -> bool:
+    return layer.descriptor.media_type == MediaType.LAYER_ZSTD
+
+
+def _docker_archive(layout: Layout, image: Image) -> list[Entry]:
+    """What `docker save` wrote before there were OCI layouts: the image's ID stays the same."""
+    layers = [_plain_entry(layout, layer) for layer in image.layers]
+    document = {**docker_entry(image), "Layers": [entry.path for entry in layers]}
+    members = {entry.path: entry for entry in (_blob_entry(layout, image.config), *layers)}
+    return [Entry.of_bytes("manifest.json", dumps([document])), *members.values()]
+
+
+def _plain_entry(layout: Layout, layer: Layer) -> Entry:
+    """A layer unpacked while it is read; once more to learn its size, which a tar says first."""
+    blob = StoredBlob(layout.files, layer.descriptor.digest)
+
+    def opened() -> BinaryIO:
+        return plain(blob.open(), layer.descriptor.media_type) or blob.open()
+
+    try:
+        with opened() as stream:
+            size = sum(len(chunk) for chunk in iter(lambda: stream.read(CHUNK), b""))
+    except DAMAGE as error:
+        raise VerificationError(
+            f"the {layer.kind} layer cannot be unpacked",
+            where=str(layer.descriptor.digest),
+            got=str(error)[:200],
+            next_step="get the release again from where it was built",
+        ) from error
+    return Entry(blob_name(layer.diff_id), EntryKind.FILE, size, open=opened)
 
 
 def _blob_entry(layout: Layout, descriptor: Descriptor) -> Entry:

@@ -17,9 +17,11 @@ from packager.canonical import SourceDateEpoch, dumps
 from packager.content import Compression, LayerContent
 from packager.digest import Digest
 from packager.domain.artifact import Descriptor, Layer, MediaType
+from packager.oci import gzip_stream, zstd_stream
 from packager.oci.blobs import BlobFolder, IncomingBlob
-from packager.oci.gzip_stream import IMPLEMENTATION, GzipStream
+from packager.oci.gzip_stream import GzipStream
 from packager.oci.tar_sink import Sink, write_tar_to
+from packager.oci.zstd_stream import ZstdStream
 from packager.workspace import write_atomically
 
 KIND_ANNOTATION = "dev.packager.layer"
@@ -27,6 +29,12 @@ _WRITER = 1  # grows when the bytes of a layer would change for the same content
 _MEDIA_TYPES = {
     Compression.NONE: MediaType.LAYER_TAR,
     Compression.GZIP: MediaType.LAYER_GZIP,
+    Compression.ZSTD: MediaType.LAYER_ZSTD,
+}
+_IMPLEMENTATIONS = {
+    Compression.NONE: None,
+    Compression.GZIP: gzip_stream.IMPLEMENTATION,
+    Compression.ZSTD: zstd_stream.IMPLEMENTATION,
 }
 
 
@@ -83,7 +91,7 @@ class LayerStore:
             "compression": content.compression.value,
             "epoch": self._epoch.seconds,
             "writer": _WRITER,
-            "gzip": IMPLEMENTATION if content.compression is Compression.GZIP else None,
+            "implementation": _IMPLEMENTATIONS[content.compression],
         }
         return self._records / f"{Digest.of(dumps(made_from)).hex}.json"
 
@@ -96,6 +104,9 @@ def _compressing(blob: IncomingBlob, compression: Compression) -> Iterator[Sink]
         case Compression.GZIP:
             with GzipStream(blob) as stream:
                 yield stream
+        case Compression.ZSTD:
+            with ZstdStream(blob) as packed:
+                yield packed
 
 
 def _record_bytes(written: _Written) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from packager.assemble.recipe import environment_key
 from packager.assemble.server_config import server_config
 from packager.assemble.settings import image_settings
 from packager.canonical import dumps_readable
+from packager.content import Compression
 from packager.domain.artifact import Image
 from packager.domain.decision import Decision
 from packager.domain.lock import Lock, LockedEnvironment
@@ -28,6 +29,7 @@ from packager.oci.image import write_image
 from packager.oci.layer import LayerStore
 from packager.oci.layout import LayoutWriter
 from packager.progress import Progress
+from packager.steps.packing import compression_for
 from packager.steps.sources import Sources
 from packager.workspace import cache_folder, write_atomically
 
@@ -55,6 +57,7 @@ def assemble(
     """
     store = LayerStore(cache_folder() / "layers", plan.epoch)
     layout = LayoutWriter(release / "images", store.blobs)
+    sources = replace(sources, compression=compression_for(plan, sources.compression))
     built = []
     for target in plan.targets:
         progress.step(f"assemble {target.name}")
@@ -109,7 +112,16 @@ def _image(
     device = Device.of(target.hardware, environment, model, slimmed=sources.slim)
     examined = examine(environment, blobs, device, cache_folder())
     config = server_config(target, plan.request, model, plan.request.name)
-    contents = layers(environment, blobs, model, plan.request.name, config, device, examined.cut)
+    contents = layers(
+        environment,
+        blobs,
+        model,
+        plan.request.name,
+        config,
+        device,
+        examined.cut,
+        sources.compression or Compression.GZIP,
+    )
     written = []
     for number, content in enumerate(contents, start=1):
         written.append(store.write(content))

@@ -509,7 +509,7 @@ FAULTS: tuple[Fault, ...] = (
         8,
         "not a kind of layer",
         _with_layer(
-            MediaType.LAYER_ZSTD,
+            "application/vnd.example.layer.v1.tar+lz4",
             LAYER,
             LAYER,
         ),

@@ -33,7 +33,14 @@ from packager.assemble.slimming import SLIMMED, Cut, find_cut
 from packager.assemble.unpacked import unpacked
 from packager.assemble.wheel_archive import read_wheel
 from packager.catalogue import load_catalogue
-from packager.domain.model import Model, Objective, OptimizedModel, QualityBudget
+from packager.domain.model import (
+    Candidate,
+    Model,
+    Objective,
+    OptimizedModel,
+    QualityBudget,
+    Verdict,
+)
 from packager.domain.release import PlannedTarget, ReleaseRequest
 from packager.domain.target import DataClass, DeploymentPlatform, Region, TargetName
 from packager.optimize.reading import read_model
@@ -44,7 +51,7 @@ CAPABILITY = "9.0"
 PROFILE = "nvidia-h100-sxm-80-cuda13"
 PYTHON = "3.12"
 _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux2014_x86_64")
-_PINNED = ("numpy==2.5.5", "httptools==0.9.0", "uvicorn==0.54.0", "click==8.5.1", "h11==0.16.0")
+_PINNED = ("numpy==2.5.5", "httptools==0.9.0", "orjson==3.13.0")
 # The C library finds x86 code by its branches: 2 % smaller.
 _FILTERS = [
     {"id": lzma.FILTER_X86},
@@ -258,13 +265,14 @@ def _request(name: str) -> ReleaseRequest:
         registries={},
         sites={},
         registry_countries={},
-        signing_key=None,
+        signing_keys=(),
         where="proof",
     )
 
 
 def _optimized(model: Model, golden: Path) -> OptimizedModel:
-    return OptimizedModel(model, model, (), "not measured", golden, 0, (), PROFILE)
+    chosen = Candidate("source", model.precision, Verdict.CHOSEN, "as it is", ())
+    return OptimizedModel(model, model, (chosen,), "not measured", golden, 0, (), PROFILE)
 
 
 if __name__ == "__main__":

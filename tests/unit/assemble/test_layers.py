@@ -22,12 +22,14 @@ from packager.domain.hardware import Confidence, HardwareProfile, Precision, Pro
 from packager.domain.jurisdiction import Jurisdiction
 from packager.domain.lock import LockedEnvironment, LockedPackage, LockedWheel
 from packager.domain.model import (
+    Candidate,
     Model,
     ModelFile,
     Objective,
     OptimizedModel,
     QualityBudget,
     TensorSpec,
+    Verdict,
 )
 from packager.domain.release import PlannedTarget, ReleaseRequest
 from packager.domain.target import DataClass, Region, TargetName
@@ -65,7 +67,8 @@ class World:
             for path in (graph, data)
         )
         model = Model(files, (spec,), (spec,), 17, Precision.FP32)
-        self.model = OptimizedModel(model, model, (), "here", golden, 3, ())
+        chosen = Candidate("source", model.precision, Verdict.CHOSEN, "as it is", ())
+        self.model = OptimizedModel(model, model, (chosen,), "here", golden, 3, ())
 
     def deb(self, name, files):
         sums = "".join(f"{'0' * 32}  {path.removeprefix('./')}\n" for path in files).encode()

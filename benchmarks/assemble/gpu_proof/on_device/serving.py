@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -16,23 +17,53 @@ import numpy as np
 from session import golden, quantiles, relative_error
 
 WIDER = 0.05
+READY_SECONDS = 12
 OIP = {"float32": "FP32", "int64": "INT64"}
 
 
-def start(config: Path, environment: dict[str, str]) -> tuple[subprocess.Popen, int | None, str]:
-    """The process, its port when it became ready, and what it wrote on stderr when not."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "packager_runtime", "--config", str(config), "--host", "127.0.0.1",
-         "--port", "0"],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout
-    for line in process.stdout:
-        told = json.loads(line)
-        if told.get("event") == "ready":
-            return process, told["port"], ""
-    _, words = process.communicate(timeout=20)
-    return process, None, words.strip()
+def start(config: Path, environment: dict[str, str]) -> tuple[Started, int | None]:
+    """The runtime, and its port when it became ready within `READY_SECONDS`."""
+    started = Started(config, environment)
+    end = time.monotonic() + READY_SECONDS
+    while time.monotonic() < end and started.process.poll() is None:
+        for line in started.words("out").splitlines():
+            told = json.loads(line) if line.startswith("{") else {}
+            if told.get("event") == "ready":
+                return started, told["port"]
+        time.sleep(0.05)
+    return started, None
+
+
+class Started:
+    """A runtime whose words go into files, so that a process that hangs is heard as well."""
+
+    def __init__(self, config: Path, environment: dict[str, str]) -> None:
+        self._room = Path(tempfile.mkdtemp())
+        with (self._room / "out").open("wb") as out, (self._room / "err").open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-X", "faulthandler", "-m", "packager_runtime", "--config",
+                 str(config), "--host", "127.0.0.1", "--port", "0"],
+                env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+            )  # fmt: skip
+
+    def words(self, name: str) -> str:
+        return (self._room / name).read_text(errors="replace")
+
+    def ended(self) -> dict[str, object]:
+        """Its exit status and words; where it still runs, also where its threads are."""
+        hung = self.process.poll() is None
+        if hung:
+            self.process.send_signal(signal.SIGABRT)  # faulthandler writes every thread's stack
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        return {
+            "exit_code": None if hung else self.process.returncode,
+            "said": self.words("err")[-3000:],
+            "journal": self.words("out")[-1500:],
+        }
 
 
 def body(inputs: dict[str, np.ndarray]) -> tuple[bytes, dict[str, str]]:
@@ -71,9 +102,10 @@ def mapped(pid: int) -> list[str]:
 def serve(config: Path, name: str, environment: dict[str, str]) -> dict[str, object]:
     """Start the runtime on a model, compare an answer with the golden one, time requests, stop."""
     began = time.perf_counter()
-    process, port, words = start(config, environment)
+    started, port = start(config, environment)
+    process = started.process
     if port is None:
-        return {"ready": False, "exit_code": process.returncode, "said": words[:1200]}
+        return {"ready": False, **started.ended()}
     told: dict[str, object] = {
         "ready": True,
         "ready_seconds": round(time.perf_counter() - began, 2),
@@ -93,7 +125,10 @@ def serve(config: Path, name: str, environment: dict[str, str]) -> dict[str, obj
         told["mapped_libraries"] = mapped(process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
-        told["stopped_with"] = process.wait(30)
+        try:
+            told["stopped_with"] = process.wait(15)
+        except subprocess.TimeoutExpired:
+            told["stopped_with"] = started.ended()
     return told
 
 
@@ -130,7 +165,7 @@ def loosened(folder: Path, tolerance: float) -> Path:
     document = json.loads((folder / "server.json").read_text())
     for model in document["models"]:
         model["golden"]["tolerance"] = tolerance
-    other = folder / "loosened.json"
+    other = folder / f"tolerance-{tolerance}.json"
     other.write_text(json.dumps(document))
     return other
 
