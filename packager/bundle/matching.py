@@ -1,6 +1,6 @@
 """Finds what of a new blob lies in old ones: a recipe as short as comparing bytes can make it.
 
-The old blobs are cut into chunks, of which only key and place are kept (20 bytes for about 16 KiB).
+The old blobs are cut into chunks, of which only key and place are kept (24 bytes for about 16 KiB).
 The new one is cut the same way; a chunk that is known starts a run, which grows to both sides for
 as long as the bytes agree. Memory does not grow with the new blob.
 """
@@ -8,6 +8,7 @@ as long as the bytes agree. Memory does not grow with the new blob.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -38,15 +39,15 @@ class ChunkIndex:
 
     def __init__(self, blobs: Sequence[OldBlob], bits: int = AVERAGE_BITS) -> None:
         """Reads all of them; raises VerificationError for one that is not what its name says."""
-        keys: list[int] = []
-        places: list[tuple[int, int]] = []
+        keys = array("Q")
+        places = array("q")
         for number, blob in enumerate(blobs):
             sha = hashlib.sha256()
             with blob.open() as stream:
                 for chunk in chunks(stream, bits):
                     sha.update(chunk.data)
                     keys.append(chunk.key)
-                    places.append((number, chunk.start))
+                    places.extend((number, chunk.start))
             if sha.hexdigest() != blob.digest.hex:
                 raise VerificationError(
                     "a blob of the old release is damaged",
@@ -54,10 +55,11 @@ class ChunkIndex:
                     got=f"sha256:{sha.hexdigest()}",
                     next_step="get the old release again, or make a full bundle",
                 )
-        unsorted = np.array(keys, dtype=np.uint64)
+        unsorted = np.frombuffer(keys, np.uint64) if keys else np.empty(0, np.uint64)
         order = np.argsort(unsorted, kind="stable")
         self._keys = unsorted[order]
-        self._places = np.array(places, dtype=np.int64).reshape(-1, 2)[order]
+        flat = np.frombuffer(places, np.int64) if places else np.empty(0, np.int64)
+        self._places = flat.reshape(-1, 2)[order]
         self.blobs = tuple(blobs)
 
     def places(self, key: int) -> list[tuple[int, int]]:

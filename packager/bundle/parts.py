@@ -88,30 +88,26 @@ class Parts:
                 findings.append(finding)
             else:
                 whole.append((part, path))
-        try:
-            digests = digest_parts([path for _, path in whole], progress)
-        except OSError as error:
-            findings.append(
-                Finding(
-                    "a part cannot be read to its end",
-                    str(error.filename or self.folder),
-                    got=error.strerror,
-                    next_step=_FETCH,
+        digests = digest_parts([path for _, path in whole], progress)
+        for (part, path), digest in zip(whole, digests, strict=True):
+            if isinstance(digest, OSError):
+                findings.append(
+                    Finding(
+                        "the part cannot be read to its end",
+                        str(path),
+                        got=digest.strerror or str(digest),
+                        next_step=_FETCH,
+                    )
                 )
-            )
-            raise VerificationError.of(findings) from None
-        findings += [
-            self._wrong(part, digest)
-            for (part, _), digest in zip(whole, digests, strict=True)
-            if digest != part.digest
-        ]
+            elif digest != part.digest:
+                findings.append(self._wrong(part, digest))
         if findings:
             raise VerificationError.of(findings)
 
     def source(self) -> BundleSource:
         """The bundle in the parts. Raises InputError when a part cannot be opened."""
         try:
-            return BundleSource(FileVolume(self.paths), self.location)
+            volume = FileVolume(self.paths)
         except OSError as error:
             raise InputError(
                 "a part cannot be opened",
@@ -119,6 +115,7 @@ class Parts:
                 got=error.strerror or str(error),
                 next_step=_FETCH,
             ) from None
+        return BundleSource(volume, self.location)
 
     def _size_finding(self, part: Part, path: Path) -> Finding | None:
         try:

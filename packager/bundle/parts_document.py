@@ -54,12 +54,12 @@ class PartsDocument:
     @classmethod
     def of(cls, name: str, size: int, paths: Sequence[Path], progress: Progress) -> PartsDocument:
         """Of files that were written."""
-        digests = digest_parts(paths, progress)
-        parts = tuple(
-            Part(path.name, path.stat().st_size, digest)
-            for path, digest in zip(paths, digests, strict=True)
-        )
-        return cls(name, size, parts)
+        parts = []
+        for path, digest in zip(paths, digest_parts(paths, progress), strict=True):
+            if isinstance(digest, OSError):
+                raise digest
+            parts.append(Part(path.name, path.stat().st_size, digest))
+        return cls(name, size, tuple(parts))
 
     def checksums(self) -> bytes:
         """For `sha256sum -c`."""
@@ -116,14 +116,21 @@ class PartsDocument:
         return cls(name, size, parts)
 
 
-def digest_parts(paths: Sequence[Path], progress: Progress) -> list[Digest]:
-    """Digests of whole files, several at a time; raises OSError for one that cannot be read."""
+def digest_parts(paths: Sequence[Path], progress: Progress) -> list[Digest | OSError]:
+    """Digests of whole files, several at a time; in its place why one cannot be read."""
     done = 0
-    digests = []
+    digests: list[Digest | OSError] = []
     total = sum(path.stat().st_size for path in paths)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="hash") as pool:
-        for path, digest in zip(paths, pool.map(Digest.of_file, paths), strict=True):
+        for path, digest in zip(paths, pool.map(_digest, paths), strict=True):
             digests.append(digest)
             done += path.stat().st_size
             progress.advance(path.name, done, total)
     return digests
+
+
+def _digest(path: Path) -> Digest | OSError:
+    try:
+        return Digest.of_file(path)
+    except OSError as error:
+        return error

@@ -69,7 +69,7 @@ class BundleSource:
     def at(cls, path: Path) -> BundleSource:
         """Raises InputError when there is no such file, VerificationError when it is no bundle."""
         try:
-            return cls(FileVolume([path]), str(path))
+            volume = FileVolume([path])
         except OSError as error:
             raise InputError(
                 "the bundle cannot be read",
@@ -77,6 +77,10 @@ class BundleSource:
                 got=error.strerror or str(error),
                 next_step="give a file that `packager bundle -o` wrote",
             ) from None
+        try:
+            return cls(volume, str(path))
+        except OSError as error:
+            raise _unreadable(str(path), error) from None
 
     @property
     def location(self) -> str:
@@ -102,7 +106,7 @@ class BundleSource:
         with self._lock:
             if self._composition is None:
                 seal = {
-                    member.name: self._volume.read_at(member.start, member.size)
+                    member.name: self._bytes(member.start, member.size)
                     for member in self._seal
                     if member.name != DESCRIPTION
                 }
@@ -141,7 +145,7 @@ class BundleSource:
 
     def _compare(self, member: Member, census: Census) -> None:
         expected = member.header
-        found = self._volume.read_at(member.position, len(expected))
+        found = self._bytes(member.position, len(expected))
         if found != expected:
             place = f"byte {member.position} of the bundle"
             census.refuse(
@@ -149,14 +153,9 @@ class BundleSource:
                 f"at {place} lies {_described(found[-BLOCK:])} instead of its header",
                 "exactly the header that packager writes",
             )
-        elif self._volume.read_at(member.start + member.size, member.padding) != bytes(
-            member.padding
-        ):
+        elif self._bytes(member.start + member.size, member.padding) != bytes(member.padding):
             census.refuse(member.path or member.name, "what follows it is not zero", "zero bytes")
-        elif (
-            member.data is not None
-            and self._volume.read_at(member.start, member.size) != member.data
-        ):
+        elif member.data is not None and self._bytes(member.start, member.size) != member.data:
             census.refuse(
                 member.name, "it is not what follows from the signed release", "the derived bytes"
             )
@@ -173,8 +172,14 @@ class BundleSource:
                 f"{found - expected} bytes follow the end of the bundle",
                 f"{expected} bytes",
             )
-        elif self._volume.read_at(expected - len(END), len(END)) != END:
+        elif self._bytes(expected - len(END), len(END)) != END:
             census.refuse(self.location, "it does not end as a tar ends", "two blocks of zero")
+
+    def _bytes(self, position: int, length: int) -> bytes:
+        try:
+            return self._volume.read_at(position, length)
+        except OSError as error:
+            raise _unreadable(self.location, error) from None
 
     def _seal_bytes(self, name: str, limit: int) -> bytes:
         member = next(one for one in self._seal if one.name == name)
@@ -184,13 +189,13 @@ class BundleSource:
                 where=f"{self.location}: {name}",
                 expected=f"at most {limit} bytes",
             )
-        return self._volume.read_at(member.start, member.size)
+        return self._bytes(member.start, member.size)
 
     def _read(self, composition: Composition, path: str) -> bytes:
         member = composition.find(path)
         if member is None:
             raise VerificationError("the file is missing", where=path)
-        return self._volume.read_at(member.start, member.size)
+        return self._bytes(member.start, member.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +253,15 @@ def _read_seal(volume: Volume, location: str) -> list[Member]:
             next_step=AGAIN,
         )
     return composition.members
+
+
+def _unreadable(location: str, error: OSError) -> VerificationError:
+    return VerificationError(
+        "the bundle cannot be read to its end",
+        where=location,
+        got=error.strerror or str(error),
+        next_step="the medium may be damaged: copy the bundle onto another one, and bring it again",
+    )
 
 
 def _size(header: bytes) -> int | None:
