@@ -163,6 +163,8 @@ def _deployment_platforms(chain: Chain) -> frozenset[str]:
     if not found:
         known = ", ".join(platform.value for platform in DeploymentPlatform)
         section.note("deployment_platforms", "no platform", expected=f"some of {known}")
+    if DeploymentPlatform.KUBERNETES in found:  # a chart is installed where its manifests are
+        found = (*found, DeploymentPlatform.HELM)
     return frozenset(platform.value for platform in found)
 
 

@@ -57,24 +57,26 @@ class Situation:
 
     @property
     def on_kubernetes(self) -> bool:
-        return self.target.name.platform is DeploymentPlatform.KUBERNETES
+        return self.target.name.platform.on_kubernetes
 
     @property
     def workload(self) -> str:
         """The manifest that starts the server."""
-        return self._file("base/deployment.yaml")
+        return self._file("deployment.yaml")
 
     @property
     def network(self) -> str:
         """The manifest that says whom the server may talk to."""
-        return self._file("base/networkpolicy.yaml")
+        return self._file("networkpolicy.yaml")
 
     def _file(self, on_kubernetes: str) -> str:
         """Compose and Quadlet say everything about the server in one file."""
         name = self.target.name
         match name.platform:
             case DeploymentPlatform.KUBERNETES:
-                return f"{self.folder}/{on_kubernetes}"
+                return f"{self.folder}/base/{on_kubernetes}"
+            case DeploymentPlatform.HELM:
+                return f"{self.folder}/templates/{on_kubernetes}"
             case DeploymentPlatform.COMPOSE:
                 return f"{self.folder}/compose.yaml"
             case DeploymentPlatform.QUADLET:

@@ -13,6 +13,9 @@ import re
 
 _LIMIT = 63
 _DIGEST_LENGTH = 8
+_NUMBER = r"(?:0|[1-9][0-9]*)"
+_MARKS = r"(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+_SEMANTIC = re.compile(rf"{_NUMBER}(\.{_NUMBER}){{2}}(-{_MARKS}(\.{_MARKS})*)?")
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
@@ -43,6 +46,17 @@ def label_value(text: str) -> str:
         return text
     cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", text)[: _LIMIT - _DIGEST_LENGTH - 1].strip("._-")
     return f"{cleaned}-{_short_digest(text)}".lstrip("-")
+
+
+def semantic_version(text: str) -> str:
+    """The version as Semantic Versioning has it, which a chart's must be.
+
+    One that is none becomes a pre-release of 0.0.0 that carries it, and its digest.
+    """
+    if _SEMANTIC.fullmatch(text):
+        return text
+    cleaned = re.sub(r"[^0-9A-Za-z-]+", "-", text).strip("-") or "0"
+    return f"0.0.0-v{cleaned}-{_short_digest(text)}"
 
 
 def _short_digest(text: str) -> str:

@@ -12,6 +12,11 @@ class DeploymentPlatform(StrEnum):
     KUBERNETES = "kubernetes"
     COMPOSE = "compose"
     QUADLET = "quadlet"
+    HELM = "helm"
+
+    @property
+    def on_kubernetes(self) -> bool:
+        return self in (DeploymentPlatform.KUBERNETES, DeploymentPlatform.HELM)
 
 
 class DataClass(StrEnum):

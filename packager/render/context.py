@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 from packager.domain.decision import Status
 from packager.domain.hardware import Accelerator
-from packager.domain.names import dns_label, instance_name, label_value
+from packager.domain.names import dns_label, instance_name, label_value, semantic_version
 from packager.domain.release import BuiltTarget, PlannedTarget, ReleaseRequest
 from packager.domain.target import DeploymentPlatform
 from packager.render.admission import Admission, admission
@@ -122,7 +122,10 @@ class Context:
     sizing: Sizing
     settings: Settings
     monitoring_name: str
+    queue_metric: str
     queue_query: str
+    chart: bool
+    chart_version: str
     measured: str
     stopping: Stopping
     door: DoorNetwork
@@ -154,7 +157,7 @@ def make_context(
         ("app.kubernetes.io/name", dns_label(request.name)),
     )
     regions = tuple(str(region) for region in sorted(plan.regions))
-    stands = places(plan) if plan.name.platform is DeploymentPlatform.KUBERNETES else ()
+    stands = places(plan) if plan.name.platform.on_kubernetes else ()
     return Context(
         name=dns_label(request.name),
         instance=instance,
@@ -190,6 +193,9 @@ def make_context(
         sizing=size(built.model, accelerator, settings),
         settings=settings,
         monitoring_name=dns_label(request.name, "monitoring"),
+        queue_metric=QUEUE_METRIC,
+        chart=plan.name.platform is DeploymentPlatform.HELM,
+        chart_version=semantic_version(request.version),
         queue_query=f'sum({QUEUE_METRIC}{{namespace="{instance}"}})',
         measured=built.model.where,
         stopping=Stopping(

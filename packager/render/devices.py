@@ -77,7 +77,7 @@ def refuse_inexpressible(
         return
     found = devices_of(accelerator)
     match platform:
-        case DeploymentPlatform.KUBERNETES:
+        case DeploymentPlatform.KUBERNETES | DeploymentPlatform.HELM:
             if not accelerator.kubernetes_resource:
                 raise InputError(
                     f"the profile {hardware!r} names no Kubernetes resource",

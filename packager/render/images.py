@@ -13,6 +13,9 @@ from packager.errors import InputError
 from packager.render.templating import is_unit, is_yaml
 
 _UNIT_IMAGE = re.compile(r"^[ \t]*Image[ \t]*=[ \t]*(?P<reference>.*?)[ \t]*$", re.MULTILINE)
+_TEMPLATE_IMAGE = re.compile(
+    r"^[ \t]*(?:-[ \t]+)?image:[ \t]*(?P<reference>.*?)[ \t]*$", re.MULTILINE
+)
 _KUSTOMIZATION = "kustomization.yaml"
 
 
@@ -23,16 +26,16 @@ def images_named(rendered: Mapping[str, bytes]) -> set[str]:
     `images:` would put in their place, and `Image=` of units. Raises InputError where a file that
     should be YAML is none.
     """
-    in_units = {
-        match["reference"]
+    in_text = {
+        match["reference"].strip("\"'")
         for name, data in rendered.items()
-        if is_unit(name)
-        for match in _UNIT_IMAGE.finditer(data.decode())
+        for pattern in _patterns(name)
+        for match in pattern.finditer(data.decode())
     }
-    return in_units | {
+    return in_text | {
         reference
         for name, data in rendered.items()
-        if is_yaml(name)
+        if is_yaml(name) and not is_chart_template(name)
         for document in documents(name, data)
         for reference in (
             *_references(document),
@@ -42,6 +45,18 @@ def images_named(rendered: Mapping[str, bytes]) -> set[str]:
 
 
 _LOADER: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+
+
+def is_chart_template(name: str) -> bool:
+    """Whether Helm makes YAML of it, which it therefore is not yet."""
+    return name.startswith("templates/")
+
+
+def _patterns(name: str) -> Iterator[re.Pattern[str]]:
+    if is_unit(name):
+        yield _UNIT_IMAGE
+    if is_chart_template(name):
+        yield _TEMPLATE_IMAGE
 
 
 def documents(name: str, data: bytes) -> list[Any]:

@@ -28,7 +28,7 @@ _UNPACKED = 3
 
 def serves(platform: DeploymentPlatform) -> bool:
     """Whether targets of this platform are one host with an engine; a cluster has its own ways."""
-    return platform is not DeploymentPlatform.KUBERNETES
+    return not platform.on_kubernetes
 
 
 def installer(built: BuiltTarget, context: Context) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from packager.domain.release import BuiltTarget, ReleaseRequest
 from packager.render.context import make_context
-from packager.render.images import documents, images_named
+from packager.render.images import documents, images_named, is_chart_template
 from packager.render.installer import NAME as INSTALLER
 from packager.render.installer import installer, serves
 from packager.render.settings import Settings
@@ -50,7 +50,7 @@ def render_target(
         if data := _data(available.render(name, told)):
             rendered[name.replace(_INSTANCE, context.instance)] = data
     for name in rendered:
-        if is_yaml(name) or is_json(name):
+        if (is_yaml(name) or is_json(name)) and not is_chart_template(name):
             documents(name, rendered[name])
     if serves(built.plan.name.platform):
         rendered[INSTALLER] = installer(built, context)

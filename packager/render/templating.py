@@ -175,8 +175,8 @@ def _check_override(folder: Path) -> None:
         raise InputError(
             "the folder with templates does not exist",
             where=str(folder),
-            expected="a folder with kubernetes/, compose/ or quadlet/, holding files such as "
-            f"kubernetes/base/deployment.yaml{SUFFIX}",
+            expected="a folder with kubernetes/, helm/, compose/ or quadlet/, holding files such "
+            f"as kubernetes/base/deployment.yaml{SUFFIX}",
             next_step="check the path given with --templates",
         )
     known = {platform.value for platform in DeploymentPlatform}

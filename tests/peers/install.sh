@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes a Debian 13 tree with the tools of others that our output must agree with: those that check
 # signatures (cosign, skopeo, openssl, oras), engines (podman, Docker 26, containerd, buildah,
-# umoci, docker-compose, kubectl, systemd's generators) and what we are measured against. As root:
+# umoci, docker-compose, kubectl, systemd's generators), Go's template engine, which is Helm's, and
+# what we are measured against. As root:
 #
 #   tests/peers/install.sh [FOLDER]        (default: $PACKAGER_PEERS_ROOT, /var/lib/packager-peers)
 #
@@ -15,7 +16,8 @@ root="${1:-${PACKAGER_PEERS_ROOT:-/var/lib/packager-peers}}"
 suite=trixie
 packages="ca-certificates cosign skopeo openssl oras docker-compose
   podman crun netavark aardvark-dns passt uidmap buildah containerd docker.io docker-cli umoci
-  kubernetes-client systemd iproute2 iptables nftables procps busybox dash xdelta3 zstd jq"
+  kubernetes-client systemd iproute2 iptables nftables procps busybox dash xdelta3 zstd jq
+  golang-go golang-github-masterminds-sprig-dev golang-gopkg-yaml.v3-dev"
 stamp="$suite $(echo "$packages" | tr -s ' \n' ' ')"
 
 tools_run() {

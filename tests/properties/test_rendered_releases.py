@@ -1,17 +1,29 @@
-"""Any valid release renders into manifests that platforms accept."""
+"""Any valid release renders into manifests that platforms accept.
+
+`PACKAGER_RELEASES=2000 pytest tests/properties/test_rendered_releases.py` asks for more than the
+default 120 releases, and validates each against Kubernetes' schema.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 from built_targets import (
     AMD64,
     ARM64,
+    ASCEND,
     L4,
+    MI300X,
+    MIG,
+    ORIN,
+    PUBLIC_KEY,
     build_target,
     hardware,
     jurisdiction,
@@ -20,11 +32,13 @@ from built_targets import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from units import parse_unit
 
 from packager.digest import Digest
 from packager.domain.target import DeploymentPlatform, Region
 from packager.render.images import documents
 from packager.render.rendering import images_named, render_target
+from packager.render.templating import is_unit
 
 NEWEST = list(dict.fromkeys(kubernetes_validate.utils.all_versions()))[-3:]
 DNS_1035 = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -33,7 +47,11 @@ LABEL_KEY = re.compile(
     r"((app|topology|pod-security|kubernetes)\.kubernetes\.io|kubernetes\.io|nvidia\.com"
     r"|packager\.dev|packager\.dev\.node-restriction\.kubernetes\.io)/[A-Za-z0-9._-]{1,63}"
 )
+SEMANTIC = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?")
 FLOATING = re.compile(rb":latest\b")
+
+RELEASES = int(os.environ.get("PACKAGER_RELEASES", "120"))
+SECRETS = re.compile(rb"kind: Secret|PRIVATE KEY|hostPath:|nvidia\.com/gpu=|amd\.com/gpu=|\bNone\b")
 
 names = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", fullmatch=True)
 versions = st.from_regex(r"[0-9A-Za-z][0-9A-Za-z._-]{0,39}", fullmatch=True)
@@ -47,7 +65,7 @@ profiles = st.builds(
     hardware,
     ids,
     st.sampled_from([AMD64, ARM64]),
-    st.sampled_from([None, L4]),
+    st.sampled_from([None, L4, MIG, ORIN, MI300X, ASCEND]),
     st.dictionaries(st.just("nvidia.com/gpu.product"), label_texts),
 )
 
@@ -88,24 +106,42 @@ def labelled(node: object) -> Iterator[dict[str, str]]:
             yield from labelled(value)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def check_names(manifest: dict[str, Any]) -> None:
+    metadata = manifest["metadata"]
+    assert DNS_1035.fullmatch(metadata["name"])
+    assert DNS_1035.fullmatch(metadata.get("namespace", "cluster"))
+    for labels in labelled(manifest):
+        assert all(LABEL_KEY.fullmatch(key) for key in labels)
+        assert all(LABEL_VALUE.fullmatch(value) for value in labels.values())
+    assert all(isinstance(text, str) for text in metadata.get("annotations", {}).values())
+
+
+@settings(max_examples=RELEASES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(releases())
 def test_any_release_gives_manifests_with_good_names_labels_and_one_image(release):
     built, request = release
-    files = render_target(built, request)
+    files = render_target(built, request, public_key=PUBLIC_KEY)
+    platform = built.plan.name.platform
     assert images_named(files) == {built.pinned_reference}
-    assert not any(FLOATING.search(data) for data in files.values())
+    for name, data in files.items():
+        assert not FLOATING.search(data)
+        if platform.on_kubernetes:
+            assert not SECRETS.search(data), name
+        if is_unit(name):
+            units = parse_unit(data)
+            assert all(values for section in units.values() for values in section.values())
     for manifest in manifests(files):
-        metadata = manifest["metadata"]
-        assert DNS_1035.fullmatch(metadata["name"])
-        assert DNS_1035.fullmatch(metadata.get("namespace", "cluster"))
-        for labels in labelled(manifest):
-            assert all(LABEL_KEY.fullmatch(key) for key in labels)
-            assert all(LABEL_VALUE.fullmatch(value) for value in labels.values())
-        assert all(isinstance(text, str) for text in metadata.get("annotations", {}).values())
+        check_names(manifest)
+        if RELEASES >= 1000:
+            kubernetes_validate.validate(manifest, NEWEST[-1], strict=True)
     if "compose.yaml" in files:
         (compose,) = documents("compose.yaml", files["compose.yaml"])
         assert DNS_1035.fullmatch(compose["name"])
+    if "Chart.yaml" in files:
+        (chart,) = documents("Chart.yaml", files["Chart.yaml"])
+        assert SEMANTIC.fullmatch(chart["version"])
+        (values,) = documents("values.yaml", files["values.yaml"])
+        jsonschema.validate(values, json.loads(files["values.schema.json"]))
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])

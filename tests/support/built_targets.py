@@ -6,6 +6,7 @@ golden file of the renderer.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from packager.digest import Digest
@@ -90,6 +91,40 @@ HARDWARE = {
 }
 
 
+MIG = replace(
+    L4, product="NVIDIA-H100-80GB-HBM3", compute_capability="9.0",
+    kubernetes_resource="nvidia.com/mig-1g.10gb",
+)  # fmt: skip
+ORIN = replace(L4, product="Orin", compute_capability="8.7", driver_floor=None)
+MI300X = Accelerator(
+    "AMD", "AMD_Instinct_MI300X_OAM", None, None, None, kubernetes_resource="amd.com/gpu",
+    runtime_class=None,
+)  # fmt: skip
+ASCEND = Accelerator(
+    "Huawei", "Ascend 910B3 64GB", None, None, None, kubernetes_resource="huawei.com/Ascend910",
+    runtime_class=None,
+)  # fmt: skip
+# Everything that manifests are shown for: the golden files hold every pair of these two.
+EVERY_HARDWARE = HARDWARE | {
+    "nvidia-h100-mig": hardware(
+        "nvidia-h100-mig", accelerator=MIG,
+        node_labels={"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"},
+    ),
+    "nvidia-jetson-agx-orin-64": hardware("nvidia-jetson-agx-orin-64", ARM64, ORIN),
+    "amd-mi300x": hardware(
+        "amd-mi300x", accelerator=MI300X,
+        node_labels={"amd.com/gpu.product-name": "AMD_Instinct_MI300X_OAM"},
+    ),
+    "intel-xeon-openvino": hardware("intel-xeon-openvino"),
+    "huawei-ascend-910b3": hardware(
+        "huawei-ascend-910b3", ARM64, ASCEND, {"accelerator": "huawei-Ascend910"}
+    ),
+}  # fmt: skip
+EVERY_JURISDICTION = JURISDICTIONS | {
+    "us-fedramp": ("FedRAMP", ("aws/us-gov-west-1",), "registry.example.us/ml"),
+}
+
+
 def jurisdiction(name: str, title: str, regions: tuple[Region, ...]) -> Jurisdiction:
     return Jurisdiction(
         id=name,
@@ -168,14 +203,14 @@ def build_target(
 def sample_target(
     where: str, machine: str, platform: DeploymentPlatform
 ) -> tuple[BuiltTarget, ReleaseRequest]:
-    """One of the sample targets: a key of JURISDICTIONS, one of HARDWARE, and a platform."""
-    title, labels, registry = JURISDICTIONS[where]
+    """One of the sample targets: a jurisdiction and a machine of those above, and a platform."""
+    title, labels, registry = EVERY_JURISDICTION[where]
     regions = tuple(Region.parse(label) for label in labels)
     request = release_request()
     built = build_target(
         request,
         jurisdiction(where, title, regions),
-        HARDWARE[machine],
+        EVERY_HARDWARE[machine],
         platform,
         regions=regions,
         registry=registry,

@@ -24,12 +24,16 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 def main() -> None:
-    from golden_targets import TARGETS, as_documents, golden_name
+    from golden_targets import PAIRS, golden, golden_name
 
     Readable.add_representer(str, _text)
-    for target in TARGETS:
-        text = yaml.dump(as_documents(target), Dumper=Readable, width=120, allow_unicode=True)
-        (FOLDER / f"{golden_name(target)}.yaml").write_text(text, encoding="utf-8")
+    for path in FOLDER.glob("*.yaml"):
+        path.unlink()
+    for machine, platform in PAIRS:
+        documents = golden(machine, platform)
+        text = yaml.dump(documents, Dumper=Readable, width=120, allow_unicode=True, sort_keys=False)
+        path = FOLDER / f"{golden_name(machine, platform)}.yaml"
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
