@@ -206,7 +206,8 @@ class OptimizedModel:
     an .npz with inputs and the outputs that the runtime must reproduce at start; `intra_op_threads`
     is the measured choice; `hardware` is the profile's id; `samples` tells which samples were used
     for calibration, for the quality gate and as golden ones; `front_axes` are the axes on which the
-    Pareto front was drawn; `batching` is None where nothing was measured.
+    Pareto front was drawn; `batching` is None where nothing was measured; `layers` tells for
+    tensors of a lossy choice the signal-to-noise ratio against the source, in decibels.
     """
 
     source: Model
@@ -223,6 +224,7 @@ class OptimizedModel:
     constraints: Constraints = NO_CONSTRAINTS
     batching: Batching | None = None
     front_axes: tuple[str, ...] = ()
+    layers: tuple[tuple[str, float], ...] = ()
 
     @property
     def chosen(self) -> Candidate:

@@ -55,6 +55,7 @@ def quality_record(optimized: OptimizedModel) -> dict[str, object]:
             }
             for use in optimized.samples
         ],
+        "layers_sqnr_db": [[name, value] for name, value in optimized.layers],
         "candidates": [_candidate(candidate) for candidate in optimized.candidates],
         "tools": dict(optimized.tools),
     }

@@ -137,6 +137,24 @@ class Workshop:
             return Failure(f"does not run: {result.reason}")
         return Answers(read_npz(target), float(result["seconds"]))
 
+    def layers(self, made: Made) -> tuple[tuple[str, float], ...]:
+        """Tensor and its signal-to-noise ratio against the source; nothing when it cannot be told.
+
+        The source is read from a copy: the graph with more outputs is written beside it.
+        """
+        own = self._own_source("layers")
+        task = {
+            "task": "layers",
+            "source": str(own),
+            "candidate": str(made.judged),
+            **self._samples("evaluation", 0, min(8, len(self.samples.evaluation))),
+        }
+        result = self.workers.do("layers", task, self.folder)
+        shutil.rmtree(own.parent, ignore_errors=True)
+        if isinstance(result, Failure):
+            return ()
+        return tuple((str(name), float(value)) for name, value in result["layers"])
+
     def _samples(self, part: str, start: int, stop: int) -> dict[str, Any]:
         if stop <= start:
             return {}

@@ -40,7 +40,7 @@ from packager.optimize.record import MeasurementRecord, measurement
 from packager.optimize.samples import Samples
 from packager.optimize.table import Findings, table
 from packager.optimize.tools import tools
-from packager.optimize.trying import Bench, open_bench, try_all
+from packager.optimize.trying import Bench, Trial, open_bench, try_all
 from packager.progress import Progress
 from packager.workspace import telling_output_errors
 
@@ -112,6 +112,7 @@ def optimize(
         )
         choice = _choose(findings, precision, constraints)
         chosen = _keep(fit[choice.name], into) if choice.name != SOURCE else model
+        layers = _layers(bench, choice.name, trials)
         golden = golden_samples(bench.workshop, chosen, into / "golden.npz")
     if isinstance(golden, Failure):
         progress.note(f"no golden samples: {golden.reason}")
@@ -134,9 +135,19 @@ def optimize(
             constraints=constraints,
             batching=best.batching(threads) if best else None,
             front_axes=front.axes,
+            layers=layers,
         ),
         record.having(measured.values()),
     )
+
+
+def _layers(bench: Bench, name: str, trials: list[Trial]) -> tuple[tuple[str, float], ...]:
+    """Where the choice loses, when it is one that loses."""
+    for trial in trials:
+        lossy = trial.recipe.name == name and not trial.recipe.lossless
+        if lossy and isinstance(trial.outcome, Made):
+            return bench.workshop.layers(trial.outcome)
+    return ()
 
 
 def _choose(findings: Findings, precision: Precision | None, constraints: Constraints) -> Choice:

@@ -52,7 +52,7 @@ def largest_values(proto: onnx.ModelProto, feeds: list[Feed], scratch: Path) -> 
     found: dict[str, float] = {}
     for start in range(0, len(names), _TENSORS_AT_ONCE):
         part = names[start : start + _TENSORS_AT_ONCE]
-        session = _with_outputs(proto, part, scratch)
+        session = open_with_outputs(proto, part, scratch)
         for feed in feeds:
             for name, value in zip(part, session.run(part, feed), strict=True):
                 values = np.abs(np.asarray(value))
@@ -66,8 +66,9 @@ def _float_outputs(proto: onnx.ModelProto) -> list[str]:
     return [name for node in proto.graph.node for name in node.output if name in floats]
 
 
-def _with_outputs(proto: onnx.ModelProto, names: list[str], scratch: Path) -> Any:
-    """A session of the same graph that gives `names`."""
+def open_with_outputs(proto: onnx.ModelProto, names: list[str], scratch: Path) -> Any:
+    """A session of the same graph that gives `names`. It is written to `scratch` for a moment, in
+    the folder of the graph, since external data is found relative to it."""
     open_graph = onnx.ModelProto()
     open_graph.CopyFrom(proto)
     known = {output.name for output in proto.graph.output}

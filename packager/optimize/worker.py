@@ -83,7 +83,14 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-_TASKS = {"make": make, "run": run, "measure": measure}
+def layers(task: dict[str, Any]) -> dict[str, Any]:
+    """The signal-to-noise ratio of each tensor that source and candidate share."""
+    from packager.optimize.layers import layer_sqnr
+
+    return {"layers": layer_sqnr(Path(task["source"]), Path(task["candidate"]), _feeds(task))}
+
+
+_TASKS = {"make": make, "run": run, "measure": measure, "layers": layers}
 
 
 def _feeds(task: dict[str, Any]) -> Iterator[dict[str, Any]]:

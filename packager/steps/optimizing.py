@@ -16,6 +16,7 @@ from packager.optimize.optimizing import optimize as optimize_model
 from packager.optimize.reading import read_model
 from packager.optimize.record import MeasurementRecord, read_record, record_bytes
 from packager.optimize.remembering import Memory, Question
+from packager.optimize.report import html_report
 from packager.optimize.samples import read_samples
 from packager.optimize.trying import Bench
 from packager.progress import Progress
@@ -83,8 +84,10 @@ def optimize(
 
 
 def write_quality(optimized: OptimizedModel, stem: Path) -> None:
-    """The quality record of one hardware profile as `<stem>.json`."""
-    write_atomically(stem.with_name(f"{stem.name}.json"), dumps_readable(quality_record(optimized)))
+    """The quality record of one hardware profile as `<stem>.json`, and for people as HTML."""
+    record = quality_record(optimized)
+    write_atomically(stem.with_name(f"{stem.name}.json"), dumps_readable(record))
+    write_atomically(stem.with_name(f"{stem.name}.html"), html_report(record).encode())
 
 
 def distinct_hardware(plan: Plan) -> Sequence[HardwareProfile]:
