@@ -1,7 +1,7 @@
 """Whatever byte of a release changes, it is refused, with exit 4 and without a traceback.
 
-200 changes in the ordinary run; PACKAGER_TAMPER_FLIPS asks for more. The seed is fixed, so that a
-failure can be repeated, and PACKAGER_TAMPER_SEED changes it.
+200 changes in a folder and 2,000 in a source in memory, which asks the same steps; the seed is
+fixed, so that a failure can be repeated; PACKAGER_TAMPER_FLIPS and PACKAGER_TAMPER_SEED change it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from memory_source import MemorySource
 from small_release import SmallRelease, make_release
 
 from packager.attest import root
 from packager.attest.verifying import verify
 from packager.errors import VerificationError
 
-FLIPS = int(os.environ.get("PACKAGER_TAMPER_FLIPS", "200"))
+FLIPS = int(os.environ.get("PACKAGER_TAMPER_FLIPS", "2000"))
+IN_A_FOLDER = 200
 SEED = int(os.environ.get("PACKAGER_TAMPER_SEED", "1"))
 
 
@@ -48,7 +50,7 @@ def refused(release: SmallRelease) -> VerificationError:
 def test_every_changed_byte_is_refused(release, files):
     """Every file is hit at least once; then random ones, weighted by nothing."""
     chance = random.Random(SEED)
-    chosen = files + [chance.choice(files) for _ in range(max(0, FLIPS - len(files)))]
+    chosen = files + [chance.choice(files) for _ in range(max(0, IN_A_FOLDER - len(files)))]
     for path in chosen:
         data = path.read_bytes()
         changed = bytearray(data)
@@ -60,6 +62,24 @@ def test_every_changed_byte_is_refused(release, files):
             path.write_bytes(data)
         assert error.exit_code == 4
     assert verify(release.folder, release.public)
+
+
+def test_two_thousand_changed_bytes_are_two_thousand_refusals(release):
+    """Weighted by size: each byte of the release is as likely as each other."""
+    chance = random.Random(SEED)
+    entries = dict(MemorySource.of_folder(release.folder).entries)
+    names = sorted(entries)
+    sizes = [len(entries[name]) for name in names]
+    refusals = 0
+    for name in chance.choices(names, sizes, k=FLIPS):
+        changed = bytearray(entries[name])
+        changed[chance.randrange(len(changed))] ^= chance.randrange(1, 256)
+        source = MemorySource(tuple((entries | {name: bytes(changed)}).items()))
+        with pytest.raises(VerificationError) as caught:
+            verify(source, release.public)
+        refusals += caught.value.exit_code == 4
+    assert refusals == FLIPS
+    assert verify(MemorySource(tuple(entries.items())), release.public)
 
 
 @settings(

@@ -1,0 +1,156 @@
+"""How fast `packager verify` is beside `sha256sum`, `openssl dgst` and `cosign` on the same bytes.
+
+    python -m benchmarks.trust.verify_speed [MIB]     (default: 1024 MiB of weights)
+
+All are pinned to one core, one after the other, over files that are in the page cache. CPU seconds
+are compared, since other work on the machine does not change them much; wall seconds are shown.
+cosign is told of for what it takes, and for what it leaves out: it hashes no layer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
+
+from peers import PEERS_ROOT
+from small_release import SmallRelease, build_targets, make_release
+from tiny_images import SETTINGS, content
+
+from packager.archive import Entry
+from packager.canonical import SourceDateEpoch
+from packager.content import Compression, LayerContent
+from packager.digest import Digest
+from packager.domain.artifact import Platform
+from packager.oci.image import write_image
+
+
+@dataclass(frozen=True)
+class Run:
+    """CPU seconds, wall seconds, and the most memory that was in use, in MiB."""
+
+    cpu: float
+    wall: float
+    memory: float
+
+
+def run(command: Sequence[str | Path], input_file: Path | None = None) -> Run:
+    """One process on one core."""
+    import time
+
+    start = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        if input_file:
+            os.dup2(os.open(input_file, os.O_RDONLY), 0)
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        os.execvp(str(command[0]), [str(part) for part in command])
+    _, status, usage = os.wait4(child, 0)
+    if status:
+        raise SystemExit(f"failed: {' '.join(map(str, command))}")
+    wall = time.monotonic() - start
+    return Run(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024)
+
+
+def big_release(base: Path, mebibytes: int) -> SmallRelease:
+    """A release of one model of `mebibytes`, stored plain as weights are."""
+    weights = base / "weights"
+    with weights.open("wb") as stream:
+        for _ in range(mebibytes):
+            stream.write(os.urandom(1 << 20))
+    digest = Digest.of_file(weights)
+
+    def build(store, version="1.4.0", registry=None):
+        request, built = build_targets(store, version, registry)
+        model = LayerContent(
+            "model",
+            digest,
+            Compression.NONE,
+            "packager: model",
+            lambda: [Entry.of_file("opt/model.onnx", weights)],
+        )
+        layers = [store.write(content("system", {"probe": b"#!/bin/sh\n"})), store.write(model)]
+        reference = built[0].image.reference
+        platform = Platform("linux", "amd64")
+        image = write_image(layers, SETTINGS, platform, reference, SourceDateEpoch(), store.blobs)
+        return request, (replace(built[0], image=image),)
+
+    made = make_release(base, build=build)
+    weights.unlink()
+    return made
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="packager-benchmark-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def cosign(release: SmallRelease) -> Run | None:
+    """cosign on the layout, in the tree of the peers; None where there is none."""
+    if not (PEERS_ROOT / "usr/bin/cosign").exists() or os.geteuid() != 0:
+        return None
+    room = Path(tempfile.mkdtemp(prefix="packager-", dir=PEERS_ROOT / "tmp"))
+    try:
+        shutil.copytree(release.folder / "images", room / "images", copy_function=_link)
+        shutil.copyfile(release.public_file, room / "site.pub")
+        inside = f"/{room.relative_to(PEERS_ROOT)}"
+        options = ["--key", f"{inside}/site.pub", "--insecure-ignore-tlog=true"]
+        command = ["/usr/bin/cosign", "verify", *options, "--local-image", f"{inside}/images"]
+        return run(["chroot", PEERS_ROOT, *command])
+    finally:
+        shutil.rmtree(room)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def main(mebibytes: int = 1024) -> None:
+    """Prints one line for each, and the ratios that the acceptance asks for."""
+    with scratch() as base:
+        release = big_release(base, mebibytes)
+        files = [path for path in release.folder.rglob("*") if path.is_file()]
+        size = sum(path.stat().st_size for path in files)
+        packager = [sys.executable, "-m", "packager", "verify", release.folder]
+        verify = [*packager, "--key", release.public_file, "-q"]
+        run(["sha256sum", *files])  # the page cache
+        runs = {
+            "packager --version": run([sys.executable, "-m", "packager", "--version"]),
+            "sha256sum": run(["sha256sum", *files]),
+            "openssl dgst": run(["openssl", "dgst", "-sha256", *files]),
+            "packager verify": run(verify),
+        }
+        if measured := cosign(release):
+            runs["cosign verify (no layer is read)"] = measured
+    for name, measured in runs.items():
+        rate = size / (1 << 20) / measured.cpu
+        print(
+            f"{name:34} {measured.cpu:6.2f} CPU s  {measured.wall:6.2f} s  {rate:7.0f} MiB/CPU s"
+            f"  {measured.memory:5.0f} MiB"
+        )
+    ours = runs["packager verify"]
+    for name in ("sha256sum", "openssl dgst"):
+        asked = " (asked: at least 0.80)" if name == "sha256sum" else ""
+        print(f"speed of {name}: × {runs[name].cpu / ours.cpu:.2f}{asked}")
+    print(f"memory: {ours.memory:.0f} MiB (asked: at most 200)")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
