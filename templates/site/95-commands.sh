@@ -124,6 +124,10 @@ do_status() {
     ds_door=open
     # The answer of whoever is in service, asked at the door itself.
     ds_answers=$(engine exec "$DOOR" "$R_PYTHON" -I -c "$STATUS_PROGRAM" "$R_PORT" 2>/dev/null)
+    # An engine that cannot enter a container can start one beside it.
+    if [ -z "$ds_answers" ] && [ -n "$S_serving" ]; then
+      ds_answers=$(use_slot "$S_serving" && probe test "" 1 running && echo ready || echo "$SELFTEST")
+    fi
     [ "$ds_answers" != ready ] || ds_ready=true
   fi
   if [ -n "$JSON" ]; then

@@ -25,6 +25,7 @@ from built_targets import HARDWARE, build_target, jurisdiction, release_request
 from onnx import TensorProto, helper, numpy_helper
 from python_image import INTERPRETER, python_files
 from small_release import EPOCH, SmallRelease, make_release, optimized_model
+from tiny_images import tiny_image
 
 from packager.archive import Entry
 from packager.assemble.model_files import MODEL_ROOT, model_entries
@@ -72,8 +73,12 @@ def site_release(
     fault: str = "",
     target: SiteTarget | None = None,
     change=None,
+    light: bool = False,
 ) -> SmallRelease:
-    """Build and seal a release in `base`/release; releases of one parent folder share layers."""
+    """Build and seal a release in `base`/release; releases of one parent folder share layers.
+
+    `light` makes an image of some bytes that no engine can run.
+    """
     chosen = target or SiteTarget()
     base.mkdir(parents=True, exist_ok=True)
     key_file = key_file or generate_key(base / "site.pem", None).private
@@ -92,7 +97,16 @@ def site_release(
             registry=registry or REGISTRY,
             model=model,
         )
-        return request, (replace(built, image=_image(store, built, request, fault)),)
+        if light:
+            image = tiny_image(
+                store,
+                built.plan.reference,
+                model=f"{asked} {factor}".encode(),
+                architecture=built.plan.hardware.platform.architecture,
+            )
+        else:
+            image = _image(store, built, request, fault)
+        return request, (replace(built, image=image),)
 
     def manifests(folder: Path, built: BuiltTarget, request: ReleaseRequest) -> None:
         render(request, (built,), None, public, folder, SILENT)
