@@ -37,6 +37,7 @@ TRIES = 3
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 NO_BODY = (204, 304)
+UNAVAILABLE = 503
 
 
 class Refused(Exception):
@@ -48,7 +49,7 @@ class Refused(Exception):
 
 
 class Silent(Exception):
-    """A server ended before it answered anything."""
+    """A server ended before it answered anything, or says that it cannot just now."""
 
 
 class Slots:
@@ -80,17 +81,24 @@ class Slots:
             return [name for key in ("serving", "fallback") if (name := self._names.get(key))]
         return [asked] if asked in map(self._names.get, ("candidate", "serving")) else []
 
-    async def connect(self, asked):
-        """A connection to the container. It may be starting, and a switch may come meanwhile."""
+    def others(self, asked, tried):
+        """Whether a container is left that was not tried yet."""
+        return any(name not in tried for name in self.named(asked))
+
+    async def connect(self, asked, tried=()):
+        """A connection to a container, and its name; those in `tried` come last.
+
+        One may be starting, and a switch may come meanwhile.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + CONNECT_SECONDS
         while True:
             names = self.named(asked)
             if not names and asked is not None:
                 raise Refused(503, "no version of that name stands here")
-            for name in names:
+            for name in sorted(names, key=lambda name: name in tried):
                 with contextlib.suppress(OSError):
-                    return await self._open(name)
+                    return name, *await self._open(name)
             if loop.time() >= deadline:
                 raise Refused(503, "no version answers")
             await asyncio.sleep(0.05)
@@ -278,13 +286,16 @@ class Client:
         request = Request(head.forwarded(b"Connection: close"))
         body = head.body()
         sending = None
+        tried = []
         try:
             for _ in range(TRIES):
-                there, to_there = await self.door.slots.connect(asked)
+                name, there, to_there = await self.door.slots.connect(asked, tried)
+                tried.append(name)
                 try:
                     request.go_to(to_there)
                     sending = sending or asyncio.ensure_future(carry(self.reader, request, body))
-                    return await self.answer(there, method, stay, sending)
+                    left = request.kept is not None and self.door.slots.others(asked, tried)
+                    return await self.answer(there, method, stay, sending, left)
                 except Silent:
                     with contextlib.suppress(OSError):
                         await sending
@@ -299,7 +310,7 @@ class Client:
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await sending
 
-    async def answer(self, there, method, stay, sending):
+    async def answer(self, there, method, stay, sending, left):
         """Carry the answer; interim ones (100 Continue) as they come. Whether to stay connected."""
         begun = False
         while True:
@@ -312,6 +323,8 @@ class Client:
                 if begun or getattr(error, "partial", b""):
                     raise OSError("the answer ended early") from None
                 raise Silent from None
+            if status == UNAVAILABLE and left and not begun:
+                raise Silent  # somebody else stands by, and may be able
             begun = True
             if status == 101:
                 raise Refused(502, "no other protocol is spoken here")
@@ -337,7 +350,7 @@ class Client:
 
     async def tunnel(self, head):
         """Bytes in both directions until one side ends."""
-        there, to_there = await self.door.slots.connect(None)
+        _, there, to_there = await self.door.slots.connect(None)
         to_there.write(head)
         ways = [
             asyncio.ensure_future(carry_all(self.reader, to_there)),

@@ -5,7 +5,7 @@ by `factor`, so that an answer tells which version gave it. `fault` makes one th
 
   golden     the model does not give its known answers; the runtime itself finds out and ends
   liar       as golden, but the runtime says that it is ready
-  collapses  good for the self-test, gone some seconds later
+  collapses  good for the self-test, gone after some requests of users, again and again
 """
 
 from __future__ import annotations
@@ -46,11 +46,19 @@ from packager.steps.rendering import render
 NAME = "multiply"
 REGION = "site/riyadh-lab"
 REGISTRY = "registry.example.sa/ml"
-COLLAPSE_SECONDS = 4
+COLLAPSE_AFTER = 40
 _PACKAGES = (*SERVER_WHEELS, "onnxruntime")
 _LEFT_OUT = {"__pycache__", "tests", "test", "transformers", "tools", "quantization"}
 _LIAR = "\n\ndef self_test(session, data):\n    return None\n"
-_COLLAPSES = f"\nimport threading\nthreading.Timer({COLLAPSE_SECONDS}, os._exit, [70]).start()\n"
+_COLLAPSES = f"""
+import itertools, os
+_counted, _run = itertools.count(1), Session.run
+def _dying(self, *arguments, **options):
+    if next(_counted) > {COLLAPSE_AFTER}:
+        os._exit(70)
+    return _run(self, *arguments, **options)
+Session.run = _dying
+"""
 
 
 @dataclass(frozen=True)
@@ -215,7 +223,7 @@ def _site_packages() -> str:
 def _runtime(fault: str) -> list[Entry]:
     folder = f"{_site_packages().lstrip('/')}/packager_runtime"
     more = {"golden.py": _LIAR if fault == "liar" else ""}
-    more["server.py"] = _COLLAPSES if fault == "collapses" else ""
+    more["session.py"] = _COLLAPSES if fault == "collapses" else ""
     return [
         Entry.of_bytes(f"{folder}/{name}", path.read_bytes() + more.get(name, "").encode())
         for name, path in runtime_files()

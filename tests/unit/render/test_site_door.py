@@ -42,6 +42,11 @@ class Version(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
+        if self.path == "/starting" and self.server.starting:
+            self.send_response(503)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if self.path == "/chunks":
             self.send_response(200)
             self.send_header("Transfer-Encoding", "chunked")
@@ -73,6 +78,7 @@ class Version(BaseHTTPRequestHandler):
 
 class Server(ThreadingHTTPServer):
     dies = False
+    starting = False
     request_queue_size = 128
 
 
@@ -209,6 +215,14 @@ def test_no_request_is_lost_while_versions_are_switched_under_load(door):
     assert {body for _, body in answers} == {b"127.0.0.2:x", b"127.0.0.3:x"}
 
 
+def test_who_stands_by_answers_for_one_that_cannot_just_now(door, versions):
+    versions[1].starting = True
+    door.name(serving="127.0.0.3")
+    assert once(door, path="/starting")[0] == 503
+    door.name(serving="127.0.0.3", fallback="127.0.0.2")
+    assert once(door, path="/starting") == (200, b"127.0.0.2:x")
+
+
 def test_only_a_candidate_is_reached_by_name(door):
     asked = {"Packager-Slot": "127.0.0.3"}
     assert once(door, headers=asked)[0] == 503
@@ -219,8 +233,12 @@ def test_only_a_candidate_is_reached_by_name(door):
 
 def test_who_stands_by_answers_for_one_that_ends_without_a_word(door, versions):
     versions[1].dies = True
+    door.name(serving="127.0.0.3")
+    assert once(door, path="/die")[0] == 502  # three tries, and nobody else
     door.name(serving="127.0.0.3", fallback="127.0.0.2")
-    assert once(door, path="/die")[0] == 502  # three tries, and the same version each time
+    assert once(door, path="/die") == (200, b"127.0.0.2:x")
+    big = b"x" * 300_000  # too long to be kept for another
+    assert once(door, path="/die", body=big)[0] == 502
     versions[1].shutdown()
     versions[1].server_close()
     assert once(door, path="/die") == (200, b"127.0.0.2:x")

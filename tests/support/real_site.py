@@ -1,0 +1,116 @@
+"""A site with a real engine in a network namespace that has loopback and no route anywhere.
+
+`by` is how the operator works: dash or busybox ash with install.sh, or `packager install`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from peer_engines import EngineRoom, docker_26, engine_room
+from site_machine import PROFILE, Done, installer
+from site_releases import NAME
+from small_release import SmallRelease
+
+PORT = 18080
+SHELLS = {"dash": ("dash",), "ash": ("busybox", "ash")}
+
+
+@dataclass
+class RealSite:
+    room: EngineRoom
+    base: Path
+    engine: str
+    by: str
+
+    @property
+    def home(self) -> Path:
+        return self.base / "data" / NAME
+
+    @property
+    def site_file(self) -> Path:
+        return self.base / "site.yaml"
+
+    def profile(self, **changes: str) -> None:
+        values = {**PROFILE, "engine": self.engine, "data": str(self.base / "data"), "watch": "2"}
+        lines = [f"{key}: {value}\n" for key, value in {**values, **changes}.items()]
+        self.site_file.write_text("".join(lines))
+
+    def command(self, verb: str, release: SmallRelease | None, *more: object) -> list[str]:
+        """The whole command line of this machine."""
+        site = ["--site", str(self.site_file)]
+        key = ["--key", str(release.public_file)] if release else []
+        rest = [str(word) for word in more]
+        if self.by != "python":
+            script = installer(release.folder) if release else self.home / "install.sh"
+            return self.room.command(*SHELLS[self.by], str(script), verb, *site, *key, *rest)
+        path = f"PATH={self.base / 'bin'}:/usr/bin:/bin:/usr/sbin:/sbin"
+        socket = f"DOCKER_HOST=unix://{self.room.root}/run/docker.sock"
+        given = [str(release.folder)] if release and not rest[:1] else []
+        program = [sys.executable, "-m", "packager", verb, *given, *rest, *site, *key]
+        inside = ["nsenter", f"--target={self.room.holder}", "--net", "--"]
+        return [*inside, "env", path, socket, "NO_COLOR=1", *program]
+
+    def run(self, verb: str, release: SmallRelease | None = None, *more: object) -> Done:
+        done = subprocess.run(
+            self.command(verb, release, *more),
+            capture_output=True, text=True, check=False, timeout=300, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def status(self) -> dict:
+        done = self.run("status", None, "--json")
+        found: dict = json.loads(done.out)
+        assert done.code == (0 if found["ready"] else 1)
+        return found
+
+    def containers(self) -> dict[str, bool]:
+        """Name → whether it runs, as the engine says."""
+        form = "{{.Names}} {{.State}}"
+        label = f"label=dev.packager.site={NAME}"
+        told = self.room.run(self.engine, "ps", "--all", "--filter", label, "--format", form)
+        rows = (line.split() for line in told.stdout.splitlines())
+        return {row[0]: row[1] == "running" for row in rows}
+
+    @contextlib.contextmanager
+    def load(self) -> Iterator[dict]:
+        """Callers ask until the block ends; what came of it is in the dictionary then."""
+        program = str(Path(__file__).with_name("load_client.py"))
+        inside = ["nsenter", f"--target={self.room.holder}", "--net", "--"]
+        asking = subprocess.Popen(
+            [*inside, sys.executable, program, str(PORT)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        told: dict = {}
+        try:
+            yield told
+        finally:
+            out, _ = asking.communicate("", timeout=120)
+        told.update(json.loads(out.splitlines()[-1]))
+
+
+@contextlib.contextmanager
+def real_site(engine: str, by: str, base: Path, releases: Path) -> Iterator[RealSite]:
+    """`base` is the site's own folder, `releases` what the stick holds. Skips without engines."""
+    tools = ["dockerd", "docker", "runc"] if engine == "docker" else ["podman", "crun"]
+    with contextlib.ExitStack() as stack:
+        room = stack.enter_context(engine_room(*tools, "busybox", shared=[base, releases]))
+        if engine == "docker":
+            stack.enter_context(docker_26(room))
+        site = RealSite(room, base, engine, by)
+        site.profile()
+        if by == "python":
+            tool = base / "bin" / engine
+            tool.parent.mkdir()
+            words = " ".join(f"'{word}'" for word in room.command(engine))
+            tool.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+            tool.chmod(0o755)
+        routes = room.run("ip", "route", "show", "table", "main", check=False).stdout
+        assert "default" not in routes
+        yield site
