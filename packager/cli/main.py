@@ -14,10 +14,12 @@ import click
 from packager import __version__
 from packager.cli.build import build, check, lock, render
 from packager.cli.bundle import bundle
+from packager.cli.ci import ci
 from packager.cli.completion import completion
 from packager.cli.console import Console
 from packager.cli.decrypt import decrypt
 from packager.cli.delta import delta
+from packager.cli.diff import diff
 from packager.cli.doctor import doctor
 from packager.cli.keys import keys
 from packager.cli.optimize import optimize
@@ -60,6 +62,8 @@ for command in (
     plan,
     bundle,
     delta,
+    diff,
+    ci,
     run,
     push,
     load,

@@ -68,6 +68,16 @@ class AdmissionNames:
 
 
 @dataclass(frozen=True, slots=True)
+class GitOps:
+    """Where the manifests lie as an OCI artifact, under which tag, and the name of the secret with
+    the public key."""
+
+    artifact: str
+    tag: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
 class SigningKey:
     """The public key that the site shall demand: as PEM, and the same in one line of base64."""
 
@@ -124,6 +134,7 @@ class Context:
     monitoring_name: str
     queue_metric: str
     queue_query: str
+    gitops: GitOps
     chart: bool
     chart_version: str
     measured: str
@@ -194,6 +205,11 @@ def make_context(
         settings=settings,
         monitoring_name=dns_label(request.name, "monitoring"),
         queue_metric=QUEUE_METRIC,
+        gitops=GitOps(
+            f"{built.pinned_reference.partition('@')[0]}-manifests",
+            label_value(f"{request.version}-{plan.name.jurisdiction}-{plan.name.hardware}"),
+            dns_label(instance, "key"),
+        ),
         chart=plan.name.platform is DeploymentPlatform.HELM,
         chart_version=semantic_version(request.version),
         queue_query=f'sum({QUEUE_METRIC}{{namespace="{instance}"}})',

@@ -38,13 +38,14 @@ _WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null"]
 
 
 class Templates:
-    """The templates of one platform: the built-in ones, each overridden by the user's of its name.
+    """The templates of one platform, or of another folder of that name: the built-in ones, each
+    overridden by the user's of its name.
 
     Raises InputError when the user's folder is none, or holds something that is no template.
     """
 
-    def __init__(self, built_in: Path, platform: DeploymentPlatform, override: Path | None) -> None:
-        self._platform = platform
+    def __init__(self, built_in: Path, platform: str, override: Path | None) -> None:
+        self._platform = str(platform)
         self._folders = [built_in]
         if override is not None:
             _check_override(override)
@@ -58,7 +59,7 @@ class Templates:
     def render(self, name: str, variables: Mapping[str, object]) -> str:
         """The text of one template; `name` as in `names`, without `.j2`. Raises InputError."""
         environment = self._environment_of(name)
-        path = f"{self._platform.value}/{name}{SUFFIX}"
+        path = f"{self._platform}/{name}{SUFFIX}"
         try:
             return environment.get_template(path).render(variables)
         except TemplateSyntaxError as error:
@@ -76,14 +77,14 @@ class Templates:
         return self._unit if is_unit(name) else self._prose
 
     def _listed(self, root: Path) -> list[str]:
-        folder = root / self._platform.value
+        folder = root / self._platform
         return [
             path.relative_to(folder).as_posix().removesuffix(SUFFIX)
             for path in folder.rglob(f"*{SUFFIX}")
         ]
 
     def _file(self, name: str) -> Path:
-        candidates = [root / self._platform.value / f"{name}{SUFFIX}" for root in self._folders]
+        candidates = [root / self._platform / f"{name}{SUFFIX}" for root in self._folders]
         return next(path for path in candidates if path.is_file())
 
     def _environment(self, finalize: Callable[[object], str]) -> Environment:
@@ -103,7 +104,7 @@ class Templates:
 
     @property
     def _compose(self) -> bool:
-        return self._platform is DeploymentPlatform.COMPOSE
+        return self._platform == DeploymentPlatform.COMPOSE.value
 
 
 def is_yaml(name: str) -> bool:

@@ -24,21 +24,23 @@ def render(
 ) -> None:
     """Write `targets/<jurisdiction>/<hardware>/<platform>/…`; policies demand `public_key` (PEM).
 
-    Raises PackagerError when a manifest names an image that is not the target's own by digest,
-    which a user's own template could bring about.
+    Raises PackagerError when the images that the manifests name are not the target's own by digest
+    and that one alone, which a user's own template could bring about.
     """
     for target in built:
         progress.step(f"render {target.plan.name}")
         rendered = render_target(
             target, request, templates=templates, public_key=public_key, settings=settings
         )
-        strangers = images_named(rendered) - {target.pinned_reference}
-        if strangers:
+        named = images_named(rendered)
+        if named != {target.pinned_reference}:
             raise PackagerError(
-                "a manifest names an image that is not the target's own",
+                "the manifests name an image that is not the target's own"
+                if named - {target.pinned_reference}
+                else "no manifest names the target's image",
                 where=target.folder,
                 expected=target.pinned_reference,
-                got=", ".join(sorted(strangers)),
+                got=", ".join(sorted(named)) or "none",
                 next_step="mend the template given with --templates",
             )
         for name, data in rendered.items():
