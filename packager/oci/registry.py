@@ -9,12 +9,14 @@ registry keeps none itself (distribution-spec 1.1, "Referrers Tag Schema").
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from packager.canonical import dumps
 from packager.digest import Digest
-from packager.domain.artifact import Artifact, Image, MediaType
+from packager.domain.artifact import Artifact, Descriptor, Image, MediaType
 from packager.errors import Finding, InputError
 from packager.oci.json_document import parse
 from packager.oci.layout_reading import Layout, StoredBlob, read_layout
@@ -22,6 +24,8 @@ from packager.oci.reference import Reference
 from packager.oci.registry_client import Repository
 from packager.progress import SILENT, Progress
 from packager.release_source import Files
+
+_AT_ONCE = 4
 
 
 def push(
@@ -91,13 +95,15 @@ def _push_image(
     progress: Progress,
 ) -> None:
     done = 0
+    telling = threading.Lock()
 
     def sent(size: int) -> None:
         nonlocal done
-        done += size
-        progress.advance(f"push {target}", min(done, image.size), image.size)
+        with telling:
+            done += size
+            progress.advance(f"push {target}", max(0, min(done, image.size)), image.size)
 
-    for descriptor in (*(layer.descriptor for layer in image.layers), image.config):
+    def push_blob(descriptor: Descriptor) -> None:
         holder = holders.get((target.host, descriptor.digest))
         repository.push_blob(
             descriptor.digest,
@@ -107,6 +113,16 @@ def _push_image(
             mount_from=holder if holder != target.repository else None,
         )
         holders[target.host, descriptor.digest] = target.repository
+
+    blobs = {one.digest: one for one in (*(each.descriptor for each in image.layers), image.config)}
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="push") as pool:
+        jobs = [pool.submit(push_blob, blob) for blob in blobs.values()]
+        try:
+            for job in jobs:
+                job.result()
+        finally:
+            for job in jobs:
+                job.cancel()
     with StoredBlob(layout.files, image.manifest.digest).open() as stream:
         manifest = stream.read()
     repository.push_manifest(str(image.manifest.digest), manifest, image.manifest.media_type)

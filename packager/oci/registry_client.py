@@ -7,6 +7,7 @@ everything else ends in an UnavailableError that names the registry and the step
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ import requests
 from packager.digest import CHUNK, Digest
 from packager.domain.artifact import MediaType, Openable
 from packager.errors import UnavailableError
+from packager.oci.chunked_upload import PIECE, ChunkedUpload, ForgottenUpload
 from packager.oci.credentials import find_credentials
 from packager.oci.reference import Reference
 from packager.oci.registry_access import Access
@@ -105,7 +107,14 @@ class Repository:
             sent(size)
             return
         step = f"upload blob {digest}"
-        self._persist(step, lambda: self._upload(step, digest, size, blob, sent, mount_from))
+        if isinstance(blob, bytes) or size <= PIECE:
+            self._persist(step, lambda: self._upload(step, digest, size, blob, sent, mount_from))
+            return
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(ForgottenUpload):
+                self._upload_in_pieces(step, digest, size, blob, sent, mount_from)
+                return
+        raise self._failed(step, "the registry forgets the upload again and again")
 
     def push_manifest(self, reference: str, data: bytes, media_type: str) -> bool:
         """PUT a manifest under a tag or digest; whether the registry keeps track of its subject."""
@@ -149,6 +158,47 @@ class Repository:
             answer = self._send(step, "GET", url, wanted, **options)
         raise self._failed(step, "the registry sends us around in circles")
 
+    def _upload_in_pieces(
+        self,
+        step: str,
+        digest: Digest,
+        size: int,
+        blob: Openable,
+        sent: Sent,
+        mount_from: str | None,
+    ) -> None:
+        url = self._persist(step, lambda: self._opened(step, digest, mount_from))
+        if url is None:
+            sent(size)
+            return
+        upload = ChunkedUpload(self._exchange_safely, step, url, size)
+        with blob.open("rb") as stream:
+            self._persist(step, lambda: upload.advance(stream, sent))
+        closed = _with_digest(upload.url, digest)
+        self._persist(step, lambda: self._exchange_safely(step, "PUT", closed, (201, 204)))
+
+    def _exchange_safely(
+        self, step: str, method: str, url: str, expected: tuple[int, ...], **options: Any
+    ) -> requests.Response:
+        self._require_tls(step, url)
+        return self._exchange(step, method, url, expected, **options)
+
+    def _require_tls(self, step: str, url: str) -> None:
+        if urlsplit(url).scheme != "https" and not self._plain_http:
+            raise self._failed(step, "the registry asks for an upload without TLS")
+
+    def _opened(self, step: str, digest: Digest, mount_from: str | None) -> str | None:
+        """Where the upload goes; None when the registry mounted the blob from elsewhere."""
+        mount = {"mount": str(digest), "from": mount_from} if mount_from else {}
+        opened = self._exchange(
+            step, "POST", f"{self._base}/blobs/uploads/", (201, 202), params=mount
+        )
+        if opened.status_code == 201 and mount:
+            return None
+        url = urljoin(opened.url, opened.headers.get("Location", ""))
+        self._require_tls(step, url)
+        return url
+
     def _upload(
         self,
         step: str,
@@ -159,17 +209,11 @@ class Repository:
         mount_from: str | None,
     ) -> None:
         """distribution-spec, "POST then PUT", or "Mounting a blob from another repository"."""
-        mount = {"mount": str(digest), "from": mount_from} if mount_from else {}
-        opened = self._exchange(
-            step, "POST", f"{self._base}/blobs/uploads/", (201, 202), params=mount
-        )
-        if opened.status_code == 201 and mount:
+        opened = self._opened(step, digest, mount_from)
+        if opened is None:
             sent(size)
             return
-        url = urljoin(opened.url, opened.headers.get("Location", ""))
-        if urlsplit(url).scheme != "https" and not self._plain_http:
-            raise self._failed(step, "the registry asks for an upload without TLS")
-        url += f"{'&' if urlsplit(url).query else '?'}{urlencode({'digest': str(digest)})}"
+        url = _with_digest(opened, digest)
         headers = {"Content-Type": "application/octet-stream"}
         if isinstance(blob, bytes):
             self._exchange(step, "PUT", url, (201, 204), data=blob, headers=headers)
@@ -249,6 +293,11 @@ class Repository:
             got=got[:400],
             next_step="check its address, `docker login`, and your right to push; then push again",
         )
+
+
+def _with_digest(url: str, digest: Digest) -> str:
+    """The address that ends an upload."""
+    return f"{url}{'&' if urlsplit(url).query else '?'}{urlencode({'digest': str(digest)})}"
 
 
 class _Body:

@@ -16,6 +16,7 @@ from packager.canonical import SourceDateEpoch
 from packager.digest import Digest
 from packager.domain.artifact import MediaType
 from packager.errors import UnavailableError
+from packager.oci import chunked_upload, registry_client
 from packager.oci.layer import LayerStore
 from packager.oci.registry import push
 
@@ -231,3 +232,28 @@ def test_with_a_password(locked, images, tmp_path, monkeypatch):
     (tmp_path / "docker").rmdir()
     logged_in(tmp_path / "docker", locked, PASSWORD)
     assert push(folder, destinations) == {REFERENCE: f"{locked}/ml/one@{made[0].manifest.digest}"}
+
+
+def test_large_blobs_go_up_in_pieces(tmp_path, images, monkeypatch):
+    sizes = []
+    exchange = registry_client.Repository._exchange
+
+    def counted(self, step, method, url, expected, **options):
+        if method == "PATCH":
+            sizes.append(len(options["data"]))
+        return exchange(self, step, method, url, expected, **options)
+
+    monkeypatch.setattr(registry_client, "PIECE", 1 << 20)
+    monkeypatch.setattr(chunked_upload, "PIECE", 1 << 20)
+    monkeypatch.setattr(registry_client.Repository, "_exchange", counted)
+    made, folder = images
+    ours = made[0]
+    with docker_registry(tmp_path / "registry") as address:
+        push(folder, {ours.reference: f"{address}/ml/tiny:1"})
+        for layer in ours.layers:
+            stored = requests.get(
+                f"http://{address}/v2/ml/tiny/blobs/{layer.descriptor.digest}", timeout=10
+            )
+            assert Digest.of(stored.content) == layer.descriptor.digest
+    assert len(sizes) > 1
+    assert max(sizes) == 1 << 20
