@@ -61,19 +61,24 @@ class ChunkedUpload:
                 self._step, "PATCH", self.url, (202, 404, 416), data=piece, headers=headers
             )
             if answer.status_code != 202:
-                self._ask(sent)
+                before = self._there
+                self._ask(sent, refused_at=before)
+                if self._there == before:  # it wants neither this piece nor another one
+                    sent(-before)
+                    raise ForgottenUpload
                 continue
             self._in_doubt = False
             self._moved(answer, end, sent)
 
-    def _ask(self, sent: Callable[[int], None]) -> None:
+    def _ask(self, sent: Callable[[int], None], refused_at: int | None = None) -> None:
         answer = self._exchange(self._step, "GET", self.url, (204, 200, 404))
         if answer.status_code == 404:
             sent(-self._there)
             raise ForgottenUpload
         found = _RANGE.fullmatch(answer.headers.get("Range", ""))
-        # "0-0" is said of an upload without a byte, and of one byte: sending it again does no harm.
-        there = int(found[1]) + 1 if found and found[1] != "0" else 0
+        there = int(found[1]) + 1 if found else 0
+        if there == 1 and refused_at != 0:
+            there = 0  # "0-0" is also said of an upload without a byte; if wrong, it will refuse
         if there > self._size:
             sent(-self._there)
             raise ForgottenUpload
