@@ -18,10 +18,11 @@ from packager import pipeline
 from packager.domain.artifact import Image, Platform
 from packager.domain.target import TargetName
 from packager.domain.trust import TrustFiles
-from packager.errors import PackagerError, UnavailableError
+from packager.errors import InputError, PackagerError, UnavailableError
 from packager.launch.client import wait_ready
 from packager.launch.process import LocalProcess, start_process
 from packager.oci.docker_engine import Container, Engine, NoEngine, engine
+from packager.oci.encryption import is_encrypted
 from packager.oci.layout_reading import read_layout
 from packager.progress import Progress
 from packager.release_folder import ReleasedTarget, ReleaseFolder
@@ -70,6 +71,7 @@ def running(
     here = this_platform()
     chosen = release.target(target, here)
     image = read_layout(release.images, check_layers=False).image_of(chosen.digest)
+    _refuse_encrypted(image, chosen)
     with ExitStack() as stack:
         process: Container | LocalProcess
         docker = _docker(engine_choice, chosen, here)
@@ -102,9 +104,23 @@ def load(
         raise _no_docker(found)
     try:
         chosen = release.target(target, this_platform())
+        image = read_layout(release.images, check_layers=False).image_of(chosen.digest)
+        _refuse_encrypted(image, chosen)
         return {str(chosen.name): found.load(release.images, chosen.digest, progress=progress)}
     finally:
         found.close()
+
+
+def _refuse_encrypted(image: Image, target: ReleasedTarget) -> None:
+    """Raises InputError for an image whose model only a key in its country opens."""
+    if is_encrypted(image):
+        raise InputError(
+            "the model of this target is encrypted, and Docker cannot open it",
+            where=str(target.name),
+            expected="the plain image, or an engine that decrypts (podman, CRI-O)",
+            next_step="packager decrypt RELEASE --key PUB --decryption-key IN-COUNTRY.pem -o plain "
+            "&& tar -C plain -cf - . | docker load",
+        )
 
 
 def this_platform() -> Platform:

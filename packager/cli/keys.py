@@ -12,7 +12,7 @@ from packager.cli.options import FILE, with_console
 from packager.digest import Digest
 from packager.workspace import refuse_existing, write_atomically
 
-KEY = "FILE|env://NAME"
+KEY = "FILE|env://NAME|pkcs11:…"
 output_option = click.option(
     "-o", "--output", required=True, type=FILE, help="The statement to write."
 )

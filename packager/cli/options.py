@@ -183,6 +183,12 @@ def trust_options(command: Command) -> Command:
         help="A signed list of keys and releases to refuse (keys revoke).",
     )
     @click.option(
+        "--minimum-revocations",
+        type=click.IntRange(0),
+        default=0,
+        help="The number of the newest revocation list that was seen here.",
+    )
+    @click.option(
         "--minimum",
         multiple=True,
         type=CounterType(),
@@ -202,11 +208,14 @@ def trust_options(command: Command) -> Command:
         require: int,
         rotations: tuple[Path, ...],
         revocations: tuple[Path, ...],
+        minimum_revocations: int,
         minimum: tuple[tuple[str, int], ...],
         permits: tuple[Path, ...],
         **others: Any,
     ) -> Any:
-        trust = TrustFiles(keys, require, rotations, revocations, permits, dict(minimum))
+        trust = TrustFiles(
+            keys, require, rotations, revocations, permits, dict(minimum), minimum_revocations
+        )
         return command(*arguments, trust=trust, **others)
 
     return cast(Command, wrapped)

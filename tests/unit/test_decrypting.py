@@ -97,3 +97,23 @@ def test_an_attestation_about_other_layers_is_refused(base, tmp_path):
     made = make_release(tmp_path, key_file=base / "site.pem", build=build, artifacts=other)
     with pytest.raises(VerificationError, match="no attestation says what"):
         verify(made.folder, made.public)
+
+
+@pytest.mark.parametrize("command", ["run", "load"])
+def test_an_encrypted_model_is_not_started_but_the_way_is_told(release, base, command, capsys):
+    from packager.cli.main import main
+
+    key = str(release.public_file)
+    assert main([command, str(release.folder), "--key", key, "-q"]) in (1, 5)
+    told = capsys.readouterr().err
+    assert "packager decrypt" in told or "no Docker engine" in told
+
+
+def test_the_command(release, base, tmp_path, capsys):
+    from packager.cli.main import main
+
+    options = ["--key", release.public_file, "--decryption-key", base / "riyadh.pem"]
+    arguments = [release.folder, *options, "-o", tmp_path / "plain", "--json"]
+    assert main(["decrypt", *map(str, arguments)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["image_id"] == str(release.built[0].image.config.digest)
