@@ -12,8 +12,10 @@ import os
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from bundles import make_bundle
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from memory_registry import MemoryRegistry
@@ -29,6 +31,7 @@ from packager.attest.statement import Statement
 from packager.attest.trust import TrustPolicy
 from packager.attest.trust_statements import open_revocations, open_rotation, revocation_list
 from packager.attest.verifying import verify
+from packager.bundle.reading import BundleSource
 from packager.digest import Digest
 from packager.domain.artifact import MediaType
 from packager.errors import InputError, PackagerError, VerificationError
@@ -155,6 +158,27 @@ def test_a_source_that_holds_anything(release, seeds, key, data):
     source = MemorySource(tuple((entries | {name: changed}).items()))
     with pytest.raises(VerificationError):
         verify(source, key)
+
+
+@settings(FUZZED, max_examples=max(20, EXAMPLES // 3))
+@given(data=st.data())
+def test_a_bundle_of_anything(release, bundle, seeds, key, data):
+    """Opened and verified in place: whatever the file holds, a VerificationError and no other."""
+    whole = bundle.read_bytes()
+    changed = data.draw(mutated([whole, whole[:4096], *seeds]))
+    if changed == whole:
+        return
+    path = bundle.with_name("changed.tar")
+    path.write_bytes(changed)
+    with pytest.raises(VerificationError):
+        verify(BundleSource.at(path), key)
+
+
+@pytest.fixture(scope="module")
+def bundle(release, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("bundle") / "release.tar"
+    make_bundle(release, path)
+    return path
 
 
 @pytest.fixture(scope="module")
