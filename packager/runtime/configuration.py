@@ -15,7 +15,9 @@ from pathlib import Path
 from .access import AccessSettings, read_access
 from .batching_settings import Batching, read_batching
 from .datatypes import DATATYPES, TensorSpec
+from .declared_files import DeclaredFile, Golden, read_files
 from .errors import ExitCode, Refusal
+from .generative.settings import GenerativeSettings, read_generative
 from .http_settings import HttpSettings, read_http
 from .reading import Reader, parse
 from .records_settings import RecordsSettings, read_records
@@ -23,7 +25,6 @@ from .records_settings import RecordsSettings, read_records
 API_VERSION = "packager.runtime/v1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _REGION = re.compile(r"[^/\s]+/[^/\s]+")
 _LIBRARY = re.compile(r"lib[A-Za-z0-9_.+-]{1,100}")
 _MAX_RANK = 16
@@ -44,26 +45,6 @@ class Jurisdiction:
 
     id: str
     regions: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DeclaredFile:
-    """A file that must be what it was: `path` relative to server.json, `size` in bytes."""
-
-    path: str
-    sha256: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Golden:
-    """Known answers: an npz file of `input.<tensor>` and `output.<tensor>`.
-
-    `tolerance` bounds |got − expected| / max(1, |expected|) for floating-point outputs.
-    """
-
-    path: str
-    tolerance: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +82,7 @@ class Configuration:
     http: HttpSettings
     access: AccessSettings = field(default_factory=AccessSettings)
     records: RecordsSettings = field(default_factory=RecordsSettings)
+    generative: tuple[GenerativeSettings, ...] = ()
 
     def require_region(self, region: str | None) -> None:
         """Raises Refusal when the site says where it is, and that is not where we may run."""
@@ -120,18 +102,20 @@ def load(path: Path) -> Configuration:
     root = Reader(parse(data, path.name), path.name)
     root.only(
         *("apiVersion", "release", "jurisdiction", "models", "http"),
-        optional=("access", "records"),
+        optional=("access", "records", "generative"),
     )
     if root.text("apiVersion") != API_VERSION:
         raise root.at("apiVersion").wrong(f"must be {API_VERSION!r}")
+    generative = read_generative(root)
     return Configuration(
         folder=path.resolve().parent,
         release=_release(root.at("release")),
         jurisdiction=_jurisdiction(root.at("jurisdiction")),
-        models=_models(root),
+        models=_models(root, bool(generative)),
         http=read_http(root.at("http")),
         access=read_access(root.at("access") if root.has("access") else None, os.environ),
         records=read_records(root),
+        generative=generative,
     )
 
 
@@ -148,9 +132,9 @@ def _jurisdiction(reader: Reader) -> Jurisdiction:
     return Jurisdiction(reader.text("id"), regions)
 
 
-def _models(root: Reader) -> tuple[ModelSettings, ...]:
+def _models(root: Reader, others: bool) -> tuple[ModelSettings, ...]:
     models = tuple(_model(entry) for entry in root.entries("models"))
-    if not models:
+    if not models and not others:
         raise root.at("models").wrong("must name at least one model")
     if len({(model.name, model.version) for model in models}) != len(models):
         raise root.at("models").wrong("names one model and version twice")
@@ -163,7 +147,7 @@ def _model(reader: Reader) -> ModelSettings:
         *("execution_provider", "provider_options", "intra_op_threads", "golden"),
         optional=("libraries", "batching"),
     )
-    files = tuple(_file(entry) for entry in reader.entries("files"))
+    files = read_files(reader)
     model = ModelSettings(
         name=reader.at("name").matching(_NAME, "letters, digits, '.', '_' and '-'"),
         version=reader.at("version").matching(_VERSION, "a whole number as text, such as '1'"),
@@ -179,8 +163,6 @@ def _model(reader: Reader) -> ModelSettings:
         batching=read_batching(reader),
     )
     listed = [file.path for file in files]
-    if len(set(listed)) != len(listed):
-        raise reader.at("files").wrong("names one file twice")
     if model.path not in listed:
         raise reader.at("path").wrong("is not among the files, so its digest is unknown")
     if model.batching.max_batch_size and not _has_batch_dimension(model):
@@ -192,15 +174,6 @@ def _model(reader: Reader) -> ModelSettings:
 
 def _has_batch_dimension(model: ModelSettings) -> bool:
     return all(spec.shape[:1] == (-1,) for spec in model.inputs + model.outputs)
-
-
-def _file(reader: Reader) -> DeclaredFile:
-    reader.only("path", "sha256", "size")
-    return DeclaredFile(
-        reader.at("path").relative_path(),
-        reader.at("sha256").matching(_SHA256, "64 lower-case hexadecimal digits"),
-        reader.integer("size", 0, 1 << 50),
-    )
 
 
 def _tensors(model: Reader, key: str) -> tuple[TensorSpec, ...]:

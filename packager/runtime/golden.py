@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .configuration import Golden
 from .datatypes import BF16, BYTES, Array, Datatype, TensorSpec
+from .declared_files import Golden
 from .errors import ExitCode, Refusal, RequestError
 from .session import Session
 

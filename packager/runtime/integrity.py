@@ -11,17 +11,20 @@ import hashlib
 import stat
 from pathlib import Path
 
-from .configuration import DeclaredFile, ModelSettings
+from .declared_files import DeclaredFile, DeclaredModel
 from .errors import ExitCode, Refusal
 
 
-def verified(folder: Path, model: ModelSettings) -> dict[str, bytes]:
-    """Check all files of `model`; returns the bytes of its graph and golden file by path.
+def verified(folder: Path, model: DeclaredModel, *, hold_graph: bool = True) -> dict[str, bytes]:
+    """Check all files of `model`; returns the bytes of its golden file, and of its graph unless
+    that is too large to be held twice, by path.
 
     Raises Refusal for a file that is missing, is no regular file, differs, or is not declared.
     """
     _refuse_undeclared(folder, model)
-    held = {model.path} | ({model.golden.path} if model.golden else set())
+    held = {model.golden.path} if model.golden else set()
+    if hold_graph:
+        held |= {model.path}
     contents: dict[str, bytes] = {}
     for declared in model.files:
         data = _checked(folder / declared.path, declared, keep=declared.path in held)
@@ -30,7 +33,7 @@ def verified(folder: Path, model: ModelSettings) -> dict[str, bytes]:
     return contents
 
 
-def _refuse_undeclared(folder: Path, model: ModelSettings) -> None:
+def _refuse_undeclared(folder: Path, model: DeclaredModel) -> None:
     declared = {file.path for file in model.files}
     for found in sorted((folder / model.path).parent.rglob("*")):
         path = found.relative_to(folder).as_posix()

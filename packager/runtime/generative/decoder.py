@@ -1,0 +1,143 @@
+"""A decoder session with a slot for each conversation: the only module that runs the graph.
+
+Keys and values of all slots lie in one array a layer, `[slots, kv_heads, slot_tokens, head_size]`,
+that ONNX Runtime reads and writes in place: the same memory is bound as past and as present. What a
+slot holds is told by its length alone, so that going back is setting a number. GroupQueryAttention
+takes the length of each row from the attention mask, which is what lets rows of different lengths
+share a step (ONNX Runtime's contrib operators, "com.microsoft.GroupQueryAttention").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ExitCode, Refusal
+from ..silence import onnxruntime
+from .settings import Decoder
+
+Array = np.ndarray[Any, Any]
+_CPU = "CPUExecutionProvider"
+_FATAL = 4
+_NUMBER_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+class SlotDecoder:
+    """`lengths[slot]` tokens of each slot are in the cache. Used by one thread alone."""
+
+    def __init__(
+        self,
+        folder: Path,
+        decoder: Decoder,
+        slots: int,
+        slot_tokens: int,
+        provider: str = _CPU,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        self._session = _open(folder / decoder.path, decoder, provider, dict(options or {}))
+        self._check(decoder)
+        self.slots, self.slot_tokens = slots, slot_tokens
+        self.lengths = [0] * slots
+        kind = _NUMBER_TYPES[self._types["past_key_values.0.key"]]
+        shape = (slots, decoder.kv_heads, slot_tokens, decoder.head_size)
+        self._names = [
+            (f"past_key_values.{layer}.{part}", f"present.{layer}.{part}")
+            for layer in range(decoder.layers)
+            for part in ("key", "value")
+        ]
+        self._cache = [np.zeros(shape, kind) for _ in self._names]
+        self._views: dict[tuple[int, int], list[Any]] = {}
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that the session really uses."""
+        first: str = self._session.get_providers()[0]
+        return first
+
+    def read(self, slot: int, tokens: Sequence[int]) -> Array:
+        """Append tokens to a slot; the logits after each of them, `[tokens, vocabulary]`."""
+        length = self.lengths[slot]
+        mask = np.ones((1, length + len(tokens)), np.int64)
+        logits = self._run(slot, slot + 1, np.array([tokens], np.int64), mask)
+        self.lengths[slot] = length + len(tokens)
+        rows: Array = logits[0]
+        return rows
+
+    def step(self, tokens: Mapping[int, int]) -> dict[int, Array]:
+        """Append one token to each of several slots at once; the logits after it by slot.
+
+        Slots below the highest one take part in the step whether they like it or not. What is
+        written for them lies behind their length, where nobody reads it.
+        """
+        rows = max(tokens) + 1
+        longest = max(self.lengths[:rows]) + 1
+        inputs = np.zeros((rows, 1), np.int64)
+        mask = np.zeros((rows, longest), np.int64)
+        for slot in range(rows):
+            inputs[slot, 0] = tokens.get(slot, 0)
+            mask[slot, : min(self.lengths[slot] + 1, self.slot_tokens)] = 1
+        logits = self._run(0, rows, inputs, mask)
+        for slot in tokens:
+            self.lengths[slot] += 1
+        return {slot: logits[slot, 0] for slot in tokens}
+
+    def _run(self, first: int, last: int, inputs: Array, mask: Array) -> Array:
+        binding = self._session.io_binding()
+        binding.bind_cpu_input("input_ids", inputs)
+        binding.bind_cpu_input("attention_mask", mask)
+        for (past, present), view in zip(self._names, self._bound(first, last), strict=True):
+            binding.bind_ortvalue_input(past, view)
+            binding.bind_ortvalue_output(present, view)
+        binding.bind_output("logits")
+        self._session.run_with_iobinding(binding)
+        logits: Array = binding.get_outputs()[-1].numpy()
+        return logits if logits.dtype == np.float32 else logits.astype(np.float32)
+
+    def _bound(self, first: int, last: int) -> list[Any]:
+        """Views of some rows of the cache as ONNX Runtime's values; they share its memory."""
+        key = (first, last)
+        if key not in self._views:
+            make = onnxruntime.OrtValue.ortvalue_from_numpy
+            self._views[key] = [make(array[first:last]) for array in self._cache]
+        return self._views[key]
+
+    def _check(self, decoder: Decoder) -> None:
+        """Raises Refusal for a graph that this engine does not understand."""
+        self._types = {node.name: node.type for node in self._session.get_inputs()}
+        wanted = {"input_ids", "attention_mask"} | {
+            f"past_key_values.{layer}.{part}"
+            for layer in range(decoder.layers)
+            for part in ("key", "value")
+        }
+        odd = sorted(wanted.symmetric_difference(self._types))
+        if odd:
+            raise Refusal(
+                ExitCode.DATA,
+                f"{decoder.path}: inputs are not those of a decoder with {decoder.layers} layers;"
+                f" they differ in {', '.join(odd[:4])}",
+            )
+        kind = self._types["past_key_values.0.key"]
+        if kind not in _NUMBER_TYPES:
+            raise Refusal(ExitCode.DATA, f"{decoder.path}: a cache of {kind} is not understood")
+
+
+def _open(path: Path, decoder: Decoder, provider: str, options: dict[str, str]) -> Any:
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = _FATAL
+    settings.intra_op_num_threads = decoder.intra_op_threads
+    if provider != _CPU:
+        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    try:
+        session = onnxruntime.InferenceSession(str(path), settings, providers=[(provider, options)])
+    except Exception as error:
+        told = " ".join(str(error).split())[:300]
+        raise Refusal(ExitCode.DATA, f"{decoder.path}: no session on {provider}: {told}") from error
+    if session.get_providers()[0] != provider:
+        raise Refusal(
+            ExitCode.UNAVAILABLE,
+            f"{decoder.path}: declared for {provider}, but runs on {session.get_providers()[0]}",
+        )
+    return session

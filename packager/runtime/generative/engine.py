@@ -1,0 +1,290 @@
+"""The engine: conversations in slots, one step after the other. Batch when busy, guess when idle.
+
+A step admits who waits into free slots, reads one chunk of one new prompt, and gives every
+conversation that has begun its next token: all of them in one run of the model, or, while few are
+there, several guessed tokens each. So a long prompt never stops the others, and a late arrival gets
+its first token as soon as a slot is free. Used by one thread alone.
+
+A slot that is free keeps what it read. A new prompt that begins the same way, of the same caller,
+continues from there (prefix cache).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+import numpy as np
+
+from .decoder import SlotDecoder
+from .drafting import Controller, Drafter
+from .sampling import Chosen, Sampler, SamplingSettings
+
+Array = np.ndarray[Any, Any]
+
+
+class Finish(StrEnum):
+    """Why an answer ended: the model's own end, the length asked for, or the grammar's end."""
+
+    STOP = "stop"
+    LENGTH = "length"
+
+
+class Constraint(Protocol):
+    """What an answer must look like."""
+
+    def allowed(self) -> Array | None:
+        """A mask of the vocabulary for the next token; None when anything may follow."""
+
+    def took(self, token: int) -> bool:
+        """The token was said; whether the answer is complete with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A conversation to continue: tokens to read, and at most `max_tokens` to say.
+
+    `tenant` is whose it is: prefixes are never reused between tenants. `ignore_end` goes on past
+    the model's own end, for measurements.
+    """
+
+    id: int
+    prompt: tuple[int, ...]
+    max_tokens: int
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    tenant: str = ""
+    constraint: Constraint | None = None
+    ignore_end: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What came of a step for one job: tokens, and the end when it came. `cached` prompt tokens
+    were not read again."""
+
+    job: int
+    chosen: tuple[Chosen, ...]
+    finish: Finish | None
+    cached: int
+
+
+@dataclass
+class _Conversation:
+    job: Job
+    sampler: Sampler
+    tokens: list[int]
+    said: int = 0
+    cached: int = 0
+    begun: bool = False
+
+    @property
+    def prompt_left(self) -> bool:
+        return not self.begun
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How the engine is run; see `settings.GenerativeSettings`."""
+
+    prefill_chunk: int = 64
+    drafted: int = 4
+    most_active: int = 1
+    shared_prefixes: bool = False
+
+
+class Engine:
+    """Slots of one decoder, and the queue before them."""
+
+    def __init__(
+        self,
+        decoder: SlotDecoder,
+        end_tokens: Sequence[int],
+        limits: Limits,
+        drafter: Drafter | None = None,
+    ) -> None:
+        self._decoder = decoder
+        self._ends = frozenset(end_tokens)
+        self._limits = limits
+        self._drafter = drafter
+        self.controller = Controller()
+        self._waiting: deque[Job] = deque()
+        self._active: dict[int, _Conversation] = {}
+        self._kept: dict[int, tuple[str, list[int]]] = {}
+        self.steps = 0
+        self.tokens = 0
+        self.cached_tokens = 0
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._active or self._waiting)
+
+    @property
+    def active(self) -> int:
+        return len(self._active)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def submit(self, job: Job) -> None:
+        """Raises ValueError for a job that no slot could hold."""
+        if not job.prompt:
+            raise ValueError("the prompt has no tokens")
+        if len(job.prompt) + job.max_tokens > self._decoder.slot_tokens:
+            raise ValueError(
+                f"{len(job.prompt)} tokens of prompt and {job.max_tokens} of answer are more than"
+                f" the {self._decoder.slot_tokens} that a slot holds"
+            )
+        self._waiting.append(job)
+
+    def cancel(self, job: int) -> None:
+        """Forget a job at once; it has no further events."""
+        self._waiting = deque(one for one in self._waiting if one.id != job)
+        for slot, conversation in list(self._active.items()):
+            if conversation.job.id == job:
+                self._release(slot)
+
+    def step(self) -> list[Event]:
+        """One step; its events are in no particular order."""
+        self.steps += 1
+        self._admit()
+        events = self._read_a_prompt()
+        fresh = {event.job for event in events}
+        speaking = [
+            slot for slot, one in self._active.items() if one.begun and one.job.id not in fresh
+        ]
+        if speaking:
+            events += self._speak(sorted(speaking))
+        return events
+
+    def _admit(self) -> None:
+        while self._waiting and len(self._active) < self._decoder.slots:
+            job = self._waiting.popleft()
+            slot, same = self._best_slot(job)
+            self._kept.pop(slot, None)
+            self._decoder.lengths[slot] = same
+            if self._drafter is not None:
+                self._drafter.forget(slot)
+            self.cached_tokens += same
+            self._active[slot] = _Conversation(
+                job, Sampler(job.sampling, job.prompt), list(job.prompt), cached=same
+            )
+
+    def _best_slot(self, job: Job) -> tuple[int, int]:
+        """The free slot that knows most of the prompt already, and how much of it; the lowest one
+        of those that know nothing, so that batches stay narrow."""
+        best, most = -1, -1
+        for slot in range(self._decoder.slots):
+            if slot in self._active:
+                continue
+            same = 0
+            tenant, kept = self._kept.get(slot, ("", []))
+            if kept and (self._limits.shared_prefixes or tenant == job.tenant):
+                same = _common(kept, job.prompt)
+            # At least one token must be read, to have something to go on from.
+            same = min(same, len(job.prompt) - 1)
+            if same > most:
+                best, most = slot, same
+        return best, most
+
+    def _read_a_prompt(self) -> list[Event]:
+        """One chunk of the prompt that waits longest."""
+        for slot, one in self._active.items():
+            if one.begun:
+                continue
+            done = self._decoder.lengths[slot]
+            chunk = one.tokens[done : done + self._limits.prefill_chunk]
+            logits = self._decoder.read(slot, chunk)
+            if self._decoder.lengths[slot] < len(one.tokens):
+                return []
+            one.begun = True
+            return [self._said(slot, one, [one.sampler.choose(logits[-1], _allowed(one))])]
+        return []
+
+    def _speak(self, slots: list[int]) -> list[Event]:
+        alone = len(self._active) <= self._limits.most_active
+        if alone and self._drafter is not None and not self._waiting:
+            return [self._guessing(slot) for slot in slots]
+        logits = self._decoder.step({slot: self._active[slot].tokens[-1] for slot in slots})
+        return [
+            self._said(slot, one, [one.sampler.choose(logits[slot], _allowed(one))])
+            for slot in slots
+            for one in [self._active[slot]]
+        ]
+
+    def _guessing(self, slot: int) -> Event:
+        """A step of one conversation with guessed tokens, if that is worth it at present."""
+        one = self._active[slot]
+        began = time.perf_counter()
+        guesses: list[int] = []
+        room = one.job.max_tokens - one.said - 1
+        controller = self.controller
+        if controller.wanted and controller.knows_plain and one.job.constraint is None:
+            assert self._drafter is not None  # noqa: S101 - asked for by the caller's condition
+            guesses = self._drafter.guess(slot, one.tokens, min(self._limits.drafted, room))
+        if not guesses:
+            logits = self._decoder.step({slot: one.tokens[-1]})[slot]
+            chosen = [one.sampler.choose(logits, _allowed(one))]
+            controller.plain(time.perf_counter() - began)
+            return self._said(slot, one, chosen)
+        length = self._decoder.lengths[slot]
+        rows = self._decoder.read(slot, [one.tokens[-1], *guesses])
+        chosen, accepted = [], 0
+        for row, guess in zip(rows, guesses, strict=False):
+            stands, taken = one.sampler.accepts(guess, row)
+            chosen.append(taken)
+            if not stands or taken.token in self._ends:
+                break
+            accepted += 1
+        else:
+            chosen.append(one.sampler.choose(rows[-1]))
+        # What was read beyond the accepted guesses is forgotten by going back.
+        self._decoder.lengths[slot] = length + len(chosen)
+        controller.guessed(len(guesses), accepted, time.perf_counter() - began)
+        return self._said(slot, one, chosen)
+
+    def _said(self, slot: int, one: _Conversation, chosen: list[Chosen]) -> Event:
+        """Enter what was said; frees the slot when the answer ends with it."""
+        kept: list[Chosen] = []
+        finish = None
+        for piece in chosen:
+            if piece.token in self._ends and not one.job.ignore_end:
+                finish = Finish.STOP
+                break
+            kept.append(piece)
+            one.tokens.append(piece.token)
+            one.said += 1
+            complete = one.job.constraint is not None and one.job.constraint.took(piece.token)
+            if complete:
+                finish = Finish.STOP
+                break
+            if one.said >= one.job.max_tokens:
+                finish = Finish.LENGTH
+                break
+        self.tokens += len(kept)
+        if finish is not None:
+            self._release(slot)
+        return Event(one.job.id, tuple(kept), finish, one.cached)
+
+    def _release(self, slot: int) -> None:
+        one = self._active.pop(slot)
+        read = self._decoder.lengths[slot] = min(self._decoder.lengths[slot], len(one.tokens))
+        self._kept[slot] = (one.job.tenant, one.tokens[:read])
+
+
+def _allowed(one: _Conversation) -> Array | None:
+    return None if one.job.constraint is None else one.job.constraint.allowed()
+
+
+def _common(kept: Sequence[int], prompt: Sequence[int]) -> int:
+    """How many tokens two texts begin with in common."""
+    count = 0
+    for one, other in zip(kept, prompt, strict=False):
+        if one != other:
+            break
+        count += 1
+    return count

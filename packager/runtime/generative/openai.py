@@ -1,0 +1,388 @@
+"""OpenAI-compatible routes: `/v1/models`, `/v1/chat/completions`, `/v1/completions`.
+
+Streams are server-sent events: the role first, then text, the reason of the end, the usage where it
+was asked for, and `[DONE]`. Errors have OpenAI's shape. The marker that a jurisdiction may demand
+on what a machine wrote (EU AI Act, article 50; China's labelling measures) travels in a header and
+in every object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from ..errors import RequestError, quoted
+from ..exchange import Exchange, Response, dump
+from ..routes import Kind, Routes
+from .asked import Asked, read_chat, read_completion, wrong
+from .client import Worker
+from .settings import GenerativeSettings
+from .speech import Piece, Speech, Usage
+from .template import ChatTemplate
+
+_EVENTS = b"text/event-stream; charset=utf-8"
+_DONE = b"data: [DONE]\n\n"
+MARKER_HEADER = b"x-ai-generated"
+
+
+class TextModel:
+    """A generative model in service: its worker, its tokenizer, its chat template."""
+
+    def __init__(self, folder: Path, settings: GenerativeSettings, worker: Worker) -> None:
+        from tokenizers import Tokenizer
+
+        self.settings = settings
+        self.worker = worker
+        self._tokenizer = Tokenizer.from_file(str(folder / settings.tokenizer))
+        template = settings.chat_template
+        self._template = (
+            ChatTemplate((folder / template).read_text(encoding="utf-8")) if template else None
+        )
+        begin = settings.begin_token
+        self._special = {
+            "bos_token": "" if begin is None else self._tokenizer.id_to_token(begin) or "",
+            "eos_token": self._tokenizer.id_to_token(settings.end_tokens[0]) or ""
+            if settings.end_tokens
+            else "",
+        }
+
+    def decode(self, tokens: list[int]) -> str:
+        text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        return text
+
+    def token_text(self, token: int) -> str:
+        return self.decode([token])
+
+    def prompts(self, asked: Asked) -> list[tuple[int, ...]]:
+        """The tokens of each prompt; raises RequestError (400)."""
+        if asked.messages:
+            if self._template is None:
+                raise wrong("this model has no chat template; use /v1/completions")
+            text = self._template.render(asked.messages, self._special, asked.tools)
+            return [self._encode(text, special=False)]
+        found = []
+        for prompt in asked.prompts:
+            tokens = self._encode(prompt, special=True) if isinstance(prompt, str) else prompt
+            if any(token >= self.settings.vocabulary for token in tokens):
+                raise wrong("a token is not in the vocabulary", "prompt")
+            found.append(tuple(tokens))
+        return found
+
+    def _encode(self, text: str, *, special: bool) -> tuple[int, ...]:
+        tokens = tuple(self._tokenizer.encode(text, add_special_tokens=special).ids)
+        if not tokens:
+            raise wrong("the prompt is empty")
+        return tokens
+
+
+class OpenAi:
+    """The handlers of `/v1`."""
+
+    def __init__(self, models: Callable[[], dict[str, TextModel]], created: int = 0) -> None:
+        self._models = models
+        self._created = created
+        self._prefix = os.urandom(6).hex()
+        self._numbers = count(1)
+
+    def register(self, routes: Routes) -> None:
+        routes.add("GET", "/v1/models", self._list, Kind.METADATA)
+        routes.add("GET", "/v1/models/{model}", self._show, Kind.METADATA)
+        routes.add("POST", "/v1/chat/completions", self._chat, Kind.INFERENCE)
+        routes.add("POST", "/v1/completions", self._complete, Kind.INFERENCE)
+
+    def _list(self, _: Exchange) -> Response:
+        return Response.of(
+            {"object": "list", "data": [self._described(name) for name in sorted(self._models())]}
+        )
+
+    def _show(self, exchange: Exchange) -> Response:
+        name = exchange.arguments["model"]
+        if name not in self._models():
+            return of_error(_unknown(name))
+        return Response.of(self._described(name))
+
+    def _described(self, name: str) -> dict[str, Any]:
+        settings = self._models()[name].settings
+        return {
+            "id": name,
+            "object": "model",
+            "created": self._created,
+            "owned_by": "packager",
+            "max_model_len": settings.slot_tokens,
+        }
+
+    def _chat(self, exchange: Exchange) -> Coroutine[Any, Any, Response | None]:
+        return self._answer(exchange, read_chat, _ChatForm)
+
+    def _complete(self, exchange: Exchange) -> Coroutine[Any, Any, Response | None]:
+        return self._answer(exchange, read_completion, _TextForm)
+
+    async def _answer(
+        self, exchange: Exchange, read: Callable[[bytes], Asked], form: type[_Form]
+    ) -> Response | None:
+        try:
+            asked = read(exchange.body)
+            exchange.body = b""
+            model = self._models().get(asked.model)
+            if model is None:
+                raise _unknown(asked.model)
+            speeches = _speeches(model, asked, exchange.client)
+            shape = form(f"{form.prefix}-{self._prefix}{next(self._numbers)}", asked, model)
+            # All are handed over before the first word is said: a full queue is a status still.
+            streams = [speech.begin() for speech in speeches]
+            running = list(zip(speeches, streams, strict=True))
+            if asked.stream:
+                first = await _first(running[0]) if len(running) == 1 else None
+                body = _events(shape, running, asked, first)
+                return Response(200, body, _EVENTS, _headers(model))
+            return await _whole(shape, running, model)
+        except RequestError as error:
+            return of_error(error)
+
+
+def _speeches(model: TextModel, asked: Asked, tenant: str) -> list[Speech]:
+    prompts = model.prompts(asked)
+    room = model.settings.slot_tokens
+    speeches = []
+    for number, prompt in enumerate(prompts):
+        left = room - len(prompt)
+        longest = left if asked.max_tokens is None else asked.max_tokens
+        if left < 1 or longest > left:
+            raise wrong(
+                f"this model holds {room} tokens; the prompt has {len(prompt)} and the answer may"
+                f" have {longest if asked.max_tokens else 'at least 1'}"
+            )
+        speeches += [
+            Speech(
+                model.worker,
+                model.decode,
+                asked,
+                prompt,
+                longest,
+                tenant,
+                number * asked.choices + choice,
+            )
+            for choice in range(asked.choices)
+        ]
+    return speeches
+
+
+Running = Sequence[tuple[Speech, Any]]
+
+
+async def _first(running: tuple[Speech, Any]) -> tuple[AsyncIterator[Piece], Piece | None]:
+    """The first piece, so that what the worker refuses is still a status."""
+    pieces = running[0].pieces(running[1])
+    async for piece in pieces:
+        return pieces, piece
+    return pieces, None
+
+
+async def _whole(shape: _Form, running: Running, model: TextModel) -> Response:
+    async def gathered(speech: Speech, stream: Any) -> list[Piece]:
+        return [piece async for piece in speech.pieces(stream)]
+
+    tasks = [asyncio.ensure_future(gathered(*pair)) for pair in running]
+    try:
+        answers = await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        for _, stream in running:
+            stream.close()
+    body = shape.whole(answers, _total(running))
+    return Response(200, dump(body), headers=_headers(model))
+
+
+async def _events(
+    shape: _Form,
+    running: Running,
+    asked: Asked,
+    first: tuple[AsyncIterator[Piece], Piece | None] | None,
+) -> AsyncIterator[bytes]:
+    """All choices as they come, in one stream; ends early with an error in OpenAI's shape."""
+    queue: asyncio.Queue[tuple[int, Piece | RequestError | None]] = asyncio.Queue()
+
+    async def pump(number: int, pieces: AsyncIterator[Piece]) -> None:
+        try:
+            async for piece in pieces:
+                queue.put_nowait((number, piece))
+        except RequestError as error:
+            queue.put_nowait((number, error))
+        queue.put_nowait((number, None))
+
+    begun = [first[0] if first else speech.pieces(stream) for speech, stream in running]
+    if first and first[1]:
+        queue.put_nowait((0, first[1]))
+    tasks = [asyncio.ensure_future(pump(number, one)) for number, one in enumerate(begun)]
+    try:
+        for number in range(len(tasks)):
+            for opening in shape.opening(number):
+                yield _event(opening)
+        left = len(tasks)
+        while left:
+            number, piece = await queue.get()
+            if isinstance(piece, RequestError):
+                yield _event(_error_body(piece))
+                return
+            if piece is None:
+                left -= 1
+                continue
+            yield _event(shape.chunk(number, piece))
+        if asked.include_usage:
+            yield _event(shape.usage(_total(running)))
+        yield _DONE
+    finally:
+        for task in tasks:
+            task.cancel()
+        for _, stream in running:
+            stream.close()
+
+
+class _Form:
+    """How answers of one kind of request look."""
+
+    prefix = ""
+    object = ""
+
+    def __init__(self, name: str, asked: Asked, model: TextModel) -> None:
+        self._asked = asked
+        self._model = model
+        self._head: dict[str, Any] = {
+            "id": name,
+            "object": self.object + (".chunk" if asked.stream and self.prefix != "cmpl" else ""),
+            "created": int(time.time()),
+            "model": asked.model,
+        }
+        if model.settings.marker is not None:
+            self._head["ai_generated"] = model.settings.marker
+
+    def opening(self, number: int) -> list[dict[str, Any]]:
+        return []
+
+    def chunk(self, number: int, piece: Piece) -> dict[str, Any]:
+        usage = {"usage": None} if self._asked.include_usage else {}
+        return {**self._head, "choices": [self._choice(number, piece)], **usage}
+
+    def usage(self, usage: Usage) -> dict[str, Any]:
+        return {**self._head, "choices": [], "usage": usage.as_dict()}
+
+    def whole(self, answers: Sequence[Sequence[Piece]], usage: Usage) -> dict[str, Any]:
+        choices = [
+            self._complete(
+                number,
+                Piece(
+                    "".join(piece.text for piece in pieces),
+                    pieces[-1].finish,
+                    tuple(token for piece in pieces for token in piece.tokens),
+                ),
+            )
+            for number, pieces in enumerate(answers)
+        ]
+        return {**self._head, "choices": choices, "usage": usage.as_dict()}
+
+    def _choice(self, number: int, piece: Piece) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _complete(self, number: int, piece: Piece) -> dict[str, Any]:
+        return self._choice(number, piece)
+
+
+class _ChatForm(_Form):
+    prefix, object = "chatcmpl", "chat.completion"
+
+    def opening(self, number: int) -> list[dict[str, Any]]:
+        delta = {"role": "assistant", "content": ""}
+        choice = {"index": number, "delta": delta, "finish_reason": None}
+        return [{**self._head, "choices": [choice]}]
+
+    def _choice(self, number: int, piece: Piece) -> dict[str, Any]:
+        delta = {"content": piece.text} if piece.text else {}
+        return self._with_logprobs(
+            {"index": number, "delta": delta, "finish_reason": piece.finish}, piece
+        )
+
+    def _complete(self, number: int, piece: Piece) -> dict[str, Any]:
+        message = {"role": "assistant", "content": piece.text}
+        return self._with_logprobs(
+            {"index": number, "message": message, "finish_reason": piece.finish}, piece
+        )
+
+    def _with_logprobs(self, choice: dict[str, Any], piece: Piece) -> dict[str, Any]:
+        if self._asked.logprobs is None:
+            return {**choice, "logprobs": None}
+        content = [
+            {
+                **self._token(token, logprob),
+                "top_logprobs": [self._token(one, value) for one, value in top],
+            }
+            for token, logprob, top in piece.tokens
+        ]
+        return {**choice, "logprobs": {"content": content}}
+
+    def _token(self, token: int, logprob: float | None) -> dict[str, Any]:
+        text = self._model.token_text(token)
+        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+
+
+class _TextForm(_Form):
+    prefix, object = "cmpl", "text_completion"
+
+    def _choice(self, number: int, piece: Piece) -> dict[str, Any]:
+        choice: dict[str, Any] = {
+            "index": number,
+            "text": piece.text,
+            "finish_reason": piece.finish,
+            "logprobs": None,
+        }
+        if self._asked.logprobs is not None:
+            texts = [self._model.token_text(token) for token, _, _ in piece.tokens]
+            choice["logprobs"] = {
+                "tokens": texts,
+                "token_logprobs": [logprob for _, logprob, _ in piece.tokens],
+                "top_logprobs": [
+                    {self._model.token_text(one): value for one, value in top}
+                    for _, _, top in piece.tokens
+                ],
+            }
+        return choice
+
+
+def _total(running: Running) -> Usage:
+    """The usage of all choices; a prompt that several choices share counts once."""
+    total = Usage()
+    for number, (speech, _) in enumerate(running):
+        usage = speech.usage
+        first = number % speech.asked.choices == 0
+        total.add(Usage(usage.prompt if first else 0, usage.said, usage.cached if first else 0))
+    return total
+
+
+def _headers(model: TextModel) -> tuple[tuple[bytes, bytes], ...]:
+    marker = model.settings.marker
+    marked = () if marker is None else ((MARKER_HEADER, marker.encode("ascii", "replace")),)
+    return ((b"cache-control", b"no-store"), *marked)
+
+
+def _event(value: dict[str, Any]) -> bytes:
+    return b"data: " + dump(value) + b"\n\n"
+
+
+def _unknown(name: str) -> RequestError:
+    return RequestError(404, f"there is no model {quoted(name)}")
+
+
+def _error_body(error: RequestError) -> dict[str, Any]:
+    kind = "invalid_request_error" if error.status < 500 and error.status != 429 else "server_error"
+    return {"error": {"message": str(error), "type": kind, "param": None, "code": error.status}}
+
+
+def of_error(error: RequestError) -> Response:
+    """An error in OpenAI's shape."""
+    headers = tuple((key.encode(), text.encode("latin-1")) for key, text in error.headers.items())
+    return Response(error.status, dump(_error_body(error)), headers=headers)

@@ -1,0 +1,195 @@
+"""The process that owns the model: `python -m packager_runtime.generative.worker FD CONFIG NAME`.
+
+It checks every file and the golden answer before it says that it is ready, and then steps the
+engine as long as anybody waits for tokens. Telemetry is off before ONNX Runtime is imported, as in
+the server. It ends when the server's end of the channel does, so no worker ever outlives its
+server.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from .. import configuration, integrity
+from ..errors import ExitCode, Refusal
+from .channel import Channel
+from .constraints import Constraints
+from .decoder import SlotDecoder
+from .drafting import Drafter, ModelDrafter, PromptLookup
+from .engine import Engine, Event, Job, Limits
+from .sampling import SamplingSettings
+from .settings import GenerativeSettings, Speculation
+
+BEAT_SECONDS = 1.0
+
+
+def main(arguments: list[str]) -> int:
+    """Serve one server until it leaves; the exit code says what was refused."""
+    # The terminal's Ctrl-C reaches every process of its group; the server tells us when to leave.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    channel = Channel(socket.socket(fileno=int(arguments[0])))
+    try:
+        settings = _settings(Path(arguments[1]), arguments[2])
+        folder = Path(arguments[1]).resolve().parent
+        worker = _Worker(channel, folder, settings)
+    except Refusal as refusal:
+        channel.send({"refused": str(refusal), "code": int(refusal.code)})
+        return int(refusal.code)
+    worker.run()
+    return 0
+
+
+def _settings(path: Path, name: str) -> GenerativeSettings:
+    loaded = configuration.load(path)
+    found = [settings for settings in loaded.generative if settings.name == name]
+    if not found:
+        raise Refusal(ExitCode.CONFIGURATION, f"server.json has no generative model {name!r}")
+    return found[0]
+
+
+def build_engine(folder: Path, settings: GenerativeSettings) -> Engine:
+    """The engine of verified files; raises Refusal."""
+    decoder = SlotDecoder(
+        folder,
+        settings.decoder,
+        settings.slots,
+        settings.slot_tokens,
+        settings.execution_provider,
+        settings.provider_options,
+    )
+    speculation = settings.speculation
+    drafter: Drafter | None = None
+    if speculation.kind is Speculation.LOOKUP:
+        drafter = PromptLookup(speculation.ngram)
+    elif speculation.draft is not None:
+        # A draft that guessed would be guessed along for the slots that may guess, and no others.
+        drafter = ModelDrafter(
+            SlotDecoder(folder, speculation.draft, settings.slots, settings.slot_tokens)
+        )
+    return Engine(
+        decoder,
+        settings.end_tokens,
+        Limits(
+            settings.prefill_chunk,
+            speculation.tokens,
+            speculation.most_active,
+            settings.shared_prefixes,
+        ),
+        drafter,
+    )
+
+
+def self_test(engine: Engine, golden: bytes) -> None:
+    """The known answer, greedily, alone and with company; raises Refusal when it is another one."""
+    try:
+        cases = orjson.loads(golden)["cases"]
+        jobs = [
+            Job(-1 - number, tuple(case["prompt"]), len(case["answer"]), ignore_end=True)
+            for number, case in enumerate(cases)
+        ]
+        expected = {job.id: case["answer"] for job, case in zip(jobs, cases, strict=True)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refusal(ExitCode.DATA, "the golden answers cannot be read") from error
+    answers: dict[int, list[int]] = {job.id: [] for job in jobs}
+    for job in jobs:
+        engine.submit(job)
+    while engine.busy:
+        for event in engine.step():
+            answers[event.job].extend(chosen.token for chosen in event.chosen)
+    if answers != expected:
+        raise Refusal(ExitCode.DATA, "the golden self-test gives another answer than it must")
+
+
+class _Worker:
+    def __init__(self, channel: Channel, folder: Path, settings: GenerativeSettings) -> None:
+        self._channel = channel
+        contents = integrity.verified(folder, settings, hold_graph=False)
+        self._engine = build_engine(folder, settings)
+        if settings.golden:
+            self_test(self._engine, contents[settings.golden.path])
+        self._constraints = Constraints(folder / settings.tokenizer, settings)
+        self._beaten = 0.0
+        channel.send({"ready": settings.execution_provider})
+
+    def run(self) -> None:
+        """Until the channel closes."""
+        engine = self._engine
+        while not self._channel.closed:
+            message = self._channel.receive(wait=not engine.busy)
+            while message is not None:
+                self._obey(message)
+                message = self._channel.receive(wait=False)
+            if engine.busy:
+                self._tell(engine.step())
+            self._beat()
+
+    def _obey(self, message: dict[str, Any]) -> None:
+        if "cancel" in message:
+            self._engine.cancel(message["cancel"])
+            self._beaten = 0.0
+            return
+        job = message["submit"]
+        try:
+            sampling = dict(message["sampling"])
+            bias = {int(token): value for token, value in sampling.pop("logit_bias", {}).items()}
+            self._engine.submit(
+                Job(
+                    job,
+                    tuple(message["prompt"]),
+                    message["max_tokens"],
+                    SamplingSettings(**sampling, logit_bias=bias),
+                    message["tenant"],
+                    self._constraints.make(message.get("grammar")),
+                    message.get("ignore_end", False),
+                )
+            )
+        except ValueError as error:
+            self._channel.send({"id": job, "error": str(error)})
+
+    def _tell(self, events: list[Event]) -> None:
+        for event in events:
+            message: dict[str, Any] = {
+                "id": event.job,
+                "tokens": [chosen.token for chosen in event.chosen],
+                "cached": event.cached,
+            }
+            if any(chosen.logprob is not None for chosen in event.chosen):
+                message["logprobs"] = [[chosen.logprob, chosen.top] for chosen in event.chosen]
+            if event.finish is not None:
+                message["finish"] = event.finish.value
+            self._channel.send(message)
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if now - self._beaten < BEAT_SECONDS and self._engine.busy:
+            return
+        self._beaten = now
+        engine, controller = self._engine, self._engine.controller
+        self._channel.send(
+            {
+                "stats": {
+                    "active": engine.active,
+                    "waiting": engine.waiting,
+                    "steps": engine.steps,
+                    "tokens": engine.tokens,
+                    "cached_tokens": engine.cached_tokens,
+                    "drafted": controller.drafted,
+                    "accepted": controller.accepted,
+                    "gain": round(controller.gain, 3),
+                }
+            }
+        )
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (BrokenPipeError, ConnectionResetError):
+        sys.exit(0)
