@@ -1,4 +1,4 @@
-"""A decoder of the Llama kind as an ONNX graph, in the form that ONNX Runtime GenAI's builder gives.
+"""A decoder of the Llama kind as an ONNX graph, in the form that GenAI's builder gives.
 
 Inputs `input_ids` [batch, sequence], `attention_mask` [batch, total], and for each layer
 `past_key_values.N.key|value` [batch, kv_heads, past, head_size]; outputs `logits`
@@ -15,7 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 Weights = dict[str, np.ndarray]
-MIXING = 0.5 # how much of the context a random layer lets through
+MIXING = 0.5  # how much of the context a random layer lets through
 FLOAT, INT64, INT32 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32
 
 
@@ -96,9 +96,7 @@ def _layer(builder: _Builder, shape: Shape, layer: int, state: str) -> str:
     def name(part: str) -> str:
         return f"{layer}.{part}"
 
-    builder.node(
-        "SimplifiedLayerNormalization", [state, "unit"], name("n1"), axis=-1, epsilon=1e-5
-    )
+    builder.node("SimplifiedLayerNormalization", [state, "unit"], name("n1"), axis=-1, epsilon=1e-5)
     for part in ("q", "k", "v"):
         builder.node("MatMul", [name("n1"), builder.weight(name(part))], name(f"{part}.out"))
     builder.node(

@@ -83,6 +83,7 @@ class Configuration:
     access: AccessSettings = field(default_factory=AccessSettings)
     records: RecordsSettings = field(default_factory=RecordsSettings)
     generative: tuple[GenerativeSettings, ...] = ()
+    document: str = "server.json"
 
     def require_region(self, region: str | None) -> None:
         """Raises Refusal when the site says where it is, and that is not where we may run."""
@@ -116,6 +117,7 @@ def load(path: Path) -> Configuration:
         access=read_access(root.at("access") if root.has("access") else None, os.environ),
         records=read_records(root),
         generative=generative,
+        document=path.name,
     )
 
 

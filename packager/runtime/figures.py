@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .gpu import Gpus
-from .lifecycle import Lifecycle, Phase
+from .lifecycle import Lifecycle
 from .listening import Connections
 from .models import Model, Models
 
 _PAGE = os.sysconf("SC_PAGESIZE")
 Sample = tuple[str, str, dict[str, str], float]
+# Kind, name, help, labels, value: what a feature adds to the figures.
+Figure = tuple[str, str, str, dict[str, str], float]
 
 
 class Figures:
@@ -25,6 +27,7 @@ class Figures:
     ) -> None:
         self.answers: dict[int, int] = {}
         self.started = time.time()
+        self.sources: list[Callable[[], Iterator[Figure]]] = []
         self._lifecycle = lifecycle
         self._connections = connections
         self._models = models
@@ -37,9 +40,7 @@ class Figures:
         return self._models().all()
 
     def ready(self) -> bool:
-        return self._lifecycle.phase is Phase.READY and not any(
-            model.scheduler.failing for model in self.models()
-        )
+        return self._lifecycle.fit() and not any(model.scheduler.failing for model in self.models())
 
     def phase(self) -> str:
         return self._lifecycle.phase.value

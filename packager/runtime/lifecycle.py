@@ -7,6 +7,7 @@ attributes are enough.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from enum import StrEnum
 
 from .errors import RequestError
@@ -25,7 +26,7 @@ class Lifecycle:
 
     `quiet_since` is when the last inference came or ended (monotonic seconds); `cut` counts the
     accepted requests that were given up because the time to drain was over; `hopeless` says that
-    only a restart can help.
+    only a restart can help; `conditions` are what features add to readiness.
     """
 
     def __init__(self, max_concurrency: int) -> None:
@@ -34,6 +35,7 @@ class Lifecycle:
         self.cut = 0
         self.hopeless = False
         self.quiet_since = time.monotonic()
+        self.conditions: list[Callable[[], bool]] = []
         self._max_concurrency = max_concurrency
 
     def enter(self) -> None:
@@ -50,6 +52,10 @@ class Lifecycle:
         """Give the place back."""
         self.in_hand -= 1
         self.quiet_since = time.monotonic()
+
+    def fit(self) -> bool:
+        """Whether requests are welcome: ready, and every feature's own condition holds."""
+        return self.phase is Phase.READY and all(holds() for holds in self.conditions)
 
     def require_started(self) -> None:
         """Raises RequestError (503) while the models are not loaded and tested."""

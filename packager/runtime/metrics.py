@@ -29,6 +29,9 @@ class MetricsPage:
         figures = self._figures
         for model in figures.models():
             _model(text, model)
+        for source in figures.sources:
+            for kind, name, help_, labels, value in source():
+                text.add(kind, name, help_, labels, value)
         _server(text, figures)
         return Response(200, text.rendered(), _CONTENT_TYPE)
 

@@ -18,6 +18,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from .access import Access
 from .application import Application
@@ -39,6 +40,9 @@ from .routes import Kind, Routes
 from .server_routes import ServerRoutes
 from .status_page import StatusPage
 from .tls import Tls
+
+if TYPE_CHECKING:
+    from .generative.feature import Generation
 
 _QUIET_SECONDS = 0.5
 _LAST_WORDS_SECONDS = 0.5
@@ -73,6 +77,7 @@ class _Service:
         self._lifecycle = Lifecycle(http.max_concurrency)
         self._helpers = ThreadPoolExecutor(2, "helper")
         self._server_routes = ServerRoutes(configuration, self._lifecycle)
+        self._generation = _generation(configuration, self._lifecycle, journal)
         routes = Routes()
         self._access = Access(configuration.access)
         self._tls = Tls(configuration.access)
@@ -90,6 +95,10 @@ class _Service:
 
     def _register(self, routes: Routes, figures: Figures) -> None:
         """Every feature enters its paths."""
+        if self._generation is not None:
+            self._generation.register(routes)
+            figures.sources.append(self._generation.figures)
+            self._lifecycle.conditions.append(self._generation.ready)
         inference = Inference(self._models, self._http.max_body_bytes, self._helpers)
         self._server_routes.register(routes, inference)
         Extensions(self._models, self._lifecycle).register(routes)
@@ -161,11 +170,22 @@ class _Service:
         await asyncio.wait((loading, stopped), return_when=asyncio.FIRST_COMPLETED)
         if stopped.done():
             # Nothing was accepted yet, and a thread inside ONNX Runtime cannot be interrupted.
-            self._journal.event("stopped", cut=0)
-            self._journal.close()
-            os._exit(ExitCode.OK)
+            self._gone_before_ready()
+        models = loading.result()
+        if self._generation is not None:
+            starting = asyncio.ensure_future(self._generation.start())
+            await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if stopped.done():
+                # The workers leave when our end of their channel is gone.
+                self._gone_before_ready()
+            starting.result()
         stopped.cancel()
-        return loading.result()
+        return models
+
+    def _gone_before_ready(self) -> NoReturn:
+        self._journal.event("stopped", cut=0)
+        self._journal.close()
+        os._exit(ExitCode.OK)
 
     async def _drain(self, received: signal.Signals, server: asyncio.Server) -> None:
         self._lifecycle.phase = Phase.DRAINING
@@ -199,9 +219,23 @@ class _Service:
             self._journal.close()
             os._exit(ExitCode.INTERRUPTED)
         self._connections.abort()
+        if self._generation is not None:
+            await self._generation.stop()
         self._server_routes.models.stop()
         self._helpers.shutdown()
         return ExitCode.OK
+
+
+def _generation(
+    configuration: Configuration, lifecycle: Lifecycle, journal: Journal
+) -> Generation | None:
+    if not configuration.generative:
+        return None
+    # Its libraries are in the image only when a generative model is.
+    from .generative.feature import Generation
+
+    path = configuration.folder / configuration.document
+    return Generation(path, configuration.generative, lifecycle, journal)
 
 
 def _records(configuration: Configuration) -> Records | None:

@@ -54,7 +54,7 @@ class ServerRoutes:
     def _ready(self, _: Exchange) -> Response:
         """The protocol wants the status; clients that look at the body find the same there."""
         failing = any(model.scheduler.failing for model in self.models.all())
-        ready = self._lifecycle.phase is Phase.READY and not failing
+        ready = self._lifecycle.fit() and not failing
         return Response.of({"ready": ready}, 200 if ready else 503)
 
     def _model_ready(self, exchange: Exchange) -> Response:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from itertools import count
 from pathlib import Path
@@ -21,6 +20,7 @@ from ..exchange import Exchange, Response, dump
 from ..routes import Kind, Routes
 from .asked import Asked, read_chat, read_completion, wrong
 from .client import Worker
+from .forms import ChatForm, Form, TextForm
 from .settings import GenerativeSettings
 from .speech import Piece, Speech, Usage
 from .template import ChatTemplate
@@ -50,6 +50,11 @@ class TextModel:
             if settings.end_tokens
             else "",
         }
+
+    @property
+    def marker(self) -> str | None:
+        """What a jurisdiction wants to be told on every answer."""
+        return self.settings.marker
 
     def decode(self, tokens: list[int]) -> str:
         text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
@@ -117,13 +122,13 @@ class OpenAi:
         }
 
     def _chat(self, exchange: Exchange) -> Coroutine[Any, Any, Response | None]:
-        return self._answer(exchange, read_chat, _ChatForm)
+        return self._answer(exchange, read_chat, ChatForm)
 
     def _complete(self, exchange: Exchange) -> Coroutine[Any, Any, Response | None]:
-        return self._answer(exchange, read_completion, _TextForm)
+        return self._answer(exchange, read_completion, TextForm)
 
     async def _answer(
-        self, exchange: Exchange, read: Callable[[bytes], Asked], form: type[_Form]
+        self, exchange: Exchange, read: Callable[[bytes], Asked], form: type[Form]
     ) -> Response | None:
         try:
             asked = read(exchange.body)
@@ -183,7 +188,7 @@ async def _first(running: tuple[Speech, Any]) -> tuple[AsyncIterator[Piece], Pie
     return pieces, None
 
 
-async def _whole(shape: _Form, running: Running, model: TextModel) -> Response:
+async def _whole(shape: Form, running: Running, model: TextModel) -> Response:
     async def gathered(speech: Speech, stream: Any) -> list[Piece]:
         return [piece async for piece in speech.pieces(stream)]
 
@@ -200,12 +205,36 @@ async def _whole(shape: _Form, running: Running, model: TextModel) -> Response:
 
 
 async def _events(
-    shape: _Form,
+    shape: Form,
     running: Running,
     asked: Asked,
     first: tuple[AsyncIterator[Piece], Piece | None] | None,
 ) -> AsyncIterator[bytes]:
     """All choices as they come, in one stream; ends early with an error in OpenAI's shape."""
+    begun = [first[0] if first else speech.pieces(stream) for speech, stream in running]
+    for number in range(len(begun)):
+        for opening in shape.opening(number):
+            yield _event(opening)
+    if first and first[1]:
+        yield _event(shape.chunk(0, first[1]))
+    try:
+        async for number, piece in _merged(begun):
+            yield _event(shape.chunk(number, piece))
+    except RequestError as error:
+        yield _event(_error_body(error))
+        return
+    finally:
+        for _, stream in running:
+            stream.close()
+    if asked.include_usage:
+        yield _event(shape.usage(_total(running)))
+    yield _DONE
+
+
+async def _merged(
+    sources: Sequence[AsyncIterator[Piece]],
+) -> AsyncIterator[tuple[int, Piece]]:
+    """The pieces of several choices in the order in which they come."""
     queue: asyncio.Queue[tuple[int, Piece | RequestError | None]] = asyncio.Queue()
 
     async def pump(number: int, pieces: AsyncIterator[Piece]) -> None:
@@ -216,141 +245,20 @@ async def _events(
             queue.put_nowait((number, error))
         queue.put_nowait((number, None))
 
-    begun = [first[0] if first else speech.pieces(stream) for speech, stream in running]
-    if first and first[1]:
-        queue.put_nowait((0, first[1]))
-    tasks = [asyncio.ensure_future(pump(number, one)) for number, one in enumerate(begun)]
+    tasks = [asyncio.ensure_future(pump(number, one)) for number, one in enumerate(sources)]
+    left = len(tasks)
     try:
-        for number in range(len(tasks)):
-            for opening in shape.opening(number):
-                yield _event(opening)
-        left = len(tasks)
         while left:
             number, piece = await queue.get()
             if isinstance(piece, RequestError):
-                yield _event(_error_body(piece))
-                return
+                raise piece
             if piece is None:
                 left -= 1
-                continue
-            yield _event(shape.chunk(number, piece))
-        if asked.include_usage:
-            yield _event(shape.usage(_total(running)))
-        yield _DONE
+            else:
+                yield number, piece
     finally:
         for task in tasks:
             task.cancel()
-        for _, stream in running:
-            stream.close()
-
-
-class _Form:
-    """How answers of one kind of request look."""
-
-    prefix = ""
-    object = ""
-
-    def __init__(self, name: str, asked: Asked, model: TextModel) -> None:
-        self._asked = asked
-        self._model = model
-        self._head: dict[str, Any] = {
-            "id": name,
-            "object": self.object + (".chunk" if asked.stream and self.prefix != "cmpl" else ""),
-            "created": int(time.time()),
-            "model": asked.model,
-        }
-        if model.settings.marker is not None:
-            self._head["ai_generated"] = model.settings.marker
-
-    def opening(self, number: int) -> list[dict[str, Any]]:
-        return []
-
-    def chunk(self, number: int, piece: Piece) -> dict[str, Any]:
-        usage = {"usage": None} if self._asked.include_usage else {}
-        return {**self._head, "choices": [self._choice(number, piece)], **usage}
-
-    def usage(self, usage: Usage) -> dict[str, Any]:
-        return {**self._head, "choices": [], "usage": usage.as_dict()}
-
-    def whole(self, answers: Sequence[Sequence[Piece]], usage: Usage) -> dict[str, Any]:
-        choices = [
-            self._complete(
-                number,
-                Piece(
-                    "".join(piece.text for piece in pieces),
-                    pieces[-1].finish,
-                    tuple(token for piece in pieces for token in piece.tokens),
-                ),
-            )
-            for number, pieces in enumerate(answers)
-        ]
-        return {**self._head, "choices": choices, "usage": usage.as_dict()}
-
-    def _choice(self, number: int, piece: Piece) -> dict[str, Any]:
-        raise NotImplementedError
-
-    def _complete(self, number: int, piece: Piece) -> dict[str, Any]:
-        return self._choice(number, piece)
-
-
-class _ChatForm(_Form):
-    prefix, object = "chatcmpl", "chat.completion"
-
-    def opening(self, number: int) -> list[dict[str, Any]]:
-        delta = {"role": "assistant", "content": ""}
-        choice = {"index": number, "delta": delta, "finish_reason": None}
-        return [{**self._head, "choices": [choice]}]
-
-    def _choice(self, number: int, piece: Piece) -> dict[str, Any]:
-        delta = {"content": piece.text} if piece.text else {}
-        return self._with_logprobs(
-            {"index": number, "delta": delta, "finish_reason": piece.finish}, piece
-        )
-
-    def _complete(self, number: int, piece: Piece) -> dict[str, Any]:
-        message = {"role": "assistant", "content": piece.text}
-        return self._with_logprobs(
-            {"index": number, "message": message, "finish_reason": piece.finish}, piece
-        )
-
-    def _with_logprobs(self, choice: dict[str, Any], piece: Piece) -> dict[str, Any]:
-        if self._asked.logprobs is None:
-            return {**choice, "logprobs": None}
-        content = [
-            {
-                **self._token(token, logprob),
-                "top_logprobs": [self._token(one, value) for one, value in top],
-            }
-            for token, logprob, top in piece.tokens
-        ]
-        return {**choice, "logprobs": {"content": content}}
-
-    def _token(self, token: int, logprob: float | None) -> dict[str, Any]:
-        text = self._model.token_text(token)
-        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
-
-
-class _TextForm(_Form):
-    prefix, object = "cmpl", "text_completion"
-
-    def _choice(self, number: int, piece: Piece) -> dict[str, Any]:
-        choice: dict[str, Any] = {
-            "index": number,
-            "text": piece.text,
-            "finish_reason": piece.finish,
-            "logprobs": None,
-        }
-        if self._asked.logprobs is not None:
-            texts = [self._model.token_text(token) for token, _, _ in piece.tokens]
-            choice["logprobs"] = {
-                "tokens": texts,
-                "token_logprobs": [logprob for _, logprob, _ in piece.tokens],
-                "top_logprobs": [
-                    {self._model.token_text(one): value for one, value in top}
-                    for _, _, top in piece.tokens
-                ],
-            }
-        return choice
 
 
 def _total(running: Running) -> Usage:
@@ -364,7 +272,7 @@ def _total(running: Running) -> Usage:
 
 
 def _headers(model: TextModel) -> tuple[tuple[bytes, bytes], ...]:
-    marker = model.settings.marker
+    marker = model.marker
     marked = () if marker is None else ((MARKER_HEADER, marker.encode("ascii", "replace")),)
     return ((b"cache-control", b"no-store"), *marked)
 

@@ -1,0 +1,235 @@
+"""The engine on a real decoder: nothing that others do, and nothing that is guessed, shows."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_decoder import save_decoder
+
+from packager.runtime.generative.decoder import SlotDecoder
+from packager.runtime.generative.drafting import Controller, Drafter, ModelDrafter, PromptLookup
+from packager.runtime.generative.engine import Engine, Event, Finish, Job, Limits
+from packager.runtime.generative.sampling import SamplingSettings
+from packager.runtime.generative.settings import Decoder
+
+VOCABULARY = 300
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("decoder")
+    save_decoder(folder / "model.onnx")
+    save_decoder(folder / "draft.onnx", seed=2, layers=1, hidden=32)
+    return folder
+
+
+def decoder(folder: Path, slots: int, name: str = "model.onnx", layers: int = 2) -> SlotDecoder:
+    return SlotDecoder(folder, Decoder(name, layers, 2, 16, 1), slots, 256)
+
+
+def jobs(count: int = 12, length: int = 40, **changes: object) -> list[Job]:
+    chance = random.Random(3)
+    return [
+        Job(
+            number,
+            tuple(chance.randrange(1, VOCABULARY) for _ in range(chance.randint(1, 30))),
+            length,
+            **changes,  # type: ignore[arg-type]
+        )
+        for number in range(count)
+    ]
+
+
+def run(engine: Engine, waiting: Sequence[Job], every: int = 3) -> dict[int, list[int]]:
+    """Answers by job; the jobs arrive one by one, every few steps."""
+    answers: dict[int, list[int]] = {job.id: [] for job in waiting}
+    left, step = list(waiting), 0
+    while left or engine.busy:
+        if left and step % every == 0:
+            engine.submit(left.pop(0))
+        for event in engine.step():
+            answers[event.job] += [chosen.token for chosen in event.chosen]
+        step += 1
+    return answers
+
+
+@pytest.fixture(scope="module")
+def alone(folder: Path) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for job in jobs():
+        found |= run(Engine(decoder(folder, 1), [0], Limits(prefill_chunk=64)), [job])
+    assert len({tuple(answer) for answer in found.values()}) > 6, "the model is no test: it loops"
+    return found
+
+
+@pytest.mark.parametrize("slots", [1, 2, 4, 8])
+@pytest.mark.parametrize("chunk", [1, 7, 64])
+def test_company_changes_no_answer(
+    folder: Path, alone: dict[int, list[int]], slots: int, chunk: int
+) -> None:
+    engine = Engine(decoder(folder, slots), [0], Limits(prefill_chunk=chunk))
+    assert run(engine, jobs()) == alone
+
+
+@pytest.mark.parametrize("tokens", [1, 3, 6])
+@pytest.mark.parametrize("kind", ["lookup", "draft", "itself", "random"])
+def test_guesses_change_no_greedy_answer(
+    folder: Path, alone: dict[int, list[int]], kind: str, tokens: int
+) -> None:
+    drafters: dict[str, Drafter] = {
+        "lookup": PromptLookup(2),
+        "draft": ModelDrafter(decoder(folder, 1, "draft.onnx", 1)),
+        "itself": ModelDrafter(decoder(folder, 1)),
+        "random": _Noise(),
+    }
+    engine = Engine(decoder(folder, 1), [0], Limits(drafted=tokens), drafters[kind])
+    assert run(engine, jobs()) == alone
+    assert engine.controller.drafted > 0
+    if kind == "itself":
+        assert engine.controller.accepted == engine.controller.drafted
+
+
+class _Noise:
+    def __init__(self) -> None:
+        self._chance = random.Random(9)
+
+    def guess(self, slot: int, tokens: Sequence[int], most: int) -> list[int]:
+        return [self._chance.randrange(1, VOCABULARY) for _ in range(most)]
+
+    def forget(self, slot: int) -> None:
+        pass
+
+
+def test_a_seed_is_an_answer_whatever_the_company(folder: Path) -> None:
+    sampled = jobs(6, sampling=SamplingSettings(temperature=0.9, top_p=0.95, seed=11))
+    single = {}
+    for job in sampled:
+        single |= run(Engine(decoder(folder, 1), [0], Limits()), [job])
+    assert run(Engine(decoder(folder, 4), [0], Limits()), sampled) == single
+
+
+def test_a_late_arrival_has_its_first_token_soon(folder: Path) -> None:
+    engine = Engine(decoder(folder, 4), [0], Limits(prefill_chunk=16))
+    for job in jobs(3, 100, ignore_end=True):
+        engine.submit(job)
+    for _ in range(20):
+        engine.step()
+    late = Job(99, (5, 6, 7), 10)
+    engine.submit(late)
+    steps = 0
+    while not any(event.job == 99 for event in engine.step()):
+        steps += 1
+    assert steps <= 1
+
+
+def test_a_long_prompt_does_not_stop_the_others(folder: Path) -> None:
+    engine = Engine(decoder(folder, 2), [0], Limits(prefill_chunk=16))
+    engine.submit(Job(1, (5,), 100, ignore_end=True))
+    engine.step()
+    engine.submit(Job(2, tuple(range(1, 201)), 5))
+    for _ in range(12):
+        assert any(event.job == 1 for event in engine.step())
+
+
+def test_cancelling_frees_the_slot_at_once_and_says_nothing_more(folder: Path) -> None:
+    engine = Engine(decoder(folder, 1), [0], Limits())
+    first, second = jobs(2, 50, ignore_end=True)
+    engine.submit(first)
+    engine.submit(second)
+    engine.step()
+    engine.cancel(first.id)
+    assert engine.active == 0
+    events = [event for _ in range(10) for event in engine.step()]
+    assert {event.job for event in events} == {second.id}
+    engine.cancel(second.id)
+    assert not engine.busy
+
+
+def finished(engine: Engine, job: Job) -> Event:
+    engine.submit(job)
+    while True:
+        for event in engine.step():
+            if event.finish is not None:
+                return event
+
+
+def test_a_prefix_is_read_once_for_one_tenant_and_never_for_another(folder: Path) -> None:
+    engine = Engine(decoder(folder, 1), [0], Limits())
+    prompt = tuple(range(1, 41))
+    assert finished(engine, Job(1, prompt, 3, tenant="a")).cached == 0
+    assert finished(engine, Job(2, (*prompt, 77), 3, tenant="a")).cached == 40
+    assert finished(engine, Job(3, (*prompt, 78), 3, tenant="b")).cached == 0
+    shared = Engine(decoder(folder, 1), [0], Limits(shared_prefixes=True))
+    finished(shared, Job(1, prompt, 3, tenant="a"))
+    assert finished(shared, Job(2, (*prompt, 77), 3, tenant="b")).cached == 40
+
+
+def test_a_cached_prefix_changes_no_answer(folder: Path) -> None:
+    prompt = tuple(range(1, 41))
+    fresh = run(Engine(decoder(folder, 1), [0], Limits()), [Job(7, (*prompt, 77), 30)])
+    engine = Engine(decoder(folder, 1), [0], Limits())
+    finished(engine, Job(1, prompt, 20))
+    assert run(engine, [Job(7, (*prompt, 77), 30)]) == fresh
+
+
+def test_the_end_and_the_length(folder: Path) -> None:
+    job = Job(1, (5, 6), 6)
+    answer = run(Engine(decoder(folder, 1), [], Limits()), [job])[1]
+    assert len(answer) == 6
+    ended = finished(Engine(decoder(folder, 1), [answer[2]], Limits()), job)
+    assert ended.finish is Finish.STOP
+    assert finished(Engine(decoder(folder, 1), [], Limits()), job).finish is Finish.LENGTH
+
+
+def test_what_no_slot_could_hold_is_refused(folder: Path) -> None:
+    engine = Engine(decoder(folder, 1), [0], Limits())
+    with pytest.raises(ValueError, match="256"):
+        engine.submit(Job(1, tuple(range(1, 251)), 10))
+    with pytest.raises(ValueError, match="no tokens"):
+        engine.submit(Job(1, (), 10))
+
+
+def test_guessing_that_does_not_pay_is_switched_off_and_tried_again() -> None:
+    controller = Controller()
+    controller.plain(1.0)
+    losing = 0
+    while controller.wanted:
+        controller.guessed(4, 0, 1.5)
+        losing += 1
+    assert losing <= 10
+    pauses = []
+    for _ in range(2):
+        steps = 0
+        while not controller.wanted:
+            controller.plain(1.0)
+            steps += 1
+        pauses.append(steps)
+        while controller.wanted:
+            controller.guessed(4, 0, 1.5)
+    assert pauses[1] > pauses[0] > 32
+
+
+def test_guessing_that_pays_stays() -> None:
+    controller = Controller()
+    controller.plain(1.0)
+    for _ in range(100):
+        controller.guessed(4, 3, 1.5)
+    assert controller.wanted
+    assert controller.gain > 2
+
+
+def test_guesses_leave_the_distribution_alone() -> None:
+    """Rejection sampling: the first token is distributed as if nothing had been guessed."""
+    from packager.runtime.generative.sampling import Sampler
+
+    logits = np.log(np.array([0.5, 0.3, 0.15, 0.05]))
+    settings = SamplingSettings(temperature=1.0, seed=5)
+    sampler = Sampler(settings, [])
+    counts = np.zeros(4)
+    for number in range(8000):
+        counts[sampler.accepts(number % 4, logits)[1].token] += 1
+    assert np.abs(counts / counts.sum() - [0.5, 0.3, 0.15, 0.05]).max() < 0.02
