@@ -223,7 +223,7 @@ class Engine:
         guesses: list[int] = []
         room = one.job.max_tokens - one.said - 1
         controller = self.controller
-        if controller.wanted and controller.knows_plain and one.job.constraint is None:
+        if controller.wanted and controller.knows_plain and _may_be_guessed(one.job):
             assert self._drafter is not None  # noqa: S101 - asked for by the caller's condition
             guesses = self._drafter.guess(slot, one.tokens, min(self._limits.drafted, room))
         if not guesses:
@@ -274,6 +274,13 @@ class Engine:
         one = self._active.pop(slot)
         read = self._decoder.lengths[slot] = min(self._decoder.lengths[slot], len(one.tokens))
         self._kept[slot] = (one.job.tenant, one.tokens[:read])
+
+
+def _may_be_guessed(job: Job) -> bool:
+    """Guesses draw from the generator of the seed in another order, so that whoever names a seed
+    and a temperature gets none: the answer must not depend on how busy the server is."""
+    sampling = job.sampling
+    return job.constraint is None and (sampling.temperature == 0 or sampling.seed is None)
 
 
 def _allowed(one: _Conversation) -> Array | None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 _BROKEN = "\ufffd"
-_LONGEST_CHARACTER = 4
+_MOST_HELD = 3  # bytes of a character that lacks its last one
 
 
 class Decode(Protocol):
@@ -32,12 +32,18 @@ class Detokenizer:
         """The text that these tokens complete."""
         self._tokens.extend(tokens)
         before = self._decode(self._tokens[self._begin : self._told])
-        now = self._decode(self._tokens[self._begin :])
-        incomplete = len(self._tokens) - self._told < 4 * _LONGEST_CHARACTER
-        if now.endswith(_BROKEN) and incomplete:
+        whole = now = self._decode(self._tokens[self._begin :])
+        end = len(self._tokens)
+        while now.endswith(_BROKEN) and end > self._told and len(self._tokens) - end < _MOST_HELD:
+            end -= 1
+            now = self._decode(self._tokens[self._begin : end])
+        if now.endswith(_BROKEN):
+            # No end of it is a whole character: these bytes are no text and will never be.
+            end, now = len(self._tokens), whole
+        if end == self._told:
             return ""
         # The next text is decoded behind these tokens: some decoders look at what came before.
-        self._begin, self._told = self._told, len(self._tokens)
+        self._begin, self._told = self._told, end
         return now[len(before) :]
 
     def rest(self) -> str:

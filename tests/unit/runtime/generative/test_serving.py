@@ -1,0 +1,273 @@
+"""The whole server with a text model: OpenAI's client, streams, cancels, deaths, drains."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import http.client
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from runtime_process import RuntimeProcess
+from tiny_decoder import TinyChat
+
+from packager.runtime.generative.constraints import AVAILABLE
+
+MESSAGES: Any = [{"role": "user", "content": "the quick brown fox"}]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess]:
+    chat = TinyChat.make(tmp_path_factory.mktemp("chat"), marker="true")
+    with RuntimeProcess(chat.folder / "server.json") as process:
+        yield process.wait_ready()
+
+
+def client(process: RuntimeProcess, **changes: Any) -> openai.OpenAI:
+    base = f"http://127.0.0.1:{process.port}/v1"
+    # A client of its own for each test: what is left open would be told as a leak.
+    return openai.OpenAI(base_url=base, api_key="none", max_retries=0, timeout=60, **changes)
+
+
+def ask(process: RuntimeProcess, path: str, body: Any) -> tuple[int, Any, dict[str, str]]:
+    connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=60)
+    connection.request("POST", path, json.dumps(body))
+    answer = connection.getresponse()
+    data = answer.read()
+    connection.close()
+    return answer.status, json.loads(data), {k.lower(): v for k, v in answer.getheaders()}
+
+
+def metric(process: RuntimeProcess, name: str) -> float:
+    connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=60)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+
+
+def test_a_stream_says_what_the_whole_answer_says(server: RuntimeProcess) -> None:
+    api = client(server)
+    for seed in range(4):
+        asked: Any = {
+            "model": "chat",
+            "messages": MESSAGES,
+            "max_tokens": 40,
+            "temperature": 0.8,
+            "seed": seed,
+        }
+        whole = api.chat.completions.create(**asked)
+        pieces = list(
+            api.chat.completions.create(
+                **asked, stream=True, stream_options={"include_usage": True}
+            )
+        )
+        text = "".join(p.choices[0].delta.content or "" for p in pieces if p.choices)
+        assert text == whole.choices[0].message.content
+        assert pieces[0].choices[0].delta.role == "assistant"
+        assert pieces[-1].usage is not None
+        assert whole.usage is not None
+        assert pieces[-1].usage.completion_tokens == whole.usage.completion_tokens
+        assert pieces[-2].choices[0].finish_reason == whole.choices[0].finish_reason
+
+
+def test_stop_strings_across_tokens_never_leak(server: RuntimeProcess) -> None:
+    api = client(server)
+    asked: Any = {"model": "chat", "prompt": "the fox", "max_tokens": 40, "temperature": 0}
+    text = api.completions.create(**asked).choices[0].text
+    chance = random.Random(1)
+    for _ in range(6):
+        at = chance.randrange(2, len(text) - 5)
+        stop = text[at : at + 4]
+        stopped = api.completions.create(**asked, stop=[stop])
+        streamed = "".join(
+            p.choices[0].text for p in api.completions.create(**asked, stop=[stop], stream=True)
+        )
+        assert stopped.choices[0].text == streamed == text[: text.find(stop)]
+        assert stopped.choices[0].finish_reason == "stop"
+
+
+def test_many_at_once_answer_as_if_alone_and_leave_nothing_behind(server: RuntimeProcess) -> None:
+    api = client(server)
+
+    def one(seed: int) -> str:
+        asked = api.completions.create(
+            model="chat", prompt=f"quick {seed % 5}", max_tokens=12, temperature=0.9, seed=seed
+        )
+        return asked.choices[0].text
+
+    seeds = list(range(24))
+    alone = [one(seed) for seed in seeds]
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        assert list(pool.map(one, seeds)) == alone
+    assert metric(server, "packager_generations_active") == 0
+
+
+def test_a_client_that_leaves_frees_its_slot(server: RuntimeProcess) -> None:
+    for _ in range(6):
+        stream = client(server).completions.create(
+            model="chat", prompt="a", max_tokens=240, temperature=1, stream=True,
+            extra_body={"ignore_eos": True},
+        )  # fmt: skip
+        next(iter(stream))
+        stream.close()
+    deadline = time.monotonic() + 10
+    while metric(server, "packager_generations_active") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert metric(server, "packager_generations_active") == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"max_tokens": 4000}, "holds 256 tokens"),
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "judge", "content": "x"}]}, "role"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "type text"),
+        ({"temperature": 3}, "temperature"),
+        ({"parallel_tool_calls": True}, "not supported here"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"stop": [""]}, "stop"),
+        ({"logit_bias": {"x": 1}}, "logit_bias"),
+        ({"response_format": {"type": "xml"}}, "response_format"),
+        ({"stream_options": {"include_usage": True}}, "needs stream"),
+        ({"top_logprobs": 3}, "needs logprobs"),
+        ({"max_tokens": True}, "max_tokens"),
+    ],
+)
+def test_what_is_not_supported_is_said(server: RuntimeProcess, changes: Any, told: str) -> None:
+    body = {"model": "chat", "messages": MESSAGES, "max_tokens": 4, **changes}
+    status, answer, _ = ask(server, "/v1/chat/completions", body)
+    assert status == 400
+    assert told in answer["error"]["message"]
+    assert set(answer["error"]) == {"message", "type", "param", "code"}
+
+
+def test_an_unknown_model_and_a_body_that_is_no_json(server: RuntimeProcess) -> None:
+    assert ask(server, "/v1/completions", {"model": "none", "prompt": "x"})[0] == 404
+    assert ask(server, "/v1/completions", "x")[0] == 400
+    with pytest.raises(openai.NotFoundError):
+        client(server).models.retrieve("none")
+
+
+def test_what_a_machine_wrote_is_marked(server: RuntimeProcess) -> None:
+    body = {"model": "chat", "messages": MESSAGES, "max_tokens": 2}
+    _, answer, headers = ask(server, "/v1/chat/completions", body)
+    assert answer["ai_generated"] == "true"
+    assert headers["x-ai-generated"] == "true"
+
+
+def test_the_generate_extension(server: RuntimeProcess) -> None:
+    body = {"text_input": "the fox", "parameters": {"max_tokens": 6}}
+    status, answer, _ = ask(server, "/v2/models/chat/generate", body)
+    assert status == 200
+    assert answer["model_name"] == "chat"
+    assert answer["text_output"]
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="llguidance is not installed")
+def test_an_answer_follows_its_grammar(server: RuntimeProcess) -> None:
+    answer = client(server).completions.create(
+        model="chat", prompt="x", max_tokens=30, temperature=0,
+        extra_body={"guided_regex": "(yes|no), (one|two|three)"},
+    )  # fmt: skip
+    assert answer.choices[0].text in {
+        f"{one}, {other}" for one in ("yes", "no") for other in ("one", "two", "three")
+    }
+    assert answer.choices[0].finish_reason == "stop"
+
+
+def test_no_word_of_a_conversation_is_in_the_log(tmp_path: Path) -> None:
+    chat = TinyChat.make(tmp_path)
+    with RuntimeProcess(chat.folder / "server.json") as process:
+        process.wait_ready()
+        secret: Any = [{"role": "user", "content": "SECRETWORD brown"}]
+        client(process).chat.completions.create(model="chat", messages=secret, max_tokens=3)
+        process.stop()
+        assert "SECRETWORD" not in json.dumps(process.log)
+        assert "SECRETWORD" not in process.stderr()
+
+
+def test_a_killed_worker_is_told_and_replaced(tmp_path: Path) -> None:
+    chat = TinyChat.make(tmp_path)
+    with RuntimeProcess(chat.folder / "server.json") as process:
+        process.wait_ready()
+        stream = client(process).completions.create(
+            model="chat", prompt="a", max_tokens=200, temperature=1, stream=True,
+            extra_body={"ignore_eos": True},
+        )  # fmt: skip
+        pieces = iter(stream)
+        next(pieces)
+        os.kill(worker_of(process.process.pid), signal.SIGKILL)
+        with pytest.raises(openai.APIError):
+            for _ in pieces:
+                pass
+        process.wait_event("worker_died")
+        deadline = time.monotonic() + 30
+        while not is_ready(process):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert client(process).completions.create(model="chat", prompt="a", max_tokens=2)
+        assert process.stop() == 0
+
+
+def is_ready(process: RuntimeProcess) -> bool:
+    connection = process.client()
+    try:
+        return connection.get("/v2/health/ready")[0] == 200
+    finally:
+        connection.close()
+
+
+def worker_of(parent: int) -> int:
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    assert len(children) == 1
+    return int(children[0])
+
+
+def test_a_full_queue_is_a_status_and_draining_loses_nobody(tmp_path: Path) -> None:
+    chat = TinyChat.make(tmp_path, slots=1, max_queue_size=2, slot_tokens=256)
+    with RuntimeProcess(chat.folder / "server.json") as process:
+        process.wait_ready()
+
+        def one(number: int) -> int:
+            body = {"model": "chat", "prompt": "a", "max_tokens": 150, "ignore_eos": True}
+            return ask(process, "/v1/completions", body)[0]
+
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            waiting = [pool.submit(one, number) for number in range(12)]
+            statuses = [future.result() for future in waiting]
+            assert statuses.count(200) >= 3
+            assert set(statuses) == {200, 429}
+            last = [pool.submit(one, number) for number in range(2)]
+            time.sleep(0.2)
+            process.signal()
+            assert [future.result() for future in last] == [200, 200]
+        assert process.wait() == 0
+
+
+def test_other_bytes_are_refused_at_the_start(tmp_path: Path) -> None:
+    chat = TinyChat.make(tmp_path)
+    tokenizer = chat.folder / "models/chat/1/tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text() + " ")
+    with RuntimeProcess(chat.folder / "server.json") as process:
+        assert process.process.wait(60) == 65
+        assert "tokenizer.json" in process.stderr()
+
+
+def test_another_golden_answer_is_refused_at_the_start(tmp_path: Path) -> None:
+    chat = TinyChat.make(tmp_path)
+    golden = chat.folder / "models/chat/1/golden.json"
+    golden.write_text(json.dumps({"cases": [{"prompt": [5, 6], "answer": [1, 1, 1]}]}))
+    chat.entry["golden"] = {"path": "models/chat/1/golden.json"}
+    chat.write()
+    with RuntimeProcess(chat.folder / "server.json") as process:
+        assert process.process.wait(60) == 65
+        assert "golden" in process.stderr()
