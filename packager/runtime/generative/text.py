@@ -67,9 +67,10 @@ class StopStrings:
         if self.matched is not None:
             return ""
         held = self._held + text
-        found = [(at, stop) for stop in self._stops if (at := held.find(stop)) >= 0]
+        # The one that is complete first, as it would be if every character came by itself.
+        found = [(at + len(stop), at, stop) for stop in self._stops if (at := held.find(stop)) >= 0]
         if found:
-            at, self.matched = min(found)
+            _, at, self.matched = min(found)
             self._held = ""
             return held[:at]
         keep = max((_overlap(held, stop) for stop in self._stops), default=0)
