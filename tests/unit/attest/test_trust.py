@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from bundles import make_bundle
 from small_release import SmallRelease, make_release
 
 from packager.attest import root
@@ -22,6 +23,7 @@ from packager.attest.trust_statements import (
     rotation,
 )
 from packager.attest.verifying import verify
+from packager.bundle.reading import BundleSource
 from packager.canonical import dumps
 from packager.digest import Digest
 from packager.domain.trust import TrustFiles
@@ -357,3 +359,26 @@ def test_a_statement_without_end_is_not_read(keys):
 def test_garbage_is_no_statement(data, keys):
     with pytest.raises(VerificationError):
         open_revocations(data, [keys.key("old")], "here")
+
+
+# --- all of it in a bundle
+
+
+def test_signatures_beside_travel_in_a_bundle(signed_by_all, keys, tmp_path):
+    make_bundle(signed_by_all, tmp_path / "all.tar")
+    make_bundle(signed_by_all, tmp_path / "some.tar", "sa/x86-64-v3/compose")
+    names = ["old", *(name for name in ALGORITHMS if name != "ecdsa-p256")]
+    trust = TrustPolicy.of(*(keys.key(name) for name in names), required=len(names))
+    for name in ("all.tar", "some.tar"):
+        source = BundleSource.at(tmp_path / name)
+        assert len(verify(source, trust).keys) == len(names)
+        assert verify(source, keys.key("ed25519"))
+        with pytest.raises(VerificationError, match="step 2"):
+            verify(source, keys.key("thief"))
+
+
+def test_a_bundle_is_as_old_as_its_release(release, keys, tmp_path):
+    make_bundle(release, tmp_path / "old.tar")
+    trust = replace(TrustPolicy.of(keys.key("old")), minimum={"filetype": NEW})
+    with pytest.raises(VerificationError, match="step 4, standing: the release is older"):
+        verify(BundleSource.at(tmp_path / "old.tar"), trust)
