@@ -18,6 +18,7 @@ from packager.domain.trust import TrustFiles
 from packager.errors import LockError, PackagerError, UnavailableError
 from packager.optimize.anatomy import anatomy_of
 from packager.optimize.evidence import quality_record
+from packager.optimize.exporting import onnx_source
 from packager.optimize.planning import plan_candidates
 from packager.optimize.reading import load_graph, read_model
 from packager.progress import Progress
@@ -54,7 +55,8 @@ def plan_optimization(
     """Hardware id → the candidates that would be tried or not, with reasons. Makes nothing."""
     plan, _ = pipeline.check(request, targets)
     progress.step(f"read the model {request.model_path}")
-    graph = read_model(request.model_path).files[0].path
+    source = onnx_source(request.model_path, cache_folder())
+    graph = read_model(source).files[0].path
     anatomy = anatomy_of(load_graph(graph))
     return {
         hardware.id: [row.as_dict() for row in plan_candidates(anatomy, hardware)]

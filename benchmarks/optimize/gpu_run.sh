@@ -16,6 +16,8 @@ import sys, tarfile
 with tarfile.open(sys.argv[1]) as parts:
     parts.extractall(sys.argv[2], filter="data")
 PY
+  # Those parts carry numpy without what images have no use for; the machine has a whole one.
+  rm -rf "$room"/site/numpy "$room"/site/numpy*.libs
   export PYTHONPATH="$room/site"
 fi
 libraries=$(python3 - <<'PY'

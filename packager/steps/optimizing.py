@@ -11,6 +11,7 @@ from packager.digest import Digest
 from packager.domain.hardware import HardwareProfile
 from packager.domain.model import Model, OptimizedModel
 from packager.domain.release import Plan
+from packager.optimize.exporting import onnx_source
 from packager.optimize.optimizing import opened, quality_record
 from packager.optimize.optimizing import optimize as optimize_model
 from packager.optimize.reading import read_model
@@ -34,7 +35,7 @@ def optimize(
     """
     request = plan.request
     progress.step(f"read the model {request.model_path}")
-    model = read_model(request.model_path)
+    model = read_model(onnx_source(request.model_path, cache_folder()))
     samples = _digest(request.samples, model)
     known = read_record(measurements) if measurements.exists() else None
     record = known or MeasurementRecord()
