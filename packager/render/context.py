@@ -27,6 +27,12 @@ PREFIX = "packager.dev"
 MAY_CALL = f"{PREFIX}/may-call"
 # How many requests wait in the server; the name is Triton's.
 QUEUE_METRIC = "nv_inference_pending_request_count"
+# What containerd's own tool grants by default (containerd, oci.defaultUnixCaps).
+CONTAINERD_CAPABILITIES = (
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW",
+    "CAP_SETGID", "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
+)  # fmt: skip
 PORT = 8080
 UID = 65532
 # Where the image keeps its interpreter; it holds no shell, so that probes are Python too.
@@ -135,6 +141,7 @@ class Context:
     queue_metric: str
     queue_query: str
     gitops: GitOps
+    containerd_capabilities: tuple[str, ...]
     chart: bool
     chart_version: str
     measured: str
@@ -210,6 +217,7 @@ def make_context(
             label_value(f"{request.version}-{plan.name.jurisdiction}-{plan.name.hardware}"),
             dns_label(instance, "key"),
         ),
+        containerd_capabilities=CONTAINERD_CAPABILITIES,
         chart=plan.name.platform is DeploymentPlatform.HELM,
         chart_version=semantic_version(request.version),
         queue_query=f'sum({QUEUE_METRIC}{{namespace="{instance}"}})',

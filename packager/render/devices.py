@@ -45,6 +45,11 @@ class Devices:
     group: bool = False
     how: str = ""
 
+    @property
+    def cdi_or_nodes(self) -> tuple[str, ...]:
+        """For engines that take either by the same option."""
+        return self.podman
+
 
 def devices_of(accelerator: Accelerator | None) -> Devices:
     """One piece of the accelerator; empty for a maker whose devices we cannot name."""

@@ -2,15 +2,16 @@
 
 In a YAML template `{{ value }}` becomes one YAML scalar: no text, whatever it contains, can end a
 line, open a mapping or turn into a number. In Compose a `$` is doubled as well, so that no value is
-taken for a variable. In JSON it becomes one JSON value. In a unit file it is escaped for systemd,
-inside double quotes or outside. In prose, white space is folded. A template of the user's that
-cannot be rendered is told with its file and line.
+taken for a variable. In JSON it becomes one JSON value, in a script one word of the shell. In a
+unit file it is escaped for systemd, inside double quotes or outside. In prose, white space is
+folded. A template of the user's that cannot be rendered is told with its file and line.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -54,6 +55,7 @@ class Templates:
         self._yaml = self._environment(self._yaml_scalar)
         self._json = self._environment(json_value)
         self._unit = self._environment(unit_text)
+        self._shell = self._environment(shell_word)
         self._prose = self._environment(_folded)
 
     def render(self, name: str, variables: Mapping[str, object]) -> str:
@@ -74,6 +76,8 @@ class Templates:
             return self._yaml
         if is_json(name):
             return self._json
+        if name.endswith(".sh"):
+            return self._shell
         return self._unit if is_unit(name) else self._prose
 
     def _listed(self, root: Path) -> list[str]:
@@ -120,6 +124,17 @@ def json_value(value: object) -> str:
     if isinstance(value, Undefined):
         return str(value)  # StrictUndefined raises here, naming what is missing
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def shell_word(value: object) -> str:
+    """One value as one word of a shell. Raises TypeError for what is no scalar."""
+    match value:
+        case Undefined() | bool() | int():
+            return yaml_scalar(value)
+        case str():
+            return shlex.quote(value)
+        case _:
+            raise TypeError(f"a {type(value).__name__} is no scalar; loop over it")
 
 
 def is_unit(name: str) -> bool:

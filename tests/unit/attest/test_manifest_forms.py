@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 from small_release import make_release
 
 from packager.attest.verifying import verify
+from packager.cli.main import main
 from packager.domain.target import DeploymentPlatform, TargetName
 from packager.errors import VerificationError
-from packager.render.rendering import render_target
+from packager.render.rendering import images_named, render_target
 
 
 def with_manifests(base, platform, change=None):
@@ -66,3 +68,23 @@ def test_a_stranger_in_any_of_them_is_found(tmp_path, platform, file, line):
     release = with_manifests(tmp_path, platform, change)
     with pytest.raises(VerificationError, match="another image"):
         verify(release.folder, release.public)
+
+
+@pytest.mark.parametrize("platform", DeploymentPlatform)
+def test_what_the_manifests_name_is_what_a_bundle_of_the_target_carries(tmp_path, platform, capsys):
+    release = with_manifests(tmp_path, platform)
+    document = json.loads((release.folder / "release.json").read_bytes())
+    target = document["targets"][0]["name"]
+    bundle = tmp_path / "one.tar"
+    asked = ["bundle", str(release.folder), "--key", str(release.public_file)]
+    assert main([*asked, "--target", target, "-o", str(bundle)]) == 0
+    capsys.readouterr()
+    assert main(["inspect", str(bundle), "--key", str(release.public_file), "--json"]) == 0
+    carried = {one["image"] for one in json.loads(capsys.readouterr().out)["targets"]}
+    folder = release.folder / "targets" / target
+    files = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    assert images_named(files) == carried

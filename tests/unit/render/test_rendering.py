@@ -90,7 +90,13 @@ def test_kubernetes_files_have_the_names_that_decisions_point_to():
 
 
 def test_compose_is_one_file_its_story_and_the_installer():
-    assert set(rendered(platform=COMPOSE)) == {"README.md", "compose.yaml", "install.sh"}
+    assert set(rendered(platform=COMPOSE)) == {
+        "README.md",
+        "compose.yaml",
+        "install.sh",
+        "without-compose/containerd.sh",
+        "without-compose/docker.sh",
+    }
 
 
 @pytest.mark.parametrize("machine", HARDWARE)
