@@ -148,12 +148,7 @@ def verify(
     Raises VerificationError.
     """
     policy = read_trust(trust)
-    return verify_release(_source(release, policy, progress, bases), policy, progress)
-
-
-def source_of(release: Path, trust: TrustFiles, progress: Progress) -> ReleaseSource:
-    """A folder, a bundle or parts as a source; of parts the index was checked, nothing else was."""
-    return _source(release, read_trust(trust), progress)
+    return verify_release(source_of(release, policy, progress, bases), policy, progress)
 
 
 def verify_pushed(
@@ -177,7 +172,7 @@ def verify_pushed(
 def open_verified(release: Path, trust: TrustFiles, progress: Progress) -> ReleaseFolder:
     """The release in a folder or a bundle, believed only now that its signature was checked."""
     policy = read_trust(trust)
-    source = _source(release, policy, progress)
+    source = source_of(release, policy, progress)
     verify_release(source, policy, progress)
     return ReleaseFolder.read(source)
 
@@ -206,7 +201,7 @@ def bundle(
     """
     split = Split(cut.size, document_signer(open_signers([cut.key])[0])) if cut else None
     policy = read_trust(trust)
-    source = _source(release, policy, progress)
+    source = source_of(release, policy, progress)
     front = open_front(source, policy, progress)
     chosen = tuple(str(target) for target in targets)
     old = open_source(delta_from) if delta_from else None
@@ -223,7 +218,7 @@ def apply_deltas(
     comes out is not as signed.
     """
     policy = read_trust(trust)
-    source = _source(deltas[-1], policy, progress, [old, *deltas[:-1]])
+    source = source_of(deltas[-1], policy, progress, [old, *deltas[:-1]])
     try:
         front = open_front(source, policy, progress)
         return bundle_release(source, front.seal, (), output, progress)
@@ -249,7 +244,7 @@ def push(
     )
 
 
-def _source(
+def source_of(
     release: Path, trust: TrustPolicy, progress: Progress, bases: Sequence[Path] = ()
 ) -> ReleaseSource:
     """A folder, a bundle, a delta on its bases, or parts, checked against their signed index."""

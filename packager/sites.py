@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from packager import pipeline
 from packager.attest.trust import read_trust
+from packager.attest.verifying import verify
 from packager.carrying import MAX_ROOT, Listing
 from packager.domain.target import DeploymentPlatform, TargetName
 from packager.domain.trust import TrustFiles
@@ -36,6 +38,7 @@ def install(
     trust: TrustFiles,
     site_file: Path,
     *,
+    bases: Sequence[Path] = (),
     target: TargetName | None = None,
     operator: str = "",
     dry_run: bool = False,
@@ -43,12 +46,20 @@ def install(
 ) -> dict[str, Any]:
     """Verify a release and bring it into service; the record of it, or of a dry run what would be.
 
-    Without keys of the caller's the site's own are believed. Raises VerificationError before
-    anything is touched, PolicyRefusal when the release is not for this site or machine,
-    UnavailableError for what may be better in an hour, PackagerError when the new version did not
-    hold and the one before serves again.
+    A delta stands on `bases`, oldest first. Without keys of the caller's the site's own are
+    believed. Raises VerificationError before anything is touched, PolicyRefusal when the release is
+    not for this site or machine, UnavailableError for what may be better in an hour, PackagerError
+    when the new version did not hold and the one before serves again.
     """
     site = read_site(site_file)
+    trust = _trust(trust, site)
+    with ExitStack() as stack:
+        if bases:
+            release = _whole(release, bases, trust, site, stack, progress)
+        return _install_whole(release, trust, site, target, operator, dry_run, stack, progress)
+
+
+def _trust(trust: TrustFiles, site: Site) -> TrustFiles:
     trust = replace(
         trust,
         keys=trust.keys or site.key_files,
@@ -57,28 +68,58 @@ def install(
     if not trust.keys:
         raise InputError(
             "no public key is given",
-            where=f"{site_file}: keys",
+            where=f"{site.file}: keys",
             next_step="give the key from paper with --key, or name it in the site profile",
         )
-    report = pipeline.verify(release, trust, progress)
-    source = pipeline.source_of(release, trust, progress)
+    return trust
+
+
+def _whole(
+    delta: Path,
+    bases: Sequence[Path],
+    trust: TrustFiles,
+    site: Site,
+    stack: ExitStack,
+    progress: Progress,
+) -> Path:
+    """The whole bundle of a delta on older releases, beside the site's data; gone afterwards."""
+    near = site.data if site.data.is_dir() else None
+    scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix=".whole-", dir=near))
+    whole = Path(scratch) / "release.tar"
+    pipeline.apply_deltas(bases[0], [*bases[1:], delta], trust, whole, progress)
+    return whole
+
+
+def _install_whole(
+    release: Path,
+    trust: TrustFiles,
+    site: Site,
+    target: TargetName | None,
+    operator: str,
+    dry_run: bool,
+    stack: ExitStack,
+    progress: Progress,
+) -> dict[str, Any]:
+    policy = read_trust(trust)
+    source = pipeline.source_of(release, policy, progress)
+    report = verify(source, policy, progress)
     found = ReleaseFolder.read(source)
     chosen = _target(found, site, target)
     home = site.data / found.name
     arguments: list[str | Path] = [
-        *("install", "--site", site_file, "--operator", operator),
+        *("install", "--site", site.file, "--operator", operator),
         *("--verified", report.digest.hex, "--signed-by", " ".join(report.keys)),
     ]
     state = read_state(home)
     newest = state.counter if state else None
-    if newest is not None and read_trust(trust).permits_rollback(report.digest, newest):
+    if newest is not None and policy.permits_rollback(report.digest, newest):
         arguments += ["--permitted", report.digest.hex]
     if dry_run:
         arguments.append("--dry-run")
-    with tempfile.TemporaryDirectory(prefix="packager-install-") as scratch:
-        script = Path(scratch) / INSTALLER
-        script.write_bytes(_signed_script(source, chosen))
-        told = drive(script, [*arguments, release.absolute()], progress)
+    scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="packager-install-"))
+    script = Path(scratch) / INSTALLER
+    script.write_bytes(_signed_script(source, chosen))
+    told = drive(script, [*arguments, release.absolute()], progress)
     return _outcome(home, told, dry_run)
 
 

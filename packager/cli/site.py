@@ -32,6 +32,7 @@ name_argument = click.argument("name", required=False)
     "--key", "keys", multiple=True, type=FILE, help="A public key.  [default: the site's]"
 )
 @click.option("--require", type=click.IntRange(1), default=1, help="How many must have signed.")
+@click.option("--base", "bases", multiple=True, type=FILE, help="What a delta stands on, in order.")
 @click.option("--rotation", "rotations", multiple=True, type=FILE, help="A key's successor.")
 @click.option("--revocations", multiple=True, type=FILE, help="A signed list of what to refuse.")
 @click.option("--allow-rollback", "permits", multiple=True, type=FILE, help="A signed permit.")
@@ -45,6 +46,7 @@ def install(
     site_file: Path,
     keys: tuple[Path, ...],
     require: int,
+    bases: tuple[Path, ...],
     rotations: tuple[Path, ...],
     revocations: tuple[Path, ...],
     permits: tuple[Path, ...],
@@ -62,6 +64,7 @@ def install(
     Examples:
       packager install /media/stick/filetype-1.4.0.tar --key site.pub --site site.yaml --dry-run
       packager install /media/stick/filetype-1.4.0.tar --key site.pub --site site.yaml
+      packager install /media/stick/delta.tar --base filetype-1.3.0.tar --key site.pub
     """
     from packager import sites
 
@@ -71,6 +74,7 @@ def install(
             keys, required=require, rotations=rotations, revocations=revocations, permits=permits
         ),
         site_file,
+        bases=bases,
         target=target,
         operator=operator if operator is not None else _user(),
         dry_run=dry_run,

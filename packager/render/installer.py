@@ -86,6 +86,7 @@ def _facts(built: BuiltTarget, context: Context) -> list[tuple[str, str]]:
         "MANIFEST_SIZE": image.manifest.size,
         "CONFIG": image.config.digest.hex,
         "LAYERS": " ".join(layer.descriptor.digest.hex for layer in image.layers),
+        "ENCRYPTED": "1" if _encrypted(built) else "",
         "SPACE_MIB": _space_mib(built),
         "MEMORY_MIB": context.sizing.memory_mib,
         "TMP_MIB": context.sizing.tmp_mib,
@@ -99,6 +100,10 @@ def _facts(built: BuiltTarget, context: Context) -> list[tuple[str, str]]:
         "DOOR_NOWHERE": door.nowhere,
     }
     return [(f"R_{name}", str(value)) for name, value in facts.items()]
+
+
+def _encrypted(built: BuiltTarget) -> bool:
+    return any("+encrypted" in layer.descriptor.media_type for layer in built.image.layers)
 
 
 def _space_mib(built: BuiltTarget) -> int:

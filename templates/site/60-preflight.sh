@@ -36,6 +36,10 @@ fits_site() {
   else
     passed name "${SITE_accept:-any}" "$R_NAME"
   fi
+  if [ -n "${R_ENCRYPTED:-}" ]; then
+    missed 3 encryption "the model is encrypted, and this installer holds no keys" "a plain image" "an encrypted layer" \
+      "make a plain image where the key is: packager decrypt (docs/trust.md)"
+  fi
   if [ -n "$SITE_hardware" ] && [ "$SITE_hardware" != "$R_HARDWARE" ]; then
     missed 3 hardware "the release is for other hardware" "$R_HARDWARE" "$SITE_hardware"
   fi

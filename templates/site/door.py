@@ -391,6 +391,8 @@ class Door:
         self.clients[task] = client
         try:
             await client.serve()
+        except asyncio.CancelledError:
+            writer.close()  # it was idle, and the door closes
         finally:
             del self.clients[task]
 

@@ -69,6 +69,22 @@ def test_a_bundle_and_a_dry_run(packager, site, maker, tmp_path):
     assert install(packager, site, release).code == 0
 
 
+def test_a_delta_on_an_older_release(packager, site, maker, tmp_path):
+    old, new = maker["1.0.0"], maker["1.1.0"]
+    delta = tmp_path / "delta.tar"
+    made = packager(
+        "bundle", new.folder, "--key", new.public_file, "-o", delta, "--delta-from", old.folder
+    )
+    assert made.code == 0, made.err
+    assert install(packager, site, old).code == 0
+    done = install(packager, site, replace(new, folder=delta), "--base", old.folder)
+    assert done.code == 0, done.err
+    assert not list(site.data.glob(".whole-*"))
+    lone = install(packager, site, replace(new, folder=delta))
+    assert lone.code != 0
+    assert site.status()["serving"] == "1.1.0"
+
+
 def test_the_sites_own_key_is_enough_and_another_makers_is_not(packager, site, maker, tmp_path):
     site.profile(keys=f"[{maker['1.0.0'].public_file}]")
     done = packager("install", maker["1.0.0"].folder, "--site", site.site_file)
