@@ -213,10 +213,11 @@ def test_the_container_is_held_tight(release):
 
 
 def test_targets_share_their_layers(release):
+    from packager.domain.trust import TrustFiles
     from packager.inspecting import inspect
     from packager.progress import SILENT
 
-    document = inspect(release.folder, release.public, SILENT)
+    document = inspect(release.folder, TrustFiles((release.public,)), SILENT)
     shared = {row["kind"]: len(row["targets"]) for row in document["layers"]}
     assert len(document["targets"]) == 3
     assert shared["runtime"] == 3
