@@ -197,7 +197,7 @@ class _Conversion:
         own = onnx.NodeProto()
         own.CopyFrom(node)
         if not self.rewriting.is_converted(node):
-            for name in _seen(node):
+            for name in names_read(node):
                 self._in_full(name)
             self.nodes.append(own)
             return
@@ -260,14 +260,14 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
     return {name: kind for name, kind in known.items() if kind and name}
 
 
-def _seen(node: onnx.NodeProto) -> Iterator[str]:
+def names_read(node: onnx.NodeProto) -> Iterator[str]:
     """The tensors that a node reads, those that its subgraphs take from outside included."""
     yield from node.input
     for attribute in node.attribute:
         graphs = [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
         for graph in graphs:
             for inner in graph.node:
-                yield from _seen(inner)
+                yield from names_read(inner)
             yield from (output.name for output in graph.output)
 
 

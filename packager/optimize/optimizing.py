@@ -109,6 +109,7 @@ def optimize(
             work=work_of(graph, bench.workshop.samples.shapes()),
             hardware=hardware,
             objective=objective,
+            metric=bench.quality.metric,
         )
         choice = _choose(findings, precision, constraints)
         chosen = _keep(fit[choice.name], into) if choice.name != SOURCE else model

@@ -17,7 +17,13 @@ import onnx
 
 from packager.optimize.blocks import block_weights
 from packager.optimize.engine import open_session, quantization, transformer_optimizer
-from packager.optimize.half_precision import convert, drop_listed_inputs, emulate, store
+from packager.optimize.half_precision import (
+    convert,
+    drop_listed_inputs,
+    emulate,
+    names_read,
+    store,
+)
 from packager.optimize.ranges import beyond_fp16
 from packager.optimize.recipes import TWIN
 from packager.optimize.samples import Feed
@@ -205,10 +211,37 @@ def tidy(step: Step) -> None:
     save(proto, step.target, step.external)
 
 
+def sort_nodes(graph: onnx.GraphProto) -> None:
+    """Bring the nodes into an order in which each comes after what it reads, where they are not:
+    some tools append what they add. The order of those that may stay is kept."""
+    made_by = {name: index for index, one in enumerate(graph.node) for name in one.output if name}
+    waits_for = [
+        {made_by[name] for name in names_read(one) if name in made_by} - {index}
+        for index, one in enumerate(graph.node)
+    ]
+    if all(max(others, default=-1) < index for index, others in enumerate(waits_for)):
+        return
+    order: list[int] = []
+    placed: set[int] = set()
+    waiting = list(range(len(waits_for)))
+    while waiting:
+        ready = [index for index in waiting if waits_for[index] <= placed]
+        if not ready:
+            return  # a cycle: the checker says so
+        order += ready
+        placed |= set(ready)
+        waiting = [index for index in waiting if index not in placed]
+    nodes = [graph.node[index] for index in order]
+    copies = [onnx.NodeProto.FromString(one.SerializeToString()) for one in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
 def save(proto: onnx.ModelProto, target: Path, external: bool) -> None:
     """Serialize with map entries in order; drop texts in which tools leave paths and dates."""
     if proto.ir_version < 4:
         drop_listed_inputs(proto)
+    sort_nodes(proto.graph)
     proto.doc_string = ""
     proto.graph.doc_string = ""
     for node in proto.graph.node:

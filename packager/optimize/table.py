@@ -30,6 +30,7 @@ class Findings:
     work: Work | None
     hardware: HardwareProfile
     objective: Objective
+    metric: Metric
 
 
 def table(findings: Findings, choice: Choice) -> tuple[tuple[Candidate, ...], Front]:
@@ -37,23 +38,25 @@ def table(findings: Findings, choice: Choice) -> tuple[tuple[Candidate, ...], Fr
     tried = {trial.recipe.name: trial for trial in findings.trials}
     rows = [_row(one, tried.get(one.name), findings, choice) for one in findings.rows]
     eligible = [row for row in rows if row.verdict in (Verdict.CHOSEN, Verdict.ELIGIBLE)]
-    front = pareto_front(_point(row) for row in eligible)
+    front = pareto_front(_point(row, findings.metric) for row in eligible)
     return tuple(_placed(row, front) for row in rows), front
 
 
 def _placed(row: Candidate, front: Front) -> Candidate:
     if row.name in front.names:
         return replace(row, on_front=True)
-    if by := front.dominated_by.get(row.name):
-        return replace(row, reason=f"{row.reason}; dominated by {by}")
-    return row
+    by = front.dominated_by.get(row.name)
+    if by and row.verdict is Verdict.CHOSEN:
+        return replace(row, reason=f"{row.reason}; {by} is nowhere worse, but changes more")
+    return replace(row, reason=f"{row.reason}; dominated by {by}") if by else row
 
 
-def _point(row: Candidate) -> Point:
+def _point(row: Candidate, metric: Metric) -> Point:
     """Where a candidate stands. Speeds are ratios to the source's, which drift least."""
     figures, estimated, quality = row.measurement, row.estimate, row.quality
-    error = quality is not None and quality.metric is Metric.MAX_ABS
-    exact = row.name == SOURCE
+    error = metric is Metric.MAX_ABS
+    exact = row.name == SOURCE or quality is None  # equal to the source up to rounding
+    value = quality.value if quality and not exact else (0.0 if error else 1.0)
     return Point(
         row.name,
         {
@@ -65,8 +68,7 @@ def _point(row: Candidate) -> Point:
             "cost": estimated.cost_usd_per_million[1]
             if estimated and estimated.cost_usd_per_million
             else None,
-            **({"error": 0.0 if exact else quality.value} if error and quality else {}),
-            **({} if error else {"quality": 1.0 if exact or not quality else quality.value}),
+            "error" if error else "quality": value,
         },
     )
 

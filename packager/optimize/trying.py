@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from packager.domain.hardware import Precision
-from packager.domain.model import Model, QualityBudget
+from packager.domain.model import Metric, Model, QualityBudget
 from packager.errors import InputError
 from packager.optimize.gate import Judgement, Outputs, hopeless, is_lossless, judge
 from packager.optimize.making import Answers, Made, Workshop, folder_name
@@ -136,9 +136,22 @@ def _attempt(recipe: Recipe, bench: Bench) -> Trial:
             return Trial(recipe, made, Judgement(True, told, shown.quality if shown else None))
         if stop < total and hopeless(reference, outputs, total, bench.quality):
             judgement = judge(reference, outputs, bench.quality)
-            told = f"{judgement.reason}; the other {total - stop} cannot make up for it"
+            told = _lost(judgement, bench.quality, stop, total)
             return Trial(recipe, made, Judgement(False, told, judgement.quality))
     return Trial(recipe, made, _judge(recipe, outputs, workshop.samples, bench))
+
+
+def _lost(judgement: Judgement, budget: QualityBudget, stop: int, total: int) -> str:
+    """Why the rest of the samples is not asked."""
+    quality = judgement.quality
+    if quality is None:
+        return judgement.reason
+    if budget.metric is Metric.TOP1_AGREEMENT:
+        return f"{judgement.reason}; the other {total - stop} cannot make up for it"
+    return (
+        f"on {stop} of {total} samples {budget.metric.value} is beyond the budget of {budget.bound}"
+        f" too often already, at worst {quality.bound}; the others cannot make up for it"
+    )
 
 
 def rungs(total: int) -> list[tuple[int, int]]:

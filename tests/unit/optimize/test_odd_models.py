@@ -20,6 +20,7 @@ from packager.domain.model import Metric, Objective, QualityBudget, Verdict
 from packager.errors import InputError
 from packager.optimize.engine import open_session
 from packager.optimize.optimizing import opened, optimize
+from packager.optimize.passes import sort_nodes
 from packager.optimize.reading import read_model
 from packager.optimize.samples import read_samples
 from packager.progress import SILENT
@@ -305,6 +306,18 @@ def test_what_cannot_be_served_is_an_error_in_words(
     assert told in finding.what
     assert finding.where
     assert finding.next_step
+
+
+def test_nodes_in_any_order_are_sorted_and_a_sorted_graph_is_left_alone() -> None:
+    proto, _ = _subgraph()
+    before = [one.output[0] for one in proto.graph.node]
+    sort_nodes(proto.graph)
+    assert [one.output[0] for one in proto.graph.node] == before
+    backwards = list(reversed(proto.graph.node))
+    del proto.graph.node[:]
+    proto.graph.node.extend(backwards)
+    sort_nodes(proto.graph)
+    onnx.checker.check_model(proto, full_check=True)
 
 
 def test_the_engine_agrees_that_these_models_run(saved: Callable[..., Path]) -> None:
