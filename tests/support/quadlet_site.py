@@ -83,6 +83,7 @@ class Site:
     room: EngineRoom
     port: int
     digest: Digest
+    user: tuple[str, ...] = ()
 
     def ask(self, path: str) -> object:
         program = (
@@ -96,7 +97,7 @@ class Site:
 
     def process(self, container: str) -> str:
         """The container's first process, as the room counts them."""
-        asked = ("podman", "inspect", "--format={{.State.Pid}}", container)
+        asked = (*self.user, "podman", "inspect", "--format={{.State.Pid}}", container)
         return self.room.run(*asked).stdout.strip()
 
     def namespace(self, container: str) -> str:
@@ -105,12 +106,15 @@ class Site:
 
 
 @contextmanager
-def started(room: EngineRoom, folder: Path) -> Iterator[Site]:
+def started(room: EngineRoom, folder: Path, user: tuple[str, ...] = ()) -> Iterator[Site]:
+    """The release runs until the block ends; `user` is a command that runs another as a user."""
     archive = python_archive(folder)
     entrypoint = f"ENTRYPOINT {json.dumps(python_entrypoint())}"
     repository = "registry.example.sa/ml/filetype"
-    room.run("podman", "import", "--change", entrypoint, str(archive), f"{repository}:1.4.0")
-    told = room.run("podman", "image", "inspect", "--format={{.Digest}}", f"{repository}:1.4.0")
+    room.run(*user, "podman", "import", "--change", entrypoint, str(archive), f"{repository}:1.4.0")
+    told = room.run(
+        *user, "podman", "image", "inspect", "--format={{.Digest}}", f"{repository}:1.4.0"
+    )
     digest = Digest.parse(told.stdout.strip())
     region = Region("site", "riyadh-lab")
     request = release_request()
@@ -124,23 +128,23 @@ def started(room: EngineRoom, folder: Path) -> Iterator[Site]:
         digest=digest,
     )
     files = render_target(built, request)
-    _, services = generate(room, files, folder / "started")
+    _, services = generate(room, files, folder / "started", *(["--user"] if user else []))
     server = without_systemd(command_of(services[f"{NAME}.service"]))
     door = without_systemd(command_of(services[f"{NAME}-door.service"]))
     (listen,) = parse_unit(files[f"{NAME}-door.socket"])["Socket"]["ListenStream"]
-    room.run(server[0], *server[1:])
+    room.run(*user, *server)
     door.remove("-d")
-    activate = room.command("systemd-socket-activate", "-l", listen, *door)
+    activate = room.command(*user, "systemd-socket-activate", "-l", listen, *door)
     with (folder / "door.log").open("wb") as log:
         waiting = subprocess.Popen(activate, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
-        site = Site(room, int(listen.rpartition(":")[2]), digest)
+        site = Site(room, int(listen.rpartition(":")[2]), digest, user)
         for _ in range(100):
             if b"Listening on" in (folder / "door.log").read_bytes():
                 break
             time.sleep(0.05)
         yield site
     finally:
-        room.run("podman", "stop", "--time=5", f"{NAME}-door", check=False)
+        room.run(*user, "podman", "stop", "--time=5", f"{NAME}-door", check=False)
         waiting.wait(30)
-        room.run("podman", "rm", "--force", "--time=1", NAME, f"{NAME}-door", check=False)
+        room.run(*user, "podman", "rm", "--force", "--time=1", NAME, f"{NAME}-door", check=False)
