@@ -113,6 +113,7 @@ started() {
   [ -n "$1" ] && [ -r "/proc/$1/stat" ] || return 0
   st_text=$(cat "/proc/$1/stat" 2>/dev/null)
   st_text=${st_text##*) }
+  case $st_text in Z* | X*) return 0 ;; esac # dead, and only not yet buried
   # shellcheck disable=SC2086 # fields
   set -- $st_text
   echo "${20:-}"
