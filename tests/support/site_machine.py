@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engines import free_port
 from site_releases import NAME, REGION
 from small_release import SmallRelease
 
@@ -48,6 +49,7 @@ class StubSite:
     base: Path
     shell: tuple[str, ...] = DASH
     environment: dict[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)  # nobody listens there, the engine least of all
 
     def __post_init__(self) -> None:
         self.base.mkdir(parents=True, exist_ok=True)
@@ -71,7 +73,8 @@ class StubSite:
 
     def profile(self, **changes: str) -> None:
         """Write the profile with some values changed."""
-        values = {**PROFILE, "data": str(self.data), **changes}
+        listen = f"127.0.0.1:{self.port}"
+        values = {**PROFILE, "listen": listen, "data": str(self.data), **changes}
         self.site_file.write_text("".join(f"{key}: {value}\n" for key, value in values.items()))
 
     def surroundings(self) -> dict[str, str]:
