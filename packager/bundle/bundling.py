@@ -10,6 +10,7 @@ from packager.bundle.composing import ROOT, compose, movable
 from packager.bundle.differing import WithDelta, difference
 from packager.bundle.document import BundleDocument
 from packager.bundle.members import Composition
+from packager.bundle.narrowing import narrowed_to
 from packager.bundle.writing import Split, write_bundle, write_parts
 from packager.carrying import MAX_ROOT, Listing
 from packager.digest import Digest
@@ -66,6 +67,7 @@ def bundle_release(
     composition = composed(document)
     files: Files = source
     if old:
+        old = narrowed_to(old, document.targets)
         found = difference(listing, source, old, movable(composition), progress)
         composition = composed(replace(document, delta=found.delta))
         files = WithDelta(source, found)

@@ -21,6 +21,7 @@ from packager.cli.decrypt import decrypt
 from packager.cli.delta import delta
 from packager.cli.diff import diff
 from packager.cli.doctor import doctor
+from packager.cli.fleet import fleet
 from packager.cli.keys import keys
 from packager.cli.optimize import optimize
 from packager.cli.plan import plan
@@ -64,6 +65,7 @@ for command in (
     delta,
     diff,
     ci,
+    fleet,
     run,
     push,
     load,

@@ -1,0 +1,150 @@
+"""Many sites: what each has, how far it is from a release, and what it needs to be brought.
+
+A site tells what it has in the file that `packager status --json` (or `install.sh status --json`)
+writes and somebody carries back. It is a report, not a proof: at worst a wrong bundle is made, and
+the site refuses it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from packager.digest import Digest
+from packager.domain.version import counter_of
+from packager.errors import InputError
+
+MAX_REPORT = 1 << 20
+
+
+class Drift(StrEnum):
+    """Where a site stands against a release."""
+
+    CURRENT = "current"
+    BEHIND = "behind"
+    AHEAD = "ahead"
+    OTHER = "other release"
+    EMPTY = "nothing installed"
+    UNKNOWN = "no report"
+    UNFIT = "no target"
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A version that lies at a site; `release` is the digest of its release.json."""
+
+    version: str
+    release: Digest
+    target: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class SiteReport:
+    """What a site said of itself. `ready` is whether its server answered then."""
+
+    site: str
+    release: str
+    ready: bool
+    installed: tuple[Installed, ...]
+
+    @property
+    def serving(self) -> Installed | None:
+        """The version in service."""
+        return next((one for one in self.installed if one.state == "serving"), None)
+
+    @classmethod
+    def parse(cls, data: bytes, where: str) -> SiteReport:
+        """Read `status --json`; raises InputError for anything else."""
+        try:
+            if len(data) > MAX_REPORT:
+                raise ValueError(f"longer than {MAX_REPORT} bytes")
+            return cls._read(json.loads(data))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(
+                "this is no report of a site",
+                where=where,
+                expected="what `packager status --json` writes",
+                got=f"{type(error).__name__}: {str(error)[:200]}",
+                next_step="let the site write it again, or remove it: the site is then brought all",
+            ) from None
+
+    @classmethod
+    def _read(cls, found: Mapping[str, Any]) -> SiteReport:
+        return cls(
+            str(found["site"]),
+            str(found["release"]),
+            found["ready"] is True,
+            tuple(
+                Installed(
+                    str(slot["version"]),
+                    _digest(str(slot["digest"])),
+                    str(slot["target"]),
+                    str(slot["state"]),
+                )
+                for slot in found["slots"]
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SiteStanding:
+    """One row: a site, what it has, what it should have, and what travels there.
+
+    `targets` are those of the release that fit the site; `bundle` is the file made for it, `size`
+    its bytes, `base` the release that a delta stands on.
+    """
+
+    name: str
+    jurisdiction: str
+    region: str
+    targets: tuple[str, ...]
+    drift: Drift
+    has: str
+    ready: bool | None
+    wants: str
+    bundle: str = ""
+    size: int = 0
+    base: str = ""
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        return {
+            "site": self.name,
+            "jurisdiction": self.jurisdiction,
+            "region": self.region,
+            "targets": list(self.targets),
+            "drift": self.drift.value,
+            "has": self.has,
+            "ready": self.ready,
+            "wants": self.wants,
+            "bundle": self.bundle,
+            "size": self.size,
+            "base": self.base,
+        }
+
+
+def drift_of(
+    report: SiteReport | None, name: str, version: str, release: Digest, fits: bool
+) -> Drift:
+    """How a site stands against a release of `name` and `version`."""
+    if not fits:
+        return Drift.UNFIT
+    if report is None:
+        return Drift.UNKNOWN
+    serving = report.serving
+    if serving is None:
+        return Drift.EMPTY
+    if serving.release == release:
+        return Drift.CURRENT
+    there, wanted = counter_of(serving.version), counter_of(version)
+    if report.release != name or there is None or wanted is None or there == wanted:
+        return Drift.OTHER
+    return Drift.BEHIND if there < wanted else Drift.AHEAD
+
+
+def _digest(text: str) -> Digest:
+    return Digest.parse(text if text.startswith("sha256:") else f"sha256:{text}")
