@@ -1,6 +1,6 @@
 """Content-defined chunks: the same bytes are cut in the same places, wherever they have moved to.
 
-A boundary stands where a hash of the last eight bytes falls below a threshold (Muthitacharoen, Chen
+A boundary stands where a hash of the last eight bytes has a certain form (Muthitacharoen, Chen
 and Mazières, "A Low-bandwidth Network File System", 2001, with a multiplicative hash that numpy
 computes for many positions at once). Chunks are only how equal runs are *found*; where they begin
 and end exactly is then seen by comparing bytes, so a coarse grain costs little.
@@ -85,7 +85,11 @@ def _ends(window: bytes, bits: int, *, final: bool) -> list[int]:
 
 
 def _candidates(window: bytes, bits: int) -> list[int]:
-    """Positions after eight bytes whose hash starts with `bits` zeros."""
+    """Positions after eight bytes whose hash starts with `bits` bits that say 1.
+
+    Not 0, which zeros hash to: a run of them has no boundaries, and is cut where a chunk may not
+    grow any more.
+    """
     found = []
     shift = np.uint64(64 - bits)
     last = len(window) - WINDOW + 1
@@ -93,5 +97,5 @@ def _candidates(window: bytes, bits: int) -> list[int]:
         count = min(_PIECE, last - start)
         words: np.ndarray = np.ndarray((count,), "<u8", window, start, (1,))
         hashed = words * _FACTOR
-        found.append(np.flatnonzero((hashed >> shift) == 0) + (start + WINDOW))
+        found.append(np.flatnonzero((hashed >> shift) == 1) + (start + WINDOW))
     return [int(position) for position in np.concatenate(found)] if found else []
