@@ -37,8 +37,9 @@ def standings(
     `sites` are site profiles; a site's report lies beside its profile, named after it:
     `riyadh.yaml`, `riyadh.status.json`. Raises InputError with all that cannot be read.
     """
-    source = pipeline.source_of(release, trust, progress)
-    open_front(source, read_trust(trust), progress)
+    policy = read_trust(trust)
+    source = pipeline.source_of(release, policy, progress)
+    open_front(source, policy, progress)
     found = ReleaseFolder.read(source)
     rows = []
     names: dict[str, Path] = {}
