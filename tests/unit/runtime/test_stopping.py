@@ -200,8 +200,10 @@ def test_more_than_it_can_hold_is_refused_at_once(folder: RuntimeFolder) -> None
         port = server.wait_ready().port
         busy = Call(port, "long")
         busy.start()
-        time.sleep(0.3)
         client = server.client()
+        deadline = time.monotonic() + 10
+        while b"packager_requests_in_hand 1" not in client.request("GET", "/metrics")[2]:
+            assert time.monotonic() < deadline
         began = time.monotonic()
         status, headers, body = client.request("POST", "/v2/models/short/infer", REQUEST)
         assert status == 503

@@ -30,10 +30,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess]
         yield process.wait_ready()
 
 
-def client(process: RuntimeProcess, **changes: Any) -> openai.OpenAI:
+CLIENTS: list[openai.OpenAI] = []
+
+
+@pytest.fixture(autouse=True)
+def closed_clients() -> Iterator[None]:
+    """What a test leaves open would be told as a leak of another one."""
+    yield
+    while CLIENTS:
+        CLIENTS.pop().close()
+
+
+def client(process: RuntimeProcess) -> openai.OpenAI:
     base = f"http://127.0.0.1:{process.port}/v1"
-    # A client of its own for each test: what is left open would be told as a leak.
-    return openai.OpenAI(base_url=base, api_key="none", max_retries=0, timeout=60, **changes)
+    CLIENTS.append(openai.OpenAI(base_url=base, api_key="none", max_retries=0, timeout=60))
+    return CLIENTS[-1]
 
 
 def ask(process: RuntimeProcess, path: str, body: Any) -> tuple[int, Any, dict[str, str]]:
