@@ -59,9 +59,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    # Leaving as usual takes apart what CUDA and ONNX Runtime hold, and on a GPU that was seen to
-    # hang: a server that refuses has to be gone, or nobody starts another one.
-    status = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    sys.exit(main())

@@ -19,7 +19,7 @@ from pathlib import Path
 
 BEGAN, LIMIT = time.monotonic(), 185
 ROOM, OUT = Path(sys.argv[1]), Path(sys.argv[2])
-HERE = Path(__file__).parent
+HERE, ONLY = Path(__file__).parent, set(sys.argv[3:])
 FACTS = json.loads((ROOM / "facts.json").read_text())
 TRANSFORMER, CONVOLUTION = ROOM / "transformer", ROOM / "convolution"
 
@@ -51,6 +51,8 @@ def environment(libraries: Path, site: Path, **more: str) -> dict[str, str]:
 
 def step(record: dict, name: str, *command: object, seconds: int = 30, **options) -> dict:
     """Run a script; its line of JSON is the outcome, or what went wrong."""
+    if ONLY and name not in ONLY:
+        return {}
     left = LIMIT - (time.monotonic() - BEGAN)
     start = time.perf_counter()
     if left < 5:
@@ -143,6 +145,10 @@ def main() -> None:
          env=environment(full, site))  # fmt: skip
     conv_served = step(record, "convolution_served", HERE / "serving.py", CONVOLUTION,
                        "convolution", env=environment(full, site))  # fmt: skip
+    for search in ("EXHAUSTIVE", "HEURISTIC"):
+        step(record, f"convolution_served_{search.lower()}", HERE / "serving.py", CONVOLUTION,
+             "convolution", f"cudnn_conv_algo_search={search}",
+             env=environment(full, site))  # fmt: skip
     refused = step(record, "convolution_without_cudnn", HERE / "serving.py", CONVOLUTION,
                    "convolution", **at_hand)  # fmt: skip
     hidden = step(record, "transformer_without_gpu", HERE / "serving.py", TRANSFORMER,

@@ -13,5 +13,5 @@ import sys, tarfile
 with tarfile.open(sys.argv[1]) as parts:
     parts.extractall(".", filter="data")
 PY
-timeout --signal=TERM --kill-after=5 195 python3 -u "$here/prove.py" "$room" "$out" \
+timeout --signal=TERM --kill-after=5 195 python3 -u "$here/prove.py" "$room" "$out" "$@" \
   2>&1 | tee "$out/log.txt"

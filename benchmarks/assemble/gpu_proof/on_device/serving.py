@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -160,20 +161,32 @@ def flood(port: int, path: str, packed, clients: int, seconds: float) -> float:
     return round(sum(counts) / seconds, 1)
 
 
-def loosened(folder: Path, tolerance: float) -> Path:
-    """A configuration beside the packager's own, whose golden self-test allows more."""
+def changed(folder: Path, name: str, change: Callable[[dict], object]) -> Path:
+    """A configuration beside the packager's own, with something else about each model."""
     document = json.loads((folder / "server.json").read_text())
     for model in document["models"]:
-        model["golden"]["tolerance"] = tolerance
-    other = folder / f"tolerance-{tolerance}.json"
+        change(model)
+    other = folder / f"{name}.json"
     other.write_text(json.dumps(document))
     return other
+
+
+def loosened(folder: Path, tolerance: float) -> Path:
+    """A golden self-test that allows so much."""
+    return changed(
+        folder,
+        f"tolerance-{tolerance}",
+        lambda model: model["golden"].update(tolerance=tolerance),
+    )
 
 
 def main() -> None:
     """As packaged; where the golden self-test alone refuses, once more with a wider tolerance."""
     folder, name = Path(sys.argv[1]), sys.argv[2]
-    told = serve(folder / "server.json", name, dict(os.environ))
+    config = folder / "server.json"
+    if options := dict(text.split("=", 1) for text in sys.argv[3:]):
+        config = changed(folder, "options", lambda model: model["provider_options"].update(options))
+    told = serve(config, name, dict(os.environ))
     if "golden" in str(told.get("said")):
         wider = serve(loosened(folder, WIDER), name, dict(os.environ))
         told = {"as_packaged": told, "golden_tolerance": WIDER, **wider}
