@@ -7,7 +7,7 @@ with Erlang's C probability, and then for an exponential time whose mean is that
 (1 + cv²) ÷ 2. Service time is log-normal through the measured median and 99th percentile. A reply
 takes waiting plus service; its percentile is found by bisection over the mixture.
 
-The model is checked against the real server in `benchmarks/place/capacity.py`.
+The model is held to a simulated queue in its tests; the real server has not been compared yet.
 """
 
 from __future__ import annotations
