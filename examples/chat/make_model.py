@@ -8,7 +8,7 @@ trained, by ridge regression on what the layers remember. That is enough to have
 serve: it has the graph, the files and the manners of a large model, and the wit of a small one.
 A draft model half its width is distilled the same way, from the choices of the first.
 
-For a real model: python -m onnxruntime_genai.models.builder, see README.md.
+`packager build` does not package such a folder yet: the runtime serves it from a server.json.
 """
 
 from __future__ import annotations

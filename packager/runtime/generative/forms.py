@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ class Described(Protocol):
     def token_text(self, token: int) -> str: ...
 
 
-class Form:
+class Form(ABC):
     """How answers of one kind of request look."""
 
     prefix = ""
@@ -61,8 +62,9 @@ class Form:
         ]
         return {**self._head, "choices": choices, "usage": usage.as_dict()}
 
+    @abstractmethod
     def _choice(self, number: int, piece: Piece) -> dict[str, Any]:
-        raise NotImplementedError
+        """A piece of a choice, or all of it."""
 
     def _complete(self, number: int, piece: Piece) -> dict[str, Any]:
         return self._choice(number, piece)
