@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from packager.archive import Entry, EntryKind
 from packager.canonical import dumps
@@ -70,7 +70,7 @@ def _plain_entry(layout: Layout, layer: Layer) -> Entry:
     blob = StoredBlob(layout.files, layer.descriptor.digest)
 
     def opened() -> BinaryIO:
-        return plain(blob.open(), layer.descriptor.media_type) or blob.open()
+        return cast(BinaryIO, _Unpacked(blob.open(), layer.descriptor.media_type))
 
     try:
         with opened() as stream:
@@ -83,6 +83,24 @@ def _plain_entry(layout: Layout, layer: Layer) -> Entry:
             next_step="get the release again from where it was built",
         ) from error
     return Entry(blob_name(layer.diff_id), EntryKind.FILE, size, open=opened)
+
+
+class _Unpacked:
+    """A blob unpacked while it is read. Closes the blob too, which the unpackers leave open."""
+
+    def __init__(self, blob: BinaryIO, media_type: str) -> None:
+        self._blob = blob
+        self._plain = plain(blob, media_type) or blob
+
+    def read(self, size: int = -1) -> bytes:
+        return self._plain.read(size)
+
+    def __enter__(self) -> _Unpacked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._plain.close()
+        self._blob.close()
 
 
 def _blob_entry(layout: Layout, descriptor: Descriptor) -> Entry:

@@ -3,11 +3,16 @@
 import io
 import tarfile
 import threading
+from dataclasses import replace
 
 import pytest
-from tiny_images import REFERENCE, layout, signature, tiny_image
+from tiny_images import REFERENCE, SETTINGS, content, layout, signature, tiny_image
 
 from packager.archive import Entry, EntryKind
+from packager.canonical import SourceDateEpoch
+from packager.content import Compression
+from packager.domain.artifact import Platform
+from packager.oci.image import write_image
 from packager.oci.image_archive import image_entries, tar_chunks
 from packager.oci.layout import read_layout
 
@@ -48,3 +53,27 @@ def test_a_reader_that_leaves_takes_the_writer_with_it():
         if thread.name == "image-archive":
             thread.join(10)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("compression", [Compression.NONE, Compression.GZIP, Compression.ZSTD])
+def test_unpacking_for_an_old_engine_leaves_no_file_open(tmp_path, store, compression):
+    layers = [
+        store.write(content("system", {"probe": b"#!/bin/sh\n" * 999}, Compression.ZSTD)),
+        store.write(content("model", {"opt/model.onnx": b"weights" * 999}, compression)),
+    ]
+    platform = Platform("linux", "amd64")
+    image = write_image(layers, SETTINGS, platform, REFERENCE, SourceDateEpoch(), store.blobs)
+    found = read_layout(layout(tmp_path / "all", store, image))
+    opened = []
+
+    class Watched:
+        location = found.files.location
+
+        def open(self, path):
+            opened.append(found.files.open(path))
+            return opened[-1]
+
+    watched = replace(found, files=Watched())
+    assert b"".join(tar_chunks(image_entries(watched, watched.images[0], zstd=False)))
+    assert opened
+    assert all(stream.closed for stream in opened)
