@@ -77,14 +77,20 @@ def lock(
     A lock that is fresh and whose packages can still be had is kept, unless `upgrade`.
     """
     plan, _ = pipeline.check(request, targets)
-    hardware = steps.distinct_hardware(plan)
+    hardware, features = steps.distinct_hardware(plan), request.serving.features
     if file.exists() and not upgrade:
         known = _known(file)
-        fresh = known and is_fresh(known, hardware, sources.wheels)
+        fresh = known and is_fresh(known, hardware, sources.wheels, features)
         if known and fresh and _fetched(known, sources, progress):
             return known
     progress.step("resolve packages and wheels")
-    made = resolve(hardware, mirror_option=sources.mirror, wheels=sources.wheels, progress=progress)
+    made = resolve(
+        hardware,
+        mirror_option=sources.mirror,
+        wheels=sources.wheels,
+        features=features,
+        progress=progress,
+    )
     for environment in made.environments:
         progress.step(f"fetch {environment.key}")
         _fetch(environment, sources, progress)

@@ -18,6 +18,7 @@ from packager.domain.release import ReleaseRequest, TargetRequest
 from packager.domain.target import DataClass, DeploymentPlatform, Region, TargetName
 from packager.domain.version import MAX_COUNTER, counter_of
 from packager.errors import InputError
+from packager.serving_section import read_serving
 
 API_VERSION = "packager/v1"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -82,6 +83,7 @@ def read_release(file: Path) -> ReleaseRequest:
         constraints=_constraints(root),
         where=str(file),
         declared=read_declarations(root, model, signing),
+        serving=read_serving(root, file.parent),
         base=read_base(root),
         counter=_counter(metadata),
         recipients=_recipients(root, file.parent, targets),

@@ -93,6 +93,8 @@ def _measure(
             for clients in CLIENTS
         }
         rss = _resident(process.pid)
+        if any(load.errors for load in loads.values()):
+            print(f"{peer.name} {kind}: answers other than 2xx; see the last column")
     return Row(f"{peer.name} {kind}", start, rss, loads, bare)
 
 
@@ -108,6 +110,10 @@ def _bare(graph: Path, model: BenchModel) -> Bare:
 def encoded(model: BenchModel, kind: str) -> tuple[bytes, dict[str, str]]:
     """One row as the body of a request."""
     given = {"name": "x", "datatype": model.datatype, "shape": list(model.row.shape)}
+    if kind in ("flat", "rows"):
+        rows = model.row.tolist()
+        document = {"x": rows} if kind == "rows" else {"inputs": [given | {"data": rows[0]}]}
+        return json.dumps(document).encode(), {"Content-Type": "application/json"}
     if kind == "json":
         document = {"inputs": [given | {"data": model.row.ravel().tolist()}]}
         return json.dumps(document).encode(), {"Content-Type": "application/json"}

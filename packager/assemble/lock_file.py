@@ -23,7 +23,7 @@ _FINDINGS_LIMIT = 20
 _NEXT_STEP = "make it anew with `packager lock`"
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~:_!-]{0,199}")
-_KEY = re.compile(r"[a-z0-9]+/[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+")
+_KEY = re.compile(r"[a-z0-9]+/[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+(\[[a-z]+(,[a-z]+)*\])?")
 _POOL_PATH = re.compile(
     r"pool/(?:[A-Za-z0-9][A-Za-z0-9.+~:%_-]*/)+[A-Za-z0-9][A-Za-z0-9.+~:%_-]*\.deb"
 )

@@ -40,6 +40,7 @@ def placed_files(model: OptimizedModel) -> list[tuple[str, Path, Digest, int]]:
     graph, *others = model.model.files
     placed = [(GRAPH, graph.path, graph.digest, graph.size)]
     placed += [(file.name, file.path, file.digest, file.size) for file in others]
+    placed += [(file.name, file.path, file.digest, file.size) for file in model.accompanying]
     if model.golden:
         size = model.golden.stat().st_size
         placed.append((GOLDEN, model.golden, Digest.of_file(model.golden), size))

@@ -10,7 +10,7 @@ tries at its start whether the model answers row by row, and puts nothing togeth
 
 from __future__ import annotations
 
-from packager.domain.model import Measurement, OptimizedModel
+from packager.domain.model import Measurement, OptimizedModel, Verdict
 from packager.domain.release import PlannedTarget
 
 MAX_BATCH_SIZE = 32
@@ -23,7 +23,7 @@ _CPU = "CPUExecutionProvider"
 
 def queueing(target: PlannedTarget, model: OptimizedModel) -> dict[str, object] | None:
     """The section `batching` of a model in server.json; None to leave the server its defaults."""
-    measured = model.chosen.measurement
+    measured = _measured(model)
     settings: dict[str, object] = {}
     if _takes_rows(model) and model.golden and (size := _batch_size(target, model)):
         settings["max_batch_size"] = size
@@ -37,7 +37,7 @@ def _batch_size(target: PlannedTarget, model: OptimizedModel) -> int:
     """The measured choice, 0 for none; a usual size where only the two rates are known."""
     if model.batching:
         return model.batching.max_batch_size
-    return MAX_BATCH_SIZE if _pays(target, model.chosen.measurement) else 0
+    return MAX_BATCH_SIZE if _pays(target, _measured(model)) else 0
 
 
 def _pays(target: PlannedTarget, measured: Measurement | None) -> bool:
@@ -45,6 +45,11 @@ def _pays(target: PlannedTarget, measured: Measurement | None) -> bool:
         return target.hardware.execution_provider != _CPU
     alone_per_s = 1000 / measured.latency_p50_ms if measured.latency_p50_ms else 0.0
     return measured.throughput_per_s >= _CLEARLY * alone_per_s > 0
+
+
+def _measured(model: OptimizedModel) -> Measurement | None:
+    chosen = (row for row in model.candidates if row.verdict is Verdict.CHOSEN)
+    return next((row.measurement for row in chosen), None)
 
 
 def _takes_rows(model: OptimizedModel) -> bool:

@@ -7,6 +7,8 @@ package asks for it stands below with the reason. A change here makes every lock
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from packager.domain.hardware import HardwareProfile, Wheel
 from packager.domain.provider_wheel import cuda_major, release_of
 from packager.errors import InputError
@@ -49,9 +51,17 @@ DROPPED_PACKAGES = {
 
 SERVER_WHEELS = ("httptools", "numpy", "orjson")
 
-# Wheels that a wheel asks for and that are left out.
+# What a release may ask for beside, by feature.
+FEATURE_WHEELS = {
+    "grpc": ("grpcio", "protobuf"),
+    "image": ("pillow",),
+    "text": ("tokenizers",),
+}
+
+# Wheels that a wheel asks for and that are left out, unless they are asked for by name.
 DROPPED_WHEELS = {
     "flatbuffers": "only ONNX Runtime's conversion tools import it, and they are left out too",
+    "huggingface-hub": "only the download of tokenizers imports it, and nothing is downloaded",
     "packaging": "only ONNX Runtime's conversion tools import it, and they are left out too",
     "protobuf": "only ONNX Runtime's conversion tools import it, and they are left out too",
 }
@@ -82,28 +92,48 @@ _CUDA_LIBRARIES = {
 }
 
 
-def requirements(wheel: Wheel) -> tuple[str, ...]:
+def requirements(wheel: Wheel, features: Sequence[str] = ()) -> tuple[str, ...]:
     """What pip is asked for, sorted: server, execution provider and the libraries it links.
 
     Raises InputError for an onnxruntime-gpu whose version cannot be read.
     """
     asked = {*SERVER_WHEELS, f"{wheel.name}=={wheel.version}"}
+    for feature in features:
+        asked.update(FEATURE_WHEELS[feature])
     if major := cuda_major(_released(wheel)):
         asked.update(_CUDA_LIBRARIES[major])
     return tuple(sorted(asked))
 
 
-def environment_key(hardware: HardwareProfile) -> str:
-    """`amd64/onnxruntime==1.28.0`: the environment that the profile's images are made of."""
+def environment_key(hardware: HardwareProfile, features: Sequence[str] = ()) -> str:
+    """`amd64/onnxruntime==1.28.0`: the environment that the profile's images are made of.
+
+    With further features `amd64/onnxruntime==1.28.0[grpc,text]`.
+    """
     wheel = hardware.wheel
-    return f"{hardware.platform.architecture}/{wheel.name}=={wheel.version}"
+    further = f"[{','.join(sorted(features))}]" if features else ""
+    return f"{hardware.platform.architecture}/{wheel.name}=={wheel.version}{further}"
 
 
 def parse_key(key: str) -> tuple[str, Wheel]:
     """Architecture and execution provider's wheel of an environment key."""
     architecture, _, pinned = key.partition("/")
-    name, _, version = pinned.partition("==")
+    name, _, version = pinned.partition("[")[0].partition("==")
     return architecture, Wheel(name, version)
+
+
+def features_of(key: str) -> tuple[str, ...]:
+    """The further features of an environment key; raises InputError for one that is unknown."""
+    _, _, further = key.partition("[")
+    named = tuple(further.removesuffix("]").split(",")) if further else ()
+    if unknown := [name for name in named if name not in FEATURE_WHEELS]:
+        raise InputError(
+            "the lock names a feature that this version does not know",
+            where=key,
+            expected=", ".join(FEATURE_WHEELS),
+            got=", ".join(unknown),
+        )
+    return named
 
 
 def _released(wheel: Wheel) -> Wheel:

@@ -22,22 +22,23 @@ from packager.assemble.recipe import (
     PYTHON,
     SUITE,
     environment_key,
+    features_of,
     parse_key,
     requirements,
 )
 from packager.assemble.wheels import resolve_wheels
 from packager.canonical import dumps
 from packager.digest import Digest
-from packager.domain.hardware import HardwareProfile, Wheel
+from packager.domain.hardware import HardwareProfile
 from packager.domain.lock import Lock, LockedEnvironment, LockedPackage, LockedWheel
 from packager.errors import InputError
 from packager.progress import Progress
 from packager.workspace import cache_folder
 
 
-def lock_inputs(hardware: Sequence[HardwareProfile]) -> Digest:
+def lock_inputs(hardware: Sequence[HardwareProfile], features: Sequence[str] = ()) -> Digest:
     """Digest of everything that a lock for these profiles is made from, save the world outside."""
-    return _inputs({environment_key(profile) for profile in hardware})
+    return _inputs({environment_key(profile, features) for profile in hardware})
 
 
 def _inputs(keys: Iterable[str]) -> Digest:
@@ -48,13 +49,20 @@ def _inputs(keys: Iterable[str]) -> Digest:
                 "python": PYTHON,
                 "packages": sorted(PACKAGES),
                 "dropped": sorted([*DROPPED_PACKAGES, *DROPPED_WHEELS]),
-                "environments": {key: requirements(parse_key(key)[1]) for key in keys},
+                "environments": {
+                    key: requirements(parse_key(key)[1], features_of(key)) for key in keys
+                },
             }
         )
     )
 
 
-def is_fresh(lock: Lock, hardware: Sequence[HardwareProfile], wheels: Path | None = None) -> bool:
+def is_fresh(
+    lock: Lock,
+    hardware: Sequence[HardwareProfile],
+    wheels: Path | None = None,
+    features: Sequence[str] = (),
+) -> bool:
     """Whether the lock holds an environment for each profile and was made from today's recipe.
 
     A lock may hold more than is asked for: one file serves releases with different targets. The
@@ -65,9 +73,9 @@ def is_fresh(lock: Lock, hardware: Sequence[HardwareProfile], wheels: Path | Non
         made_from = _inputs(keys)
     except InputError:  # the lock names a wheel that the recipe does not know
         return False
-    if made_from != lock.inputs or any(environment_key(one) not in keys for one in hardware):
+    asked = {environment_key(one, features) for one in hardware}
+    if made_from != lock.inputs or not asked <= keys:
         return False
-    asked = {environment_key(one) for one in hardware}
     return all(_pins_own(entry, wheels) for entry in lock.environments if entry.key in asked)
 
 
@@ -88,13 +96,14 @@ def resolve(
     progress: Progress,
     cache: Path | None = None,
     wheels: Path | None = None,
+    features: Sequence[str] = (),
 ) -> Lock:
     """Ask the Debian mirror and pip what the profiles need today.
 
     The wheels are downloaded into the cache (`cache`, else the user's), because a lock names only
     bytes that were seen. Raises InputError, LockError or UnavailableError.
     """
-    keys = sorted({environment_key(profile) for profile in hardware})
+    keys = sorted({environment_key(profile, features) for profile in hardware})
     inputs = _inputs(keys)
     mirror = find_mirror(mirror_option)
     packages: dict[str, tuple[LockedPackage, ...]] = {}
@@ -105,7 +114,8 @@ def resolve(
         if architecture not in packages:
             packages[architecture] = _packages(mirror, architecture)
         own = own_wheels(wheels, architecture)
-        locked = _wheels(wheel, architecture, cache or cache_folder(), own)
+        asked = requirements(wheel, features_of(key))
+        locked = _wheels(asked, architecture, cache or cache_folder(), own)
         environments.append(LockedEnvironment(key, architecture, packages[architecture], locked))
     progress.advance("resolved", len(keys), len(keys))
     return Lock(inputs, SUITE, tuple(environments))
@@ -128,11 +138,11 @@ def _locked(record: PackageRecord) -> LockedPackage:
 
 
 def _wheels(
-    wheel: Wheel, architecture: str, cache: Path, own: Mapping[str, Path]
+    asked: Sequence[str], architecture: str, cache: Path, own: Mapping[str, Path]
 ) -> tuple[LockedWheel, ...]:
     locked = []
     with tempfile.TemporaryDirectory(prefix=".packager-resolve-", dir=cache) as scratch:
-        for found in resolve_wheels(requirements(wheel), architecture, Path(scratch), own):
+        for found in resolve_wheels(asked, architecture, Path(scratch), own):
             entry = found.locked()
             keep(cache, found.path, entry.digest)
             locked.append(entry)

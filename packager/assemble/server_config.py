@@ -9,6 +9,7 @@ from __future__ import annotations
 from packager.assemble.gpu_libraries import needs_cudnn, opened_libraries
 from packager.assemble.model_files import GOLDEN, GRAPH, MODEL_VERSION, model_folder, placed_files
 from packager.assemble.queueing import queueing
+from packager.assemble.serving_steps import serving_steps
 from packager.canonical import dumps_readable
 from packager.domain.model import OptimizedModel
 from packager.domain.provider_wheel import cuda_major, cudnn_is_optional
@@ -16,6 +17,7 @@ from packager.domain.release import PlannedTarget, ReleaseRequest
 
 API_VERSION = "packager.runtime/v1"
 PORT = 8080
+GRPC_PORT = 8081
 # The golden answers are a CPU's. On an H200 half precision and TF32 were off by 0.0023
 # (benchmarks/assemble/records), and another accelerator may round elsewhere.
 _GOLDEN_TOLERANCE = {True: 0.001, False: 0.02}
@@ -42,7 +44,8 @@ def server_config(
             },
             "access": {"exposure": "platform"},  # every manifest keeps strangers from the port
             "records": _records(target, request),
-            "models": [_model(target, model, model_name)],
+            "models": [_model(target, request, model, model_name)],
+            **({"grpc": {"port": GRPC_PORT}} if request.serving.grpc else {}),
             "http": {
                 "host": "0.0.0.0",  # noqa: S104  # inside the container; the site maps the port
                 "port": PORT,
@@ -54,7 +57,9 @@ def server_config(
     )
 
 
-def _model(target: PlannedTarget, model: OptimizedModel, model_name: str) -> dict[str, object]:
+def _model(
+    target: PlannedTarget, request: ReleaseRequest, model: OptimizedModel, model_name: str
+) -> dict[str, object]:
     folder = model_folder(model_name)
     libraries = opened_libraries(target.hardware.wheel, model.model.operators)
     return {
@@ -72,6 +77,7 @@ def _model(target: PlannedTarget, model: OptimizedModel, model_name: str) -> dic
         "intra_op_threads": model.intra_op_threads,
         "golden": _golden(target, folder) if model.golden else None,
         **({"libraries": list(libraries)} if libraries else {}),
+        **({"serving": steps} if (steps := serving_steps(request.serving, folder)) else {}),
         **({"batching": batching} if (batching := queueing(target, model)) else {}),
     }
 

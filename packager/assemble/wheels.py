@@ -96,11 +96,12 @@ def walk(
     needed: set[str] = set()
     missing: set[str] = set()
     queue = [Requirement(text) for text in sorted(asked)]
+    by_name = {canonicalize_name(requirement.name) for requirement in queue}
     seen: set[str] = set()
     for requirement in queue:
         name = canonicalize_name(requirement.name)
         requirement.marker = None
-        if name in DROPPED_WHEELS or str(requirement) in seen:
+        if (name in DROPPED_WHEELS and name not in by_name) or str(requirement) in seen:
             continue
         seen.add(str(requirement))
         wheel = found.get(name)

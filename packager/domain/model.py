@@ -207,7 +207,8 @@ class OptimizedModel:
     is the measured choice; `hardware` is the profile's id; `samples` tells which samples were used
     for calibration, for the quality gate and as golden ones; `front_axes` are the axes on which the
     Pareto front was drawn; `batching` is None where nothing was measured; `layers` tells for
-    tensors of a lossy choice the signal-to-noise ratio against the source, in decibels.
+    tensors of a lossy choice the signal-to-noise ratio against the source, in decibels;
+    `accompanying` files lie beside the model for the steps around it.
     """
 
     source: Model
@@ -225,6 +226,7 @@ class OptimizedModel:
     batching: Batching | None = None
     front_axes: tuple[str, ...] = ()
     layers: tuple[tuple[str, float], ...] = ()
+    accompanying: tuple[ModelFile, ...] = ()
 
     @property
     def chosen(self) -> Candidate:

@@ -19,6 +19,7 @@ from packager.domain.model import (
     OptimizedModel,
     QualityBudget,
 )
+from packager.domain.serving import Serving
 from packager.domain.target import DataClass, Region, TargetName
 from packager.domain.transfer import DeclaredTransfer
 
@@ -100,6 +101,7 @@ class ReleaseRequest:
     precision: Precision | None = None
     constraints: Constraints = NO_CONSTRAINTS
     declared: Declarations = Declarations()
+    serving: Serving = field(default_factory=Serving)
     base: BaseImage = BaseImage()
     counter: int = 0
     recipients: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
@@ -107,7 +109,8 @@ class ReleaseRequest:
 
 @dataclass(frozen=True, slots=True)
 class PlannedTarget:
-    """A target with its profiles looked up; `reference` is the image's name without digest."""
+    """A target with its profiles looked up; `reference` is the image's name without digest;
+    `features` are what the server needs further wheels for."""
 
     name: TargetName
     jurisdiction: Jurisdiction
@@ -116,6 +119,7 @@ class PlannedTarget:
     registry: str | None
     reference: str
     where: str
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

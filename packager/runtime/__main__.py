@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .errors import ExitCode, Refusal
@@ -37,6 +38,8 @@ def _run(options: argparse.Namespace) -> int:
     loaded.require_region(os.environ.get("PACKAGER_REGION") or None)
     http = loaded.http.listening_on(options.host, options.port)
     loaded.access.require_safe(http)
+    if options.grpc_port is not None and loaded.grpc_port is not None:
+        loaded = replace(loaded, grpc_port=options.grpc_port)
 
     from . import server
 
@@ -54,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", type=Path, required=True, help="path of server.json")
     parser.add_argument("--host", help="IP address to listen on instead of the declared one")
+    parser.add_argument("--grpc-port", type=int, help="the same for gRPC, where the image has it")
     parser.add_argument("--port", type=int, help="port to listen on instead of the declared one")
     return parser
 

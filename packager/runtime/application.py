@@ -52,15 +52,19 @@ class Application:
 
     def admit(self, exchange: Exchange) -> int:
         """The head is complete: the most bytes that the body may have; raises RequestError."""
-        exchange.id = f"{self._prefix}-{next(self._numbers)}"
         route, exchange.arguments = self.routes.find(exchange.path)
         exchange.route = route
-        self._access.check(exchange, route.kind)
         route.handler(exchange.method)
-        if route.kind is Kind.INFERENCE:
+        self.enter(exchange, route.kind)
+        return self._most
+
+    def enter(self, exchange: Exchange, kind: Kind) -> None:
+        """Access and admission, whatever carries the request; raises RequestError."""
+        exchange.id = f"{self._prefix}-{next(self._numbers)}"
+        self._access.check(exchange, kind)
+        if kind is Kind.INFERENCE:
             self._lifecycle.enter()
             exchange.admitted = True
-        return self._most
 
     def handle(self, exchange: Exchange) -> None:
         """Answer a complete request, now or later."""
@@ -92,24 +96,31 @@ class Application:
     def _of_exception(self, error: Exception) -> Response:
         if isinstance(error, RequestError):
             return Response.of_error(error)
-        # The type says what kind of fault this is; the message might quote a request.
-        self._journal.event("fault", kind=type(error).__name__)
+        self.fault(error)
         return Response.of_error(RequestError(500, "a fault in the server"))
+
+    def fault(self, error: Exception) -> None:
+        """Tell of a fault of ours. Its type says which; its message might quote a request."""
+        self._journal.event("fault", kind=type(error).__name__)
 
     def finished(self, exchange: Exchange, response: Response | None, sent: int) -> None:
         """Answered with `sent` bytes of body; None: the client left before."""
+        status = CLIENT_GONE if response is None else response.status
+        route = exchange.route
+        self.leave(exchange, Kind.METADATA if route is None else route.kind, status, sent)
+
+    def leave(self, exchange: Exchange, kind: Kind, status: int, sent: int) -> None:
+        """The end of a request, whatever carried it: place, figures, journal, record."""
         if exchange.admitted:
             exchange.admitted = False
             self._lifecycle.leave()
-        status = CLIENT_GONE if response is None else response.status
         self._figures.answered(status)
-        route = exchange.route
-        if route is not None and route.kind is Kind.HEALTH and status in (200, 503):
+        if kind is Kind.HEALTH and status in (200, 503):
             return
         milliseconds = (time.perf_counter() - exchange.began) * 1000
         name = exchange.id or f"{self._prefix}-{next(self._numbers)}"
         self._journal.request(name, status, exchange.received, sent, milliseconds)
-        if self._records is not None and route is not None and route.kind is Kind.INFERENCE:
+        if self._records is not None and kind is Kind.INFERENCE:
             self._records.event(
                 "inference",
                 id=name,

@@ -21,6 +21,7 @@ from .generative.settings import GenerativeSettings, read_generative
 from .http_settings import HttpSettings, read_http
 from .reading import Reader, parse
 from .records_settings import RecordsSettings, read_records
+from .serving_settings import Serving, read_serving
 
 API_VERSION = "packager.runtime/v1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -66,6 +67,7 @@ class ModelSettings:
     golden: Golden | None
     libraries: tuple[str, ...] = ()
     batching: Batching = field(default_factory=Batching)
+    serving: Serving | None = None
 
     def __str__(self) -> str:
         return f"model {self.name} version {self.version}"
@@ -84,6 +86,7 @@ class Configuration:
     records: RecordsSettings = field(default_factory=RecordsSettings)
     generative: tuple[GenerativeSettings, ...] = ()
     document: str = "server.json"
+    grpc_port: int | None = None
 
     def require_region(self, region: str | None) -> None:
         """Raises Refusal when the site says where it is, and that is not where we may run."""
@@ -103,7 +106,7 @@ def load(path: Path) -> Configuration:
     root = Reader(parse(data, path.name), path.name)
     root.only(
         *("apiVersion", "release", "jurisdiction", "models", "http"),
-        optional=("access", "records", "generative"),
+        optional=("access", "records", "generative", "grpc"),
     )
     if root.text("apiVersion") != API_VERSION:
         raise root.at("apiVersion").wrong(f"must be {API_VERSION!r}")
@@ -118,7 +121,16 @@ def load(path: Path) -> Configuration:
         records=read_records(root),
         generative=generative,
         document=path.name,
+        grpc_port=_grpc_port(root),
     )
+
+
+def _grpc_port(root: Reader) -> int | None:
+    if not root.has("grpc"):
+        return None
+    reader = root.at("grpc")
+    reader.only("port")
+    return reader.integer("port", 0, 65535)
 
 
 def _release(reader: Reader) -> Release:
@@ -147,7 +159,7 @@ def _model(reader: Reader) -> ModelSettings:
     reader.only(
         *("name", "version", "path", "files", "inputs", "outputs"),
         *("execution_provider", "provider_options", "intra_op_threads", "golden"),
-        optional=("libraries", "batching"),
+        optional=("libraries", "batching", "serving"),
     )
     files = read_files(reader)
     model = ModelSettings(
@@ -163,12 +175,16 @@ def _model(reader: Reader) -> ModelSettings:
         golden=_golden(reader.at("golden")),
         libraries=_libraries(reader),
         batching=read_batching(reader),
+        serving=read_serving(reader),
     )
     listed = [file.path for file in files]
     if model.path not in listed:
         raise reader.at("path").wrong("is not among the files, so its digest is unknown")
     if model.batching.max_batch_size and not _has_batch_dimension(model):
         raise reader.at("batching").wrong("needs a free first dimension on every input and output")
+    tokenizer = model.serving.tokenizer if model.serving else None
+    if tokenizer and tokenizer.path not in listed:
+        raise reader.at("serving.tokenizer.path").wrong("is not among the files")
     if model.golden and model.golden.path not in listed:
         raise reader.at("golden.path").wrong("is not among the files, so its digest is unknown")
     return model

@@ -33,6 +33,12 @@ def verified(folder: Path, model: DeclaredModel, *, hold_graph: bool = True) -> 
     return contents
 
 
+def read(folder: Path, model: DeclaredModel, path: str) -> bytes:
+    """The bytes of a declared file, hashed as they are read; raises Refusal."""
+    declared = next(file for file in model.files if file.path == path)
+    return _checked(folder / path, declared, keep=True) or b""
+
+
 def _refuse_undeclared(folder: Path, model: DeclaredModel) -> None:
     declared = {file.path for file in model.files}
     for found in sorted((folder / model.path).parent.rglob("*")):

@@ -15,12 +15,15 @@ from pathlib import Path
 
 from . import golden, integrity
 from .configuration import ModelSettings
-from .errors import RequestError, quoted
+from .errors import ExitCode, Refusal, RequestError, quoted
+from .images import Images
 from .protocol import InferenceRequest, Signature
 from .requests import RequestReader
 from .scheduler import Scheduler
+from .serving_settings import Task
 from .session import Session, open_session
 from .tensors import bad
+from .texts import Tokens
 from .waiting import Job, Result
 
 _MOST_INSTANCES = 8
@@ -34,6 +37,7 @@ class Model:
     settings: ModelSettings
     scheduler: Scheduler
     requests: RequestReader
+    steps: Tokens | Images | None = None
 
     @property
     def session(self) -> Session:
@@ -156,7 +160,26 @@ def _load(folder: Path, settings: ModelSettings) -> Model:
         settings,
         Scheduler(session, settings.batching, _instances(settings)),
         RequestReader(signature),
+        _steps(folder, settings),
     )
+
+
+def _steps(folder: Path, settings: ModelSettings) -> Tokens | Images | None:
+    """What makes the model's inputs of texts or images, where that is declared."""
+    serving = settings.serving
+    if serving is None:
+        return None
+    names = {spec.name for spec in settings.outputs}
+    if serving.output is not None and serving.output not in names:
+        raise Refusal(
+            ExitCode.CONFIGURATION, f"{settings}: serving.output names no output of the model"
+        )
+    if serving.image is not None and serving.task is Task.IMAGE_CLASSIFICATION:
+        return Images(settings, serving.image)
+    if serving.tokenizer is None:
+        return None
+    data = integrity.read(folder, settings, serving.tokenizer.path)
+    return Tokens(settings, serving.tokenizer.max_tokens, data)
 
 
 def _instances(settings: ModelSettings) -> int:

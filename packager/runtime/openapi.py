@@ -90,6 +90,11 @@ def _operation(route: Route, method: str) -> dict[str, Any]:
     }
     if route.kind is Kind.HEALTH:
         operation["security"] = []
+    if route.kind is Kind.INFERENCE and not route.pattern.endswith("/infer"):
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": _INPUT}},
+        }
     if route.pattern.endswith("/infer"):
         operation["requestBody"] = {
             "required": True,
@@ -117,6 +122,15 @@ def _answer(route: Route) -> dict[str, Any]:
     return {"type": "array"} if route.pattern == "/v2/repository/index" else _OBJECT
 
 
+_INPUT: dict[str, Any] = {
+    "type": "object",
+    "required": ["input"],
+    "properties": {
+        "model": {"type": "string"},
+        "input": {"type": ["string", "array"], "items": {"type": "string"}},
+        "encoding_format": {"type": "string", "enum": ["float", "base64"]},
+    },
+}
 _CONTENT = {"/": "text/html", "/metrics": "text/plain"}
 _TENSOR = {
     "type": "object",

@@ -146,7 +146,7 @@ def _inputs(signature: Signature, document: dict[str, Any], binary: memoryview) 
 def _input(tensor: dict[str, Any], spec: TensorSpec, binary: memoryview | None) -> Array:
     if tensor.get("datatype") != spec.datatype.name:
         raise bad(f"input {quoted(spec.name)} must have datatype {spec.datatype.name}")
-    shape = _shape(tensor, spec)
+    shape = checked_shape(tensor.get("shape"), spec)
     if binary is None:
         if "data" not in tensor:
             raise bad(f"input {quoted(spec.name)} has neither data nor binary_data_size")
@@ -156,8 +156,8 @@ def _input(tensor: dict[str, Any], spec: TensorSpec, binary: memoryview | None) 
     return from_binary(spec.name, spec.datatype, shape, binary)
 
 
-def _shape(tensor: dict[str, Any], spec: TensorSpec) -> tuple[int, ...]:
-    shape = tensor.get("shape")
+def checked_shape(shape: Any, spec: TensorSpec) -> tuple[int, ...]:
+    """The shape of an input, which must fit the declared one; raises RequestError (400)."""
     if type(shape) is not list or any(type(size) is not int or size < 0 for size in shape):
         raise bad(f"input {quoted(spec.name)} must have a shape of whole numbers, none below 0")
     fits = len(shape) == len(spec.shape) and all(

@@ -18,12 +18,12 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .access import Access
 from .application import Application
 from .configuration import Configuration
-from .errors import ExitCode
+from .errors import ExitCode, Refusal
 from .extensions import Extensions
 from .figures import Figures
 from .housekeeping import Housekeeping
@@ -32,6 +32,7 @@ from .inference import Inference
 from .journal import Journal
 from .lifecycle import Lifecycle, Phase
 from .listening import Connections, listen, listening
+from .meaning import Meaning
 from .metrics import MetricsPage
 from .models import Models, load_all
 from .openapi import OpenApi
@@ -101,7 +102,12 @@ class _Service:
             self._lifecycle.conditions.append(self._generation.ready)
         inference = Inference(self._models, self._http.max_body_bytes, self._helpers)
         self._server_routes.register(routes, inference)
-        Extensions(self._models, self._lifecycle).register(routes)
+        self._extensions = Extensions(self._models, self._lifecycle)
+        self._extensions.register(routes)
+        tasks = {model.serving.task for model in self._configuration.models if model.serving}
+        limit = self._http.max_body_bytes
+        meaning = Meaning(self._models, self._lifecycle, limit, self._helpers)
+        meaning.register(routes, tasks)
         routes.add("GET", "/metrics", MetricsPage(figures), Kind.METADATA)
         routes.add("GET", "/", StatusPage(self._configuration, figures), Kind.METADATA)
         description = OpenApi(routes, self._models, self._access)
@@ -112,6 +118,7 @@ class _Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signals.put_nowait, number)
         server = await listen(listener, self._application, self._connections, self._tls.context)
+        remote, told = await self._listen_for_grpc()
         try:
             models = await self._load()
             models.start(loop)
@@ -121,15 +128,32 @@ class _Service:
             host, port = listener.getsockname()[:2]
             for line in models.batching_refused(self._configuration.models):
                 self._journal.event("batching_off", model=line)
-            self._journal.event("ready", host=host, port=port)
+            self._journal.event("ready", host=host, port=port, **told)
             self._record_start()
             keeping = asyncio.create_task(self._housekeeping().run(models))
             received = await self._signals.get()
-            await self._drain(received, server)
+            await self._drain(received, server, remote)
             keeping.cancel()
         finally:
             server.close()
         return await self._leave()
+
+    async def _listen_for_grpc(self) -> tuple[Any, dict[str, int]]:
+        """The gRPC server and its port, in images that carry what it needs."""
+        if self._configuration.grpc_port is None:
+            return None, {}
+        try:
+            from .grpc_service import listening as remote_listening
+            from .grpc_service.service import Service
+        except ImportError as error:
+            raise Refusal(
+                ExitCode.CONFIGURATION, f"server.json asks for gRPC, but {error.name} is missing"
+            ) from error
+        service = Service(self._application, self._server_routes, self._extensions, self._models)
+        server, port = await remote_listening.listen(
+            service, self._configuration.grpc_port, self._http, self._configuration.access
+        )
+        return server, {"grpc_port": port}
 
     def _housekeeping(self) -> Housekeeping:
         return Housekeeping(
@@ -187,7 +211,7 @@ class _Service:
         self._journal.close()
         os._exit(ExitCode.OK)
 
-    async def _drain(self, received: signal.Signals, server: asyncio.Server) -> None:
+    async def _drain(self, received: signal.Signals, server: asyncio.Server, remote: Any) -> None:
         self._lifecycle.phase = Phase.DRAINING
         self._lifecycle.quiet_since = time.monotonic()
         self._journal.event("draining", signal=received.name, in_hand=self._lifecycle.in_hand)
@@ -198,9 +222,15 @@ class _Service:
                 break
             await asyncio.sleep(0.02)
         server.close()
+        stopping = None
+        if remote is not None:
+            left = max(0.0, deadline - time.monotonic()) if self._signals.empty() else 0.0
+            stopping = asyncio.create_task(remote.stop(left))
         while self._lifecycle.in_hand and time.monotonic() < deadline and self._signals.empty():
             await asyncio.sleep(0.01)
         self._connections.close_idle()
+        if stopping is not None:
+            await asyncio.wait((stopping,), timeout=max(0.1, deadline - time.monotonic()))
 
     async def _leave(self) -> ExitCode:
         """The end. Whoever still waits is told; what was written gets its moment to be sent."""

@@ -17,7 +17,7 @@ from .lifecycle import Lifecycle, Phase
 from .models import Models
 from .routes import Kind, Routes
 
-_EXTENSIONS = ("binary_tensor_data", "model_configuration", "schedule_policy", "statistics")
+EXTENSIONS = ("binary_tensor_data", "model_configuration", "schedule_policy", "statistics")
 _MODEL = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 
 
@@ -39,6 +39,19 @@ class ServerRoutes:
             routes.add("GET", f"{path}/ready", self._started(self._model_ready), Kind.HEALTH)
             routes.add("POST", f"{path}/infer", inference, Kind.INFERENCE)
 
+    def live(self) -> bool:
+        return not self._lifecycle.hopeless
+
+    def ready(self) -> bool:
+        failing = any(model.scheduler.failing for model in self.models.all())
+        return self._lifecycle.fit() and not failing
+
+    def model_ready(self, name: str, version: str | None) -> bool:
+        """Raises RequestError (404, or 503 before the start)."""
+        self._lifecycle.require_started()
+        model = self.models.find(name, version)
+        return self._lifecycle.phase is Phase.READY and not model.scheduler.failing
+
     def _started(self, handler: Callable[[Exchange], Response]) -> Callable[[Exchange], Response]:
         def checked(exchange: Exchange) -> Response:
             self._lifecycle.require_started()
@@ -48,19 +61,17 @@ class ServerRoutes:
 
     def _live(self, _: Exchange) -> Response:
         """False when only a restart can help; a kubelet acts on it."""
-        live = not self._lifecycle.hopeless
+        live = self.live()
         return Response.of({"live": live}, 200 if live else 503)
 
     def _ready(self, _: Exchange) -> Response:
         """The protocol wants the status; clients that look at the body find the same there."""
-        failing = any(model.scheduler.failing for model in self.models.all())
-        ready = self._lifecycle.fit() and not failing
+        ready = self.ready()
         return Response.of({"ready": ready}, 200 if ready else 503)
 
     def _model_ready(self, exchange: Exchange) -> Response:
         name = exchange.arguments["model"]
-        model = self.models.find(name, exchange.arguments.get("version"))
-        ready = self._lifecycle.phase is Phase.READY and not model.scheduler.failing
+        ready = self.model_ready(name, exchange.arguments.get("version"))
         return Response.of({"name": name, "ready": ready}, 200 if ready else 503)
 
     def _model(self, exchange: Exchange) -> Response:
@@ -75,7 +86,7 @@ class ServerRoutes:
             {
                 "name": "packager-runtime",
                 "version": VERSION,
-                "extensions": list(_EXTENSIONS),
+                "extensions": list(EXTENSIONS),
                 "release": {
                     "name": release.name,
                     "version": release.version,

@@ -14,6 +14,7 @@ from packager.assemble.gpu_libraries import shipped
 from packager.assemble.layers import layers
 from packager.assemble.recipe import environment_key
 from packager.assemble.server_config import server_config
+from packager.assemble.serving_steps import accompanied
 from packager.assemble.settings import image_settings
 from packager.canonical import dumps_readable
 from packager.content import Compression
@@ -61,7 +62,7 @@ def assemble(
     built = []
     for target in plan.targets:
         progress.step(f"assemble {target.name}")
-        model = models[target.hardware.id]
+        model = accompanied(models[target.hardware.id], plan.request.serving)
         image, record = _image(plan, target, model, lock, store, sources, progress)
         write_atomically(
             release / "evidence" / "images" / f"{target.name.slug}.json", dumps_readable(record)
@@ -80,12 +81,13 @@ def shipped_environment(
 
 def environment_of(target: PlannedTarget, lock: Lock) -> LockedEnvironment:
     """What the lock pins for a target's hardware. Raises LockError when it pins nothing."""
-    environment = lock.environment(environment_key(target.hardware))
+    key = environment_key(target.hardware, target.features)
+    environment = lock.environment(key)
     if environment is None:
         raise LockError(
             "the lock does not name this hardware profile",
             where=target.where,
-            expected=environment_key(target.hardware),
+            expected=key,
             next_step="bring it up to date: packager lock RELEASE.yaml",
         )
     return environment

@@ -21,16 +21,20 @@ def lock(plan: Plan, file: Path, sources: Sources, progress: Progress) -> Lock:
     A stale lock is never brought up to date in silence: what goes into an image changes only when
     somebody says so.
     """
-    hardware = distinct_hardware(plan)
+    hardware, features = distinct_hardware(plan), plan.request.serving.features
     if not file.exists():
         progress.step(f"lock: pin every package and wheel in {file}")
         made = resolve(
-            hardware, mirror_option=sources.mirror, wheels=sources.wheels, progress=progress
+            hardware,
+            mirror_option=sources.mirror,
+            wheels=sources.wheels,
+            features=features,
+            progress=progress,
         )
         write_atomically(file, lock_bytes(made))
         return made
     known = read_lock(file)
-    if not is_fresh(known, hardware, sources.wheels):
+    if not is_fresh(known, hardware, sources.wheels, features):
         raise LockError(
             "the lock was made for other hardware profiles, other rules or other wheels",
             where=str(file),

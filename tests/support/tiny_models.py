@@ -94,6 +94,28 @@ def lookup() -> bytes:
     )
 
 
+def embedder() -> bytes:
+    """vectors[text, token] = table[input_ids] for 8 tokens of 4 numbers; 0 is the padding."""
+    return _serialized(
+        [helper.make_node("Gather", ["table", "input_ids"], ["vectors"])],
+        [
+            helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["N", "T"]),
+            helper.make_tensor_value_info("attention_mask", TensorProto.INT64, ["N", "T"]),
+        ],
+        [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["N", "T", 4])],
+        {"table": np.arange(32, dtype=np.float32).reshape(8, 4) ** 2},
+    )
+
+
+def brightness() -> bytes:
+    """scores[N, 3] = mean of each channel of image FP32[N, 3, 4, 6]."""
+    return _serialized(
+        [helper.make_node("ReduceMean", ["image"], ["scores"], axes=[2, 3], keepdims=0)],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, 4, 6])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 3])],
+    )
+
+
 def relative() -> bytes:
     """y = x / max(x) over all rows: what one row gives depends on the others."""
     return _serialized(

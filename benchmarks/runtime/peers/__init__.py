@@ -61,5 +61,35 @@ PEERS = {
             path="/infer",
             kinds=("json",),
         ),
+        _peer(
+            "mlserver",
+            "mlserver_start.py",
+            "pip install mlserver onnxruntime",
+            path="/v2/models/m/infer",
+            kinds=("json",),
+        ),
+        _peer(
+            "litserve",
+            "litserve_start.py",
+            "pip install litserve onnxruntime",
+            path="/predict",
+            ready="/health",
+            kinds=("flat",),
+        ),
+        _peer(
+            "bentoml",
+            "bentoml_start.py",
+            "pip install bentoml onnxruntime",
+            path="/infer",
+            ready="/readyz",
+            kinds=("rows",),
+        ),
+        _peer(
+            "kserve",
+            "kserve_start.py",
+            "pip install kserve onnxruntime",
+            path="/v2/models/m/infer",
+            kinds=("json",),
+        ),
     )
 }

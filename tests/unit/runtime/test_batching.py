@@ -190,7 +190,7 @@ def test_a_full_queue_refuses_and_an_old_request_times_out(tmp_path: Path) -> No
 
 def test_work_of_a_client_that_left_is_not_begun(tmp_path: Path) -> None:
     folder = RuntimeFolder(tmp_path)
-    folder.add("slow", spinner(100_000), X, Y)["batching"] = {"instances": 1}
+    folder.add("slow", spinner(400_000), X, Y)["batching"] = {"instances": 1}
     body = json.dumps(
         {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}
     ).encode()
