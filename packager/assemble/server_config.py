@@ -76,6 +76,7 @@ def _model(
         "provider_options": _provider_options(target, model),
         "intra_op_threads": model.intra_op_threads,
         "golden": _golden(target, folder) if model.golden else None,
+        "origin": {"source": str(model.source.digest), "model": str(model.model.digest)},
         **({"libraries": list(libraries)} if libraries else {}),
         **({"serving": steps} if (steps := serving_steps(request.serving, folder)) else {}),
         **({"batching": batching} if (batching := queueing(target, model)) else {}),

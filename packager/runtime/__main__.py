@@ -36,6 +36,10 @@ def _run(options: argparse.Namespace) -> int:
 
     loaded = configuration.load(options.config)
     loaded.require_region(os.environ.get("PACKAGER_REGION") or None)
+    if options.measure:
+        from . import measuring
+
+        return measuring.measure(loaded, sys.stdout, sys.stderr)
     http = loaded.http.listening_on(options.host, options.port)
     loaded.access.require_safe(http)
     if options.grpc_port is not None and loaded.grpc_port is not None:
@@ -59,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", help="IP address to listen on instead of the declared one")
     parser.add_argument("--grpc-port", type=int, help="the same for gRPC, where the image has it")
     parser.add_argument("--port", type=int, help="port to listen on instead of the declared one")
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="serve nothing: time the models here and print a record for `packager build"
+        " --measurements`",
+    )
     return parser
 
 

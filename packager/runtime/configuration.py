@@ -28,6 +28,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _REGION = re.compile(r"[^/\s]+/[^/\s]+")
 _LIBRARY = re.compile(r"lib[A-Za-z0-9_.+-]{1,100}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MAX_RANK = 16
 
 
@@ -46,6 +47,14 @@ class Jurisdiction:
 
     id: str
     regions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the model was made of and what it is, as digests of all files: `sha256:…`."""
+
+    source: str
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,7 @@ class ModelSettings:
     libraries: tuple[str, ...] = ()
     batching: Batching = field(default_factory=Batching)
     serving: Serving | None = None
+    origin: Origin | None = None
 
     def __str__(self) -> str:
         return f"model {self.name} version {self.version}"
@@ -159,7 +169,7 @@ def _model(reader: Reader) -> ModelSettings:
     reader.only(
         *("name", "version", "path", "files", "inputs", "outputs"),
         *("execution_provider", "provider_options", "intra_op_threads", "golden"),
-        optional=("libraries", "batching", "serving"),
+        optional=("libraries", "batching", "serving", "origin"),
     )
     files = read_files(reader)
     model = ModelSettings(
@@ -176,6 +186,7 @@ def _model(reader: Reader) -> ModelSettings:
         libraries=_libraries(reader),
         batching=read_batching(reader),
         serving=read_serving(reader),
+        origin=_origin(reader),
     )
     listed = [file.path for file in files]
     if model.path not in listed:
@@ -224,6 +235,17 @@ def _libraries(model: Reader) -> tuple[str, ...]:
     return tuple(
         entry.matching(_LIBRARY, "the file name of a shared library")
         for entry in model.entries("libraries")
+    )
+
+
+def _origin(model: Reader) -> Origin | None:
+    if not model.has("origin"):
+        return None
+    reader = model.at("origin")
+    reader.only("source", "model")
+    return Origin(
+        reader.at("source").matching(_DIGEST, "sha256: and 64 hexadecimal digits"),
+        reader.at("model").matching(_DIGEST, "sha256: and 64 hexadecimal digits"),
     )
 
 

@@ -12,10 +12,20 @@ from typing import Any
 
 import numpy as np
 
+from .configuration import ModelSettings
 from .datatypes import BF16, BYTES, Array, Datatype, TensorSpec
 from .declared_files import Golden
 from .errors import ExitCode, Refusal, RequestError
 from .session import Session
+
+
+def golden_inputs(settings: ModelSettings, data: bytes) -> dict[str, Array]:
+    """The golden file's inputs by name; raises Refusal when they are not there."""
+    golden = settings.golden
+    if golden is None:
+        return {}
+    stored = _read(golden, data)
+    return {spec.name: _take(stored, golden, "input", spec) for spec in settings.inputs}
 
 
 def self_test(session: Session, data: bytes) -> dict[str, Array]:

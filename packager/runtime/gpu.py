@@ -38,6 +38,20 @@ class Gpus:
         if library.nvmlInit_v2() == 0:
             self._library = library
 
+    def names(self) -> list[str]:
+        """The names of the GPUs, such as `NVIDIA L4`; empty without the library."""
+        count = ctypes.c_uint()
+        if self._library is None or self._library.nvmlDeviceGetCount_v2(ctypes.byref(count)):
+            return []
+        found = []
+        for index in range(count.value):
+            device, name = ctypes.c_void_p(), ctypes.create_string_buffer(96)
+            if self._library.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(device)):
+                continue
+            if not self._library.nvmlDeviceGetName(device, name, len(name)):
+                found.append(name.value.decode("utf-8", "replace"))
+        return found
+
     def samples(self) -> list[Sample]:
         """Name, help, labels and value; empty without the library."""
         if self._library is None:
