@@ -3,6 +3,9 @@
 `build` takes a request to a signed release folder in six verbs: check, optimize, assemble, attest,
 render, seal. The functions after it run one of them alone, or do something with the folder that
 came out. Engines never meet each other; they meet here, through the values of `packager.domain`.
+
+What only some of the verbs need, and what takes long to load (the optimizer's numpy and onnx, the
+registry's HTTP), is read when it is called for: verifying starts at once.
 """
 
 from __future__ import annotations
@@ -35,8 +38,6 @@ from packager.domain.release import Plan, Release, ReleaseRequest
 from packager.domain.target import DataClass, TargetName
 from packager.domain.trust import TrustFiles
 from packager.errors import PolicyRefusal, VerificationError
-from packager.oci.registry import push as push_layout
-from packager.oci.registry_reading import ImageName, RemoteImages
 from packager.plan import make_plan
 from packager.progress import Progress
 from packager.release_folder import ReleaseFolder
@@ -164,6 +165,8 @@ def verify_pushed(
     `repository` is the one that it was signed for, where the registry is a mirror. Raises
     VerificationError.
     """
+    from packager.oci.registry_reading import ImageName, RemoteImages
+
     name, policy = ImageName.parse(reference), read_trust(trust)
     with RemoteImages(name, plain_http=plain_http) as images:
         return verify_image(images, name.key, policy, repository=repository, progress=progress)
@@ -235,6 +238,8 @@ def push(
 
     Each jurisdiction's images go where the release says, or all below `registry` when given.
     """
+    from packager.oci.registry import push as push_layout
+
     release = open_verified(folder, trust, progress)
     return push_layout(
         release.images,

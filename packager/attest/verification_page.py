@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, Undefined
-
 from packager import __version__
 from packager.canonical import dumps_readable
 from packager.errors import Finding, InputError
@@ -30,6 +28,8 @@ def report_file(path: Path, subject: str, report: Mapping[str, Any]) -> bytes:
     """The bytes for `path`; `report` is what a verification's `as_dict` or `refusal` gave."""
     if path.suffix == ".json":
         return dumps_readable({"subject": subject, **report})
+    from jinja2 import Environment, FileSystemLoader, Undefined  # nothing else here needs it
+
     environment = Environment(
         loader=FileSystemLoader(data_folder("templates") / "report"),
         autoescape=True,

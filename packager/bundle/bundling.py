@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packager.bundle.composing import ROOT, compose, movable
-from packager.bundle.differing import WithDelta, difference
 from packager.bundle.document import BundleDocument
 from packager.bundle.members import Composition
 from packager.bundle.narrowing import narrowed_to
@@ -67,6 +66,9 @@ def bundle_release(
     composition = composed(document)
     files: Files = source
     if old:
+        # Only here, since it brings numpy, and whole bundles are far more frequent.
+        from packager.bundle.differing import WithDelta, difference
+
         old = narrowed_to(old, document.targets)
         found = difference(listing, source, old, movable(composition), progress)
         composition = composed(replace(document, delta=found.delta))

@@ -11,7 +11,6 @@ from enum import StrEnum
 
 from packager.domain.release import ReleaseRequest
 from packager.errors import Finding, InputError
-from packager.render.templating import Templates
 from packager.resources import data_folder
 
 PYTHON_VERSION = "3.13"
@@ -44,6 +43,9 @@ def render_ci(
     `runner` is a label (GitHub) or tag (GitLab) of runners of one's own. Raises InputError with
     all names that cannot stand in a shell's line.
     """
+    # Only here: the command line knows the providers, and starts without a template engine.
+    from packager.render.templating import Templates
+
     hosts = sorted({registry.partition("/")[0] for registry in request.registries.values()})
     _refuse_odd(file, public_key, runner, hosts)
     templates = Templates(data_folder("templates"), "ci", None)

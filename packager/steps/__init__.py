@@ -1,14 +1,35 @@
-"""The verbs of `pipeline.build`, one module each: they hand values from engine to engine."""
+"""The verbs of `pipeline.build`, one module each: they hand values from engine to engine.
 
-from packager.steps.assembling import assemble
-from packager.steps.attesting import attest
-from packager.steps.describing import describe
-from packager.steps.locking import lock
-from packager.steps.optimizing import distinct_hardware, optimize
-from packager.steps.rebuilding import rebuilt
-from packager.steps.rendering import render
-from packager.steps.reporting import report
+A verb's module is read when the verb is first asked for: whoever verifies or installs a release
+does not wait for the optimizer's numpy and onnx.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from packager.steps.sources import Sources
+
+if TYPE_CHECKING:
+    from packager.steps.assembling import assemble
+    from packager.steps.attesting import attest
+    from packager.steps.describing import describe
+    from packager.steps.locking import lock
+    from packager.steps.optimizing import distinct_hardware, optimize
+    from packager.steps.rebuilding import rebuilt
+    from packager.steps.rendering import render
+    from packager.steps.reporting import report
+
+_HOMES = {
+    "assemble": "assembling",
+    "attest": "attesting",
+    "describe": "describing",
+    "distinct_hardware": "optimizing",
+    "lock": "locking",
+    "optimize": "optimizing",
+    "rebuilt": "rebuilding",
+    "render": "rendering",
+    "report": "reporting",
+}
 
 __all__ = [
     "Sources",
@@ -22,3 +43,10 @@ __all__ = [
     "render",
     "report",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """PEP 562: a verb, from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
