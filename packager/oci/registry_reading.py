@@ -55,7 +55,7 @@ class ImageName:
 
 
 class RemoteImages:
-    """A repository as `attest.image_verifying.ImageStore`. A context manager."""
+    """A repository as `attest.image_store.ImageStore`. A context manager."""
 
     def __init__(
         self, name: ImageName, *, plain_http: bool = False, certificates: Path | None = None

@@ -83,12 +83,12 @@ def other_layer(registry: MemoryRegistry, digest: str) -> None:
 
 # step → name in `image_verifying`, what replaces it, the harm that then passes
 MUTANTS: dict[int, tuple[str, Callable[..., Any], Callable[[MemoryRegistry, str], None]]] = {
-    1: ("_manifest", _any_manifest, other_manifest),
-    2: ("_signatures", _all_keys, unsigned),
-    3: ("_document", _unpaired, other_config),
-    4: ("_complete", _nothing, fewer_attestations),
-    5: ("_standing", _nothing, untouched),
-    6: ("_layers", _nothing, other_layer),
+    1: ("read_manifest", _any_manifest, other_manifest),
+    2: ("check_signatures", _all_keys, unsigned),
+    3: ("read_document", _unpaired, other_config),
+    4: ("check_complete", _nothing, fewer_attestations),
+    5: ("check_image_standing", _nothing, untouched),
+    6: ("check_layers", _nothing, other_layer),
 }
 
 
@@ -117,11 +117,11 @@ def test_attestations_are_looked_at_one_by_one(release, registry, monkeypatch):
     """The other half of step 4: without it, a flipped byte in a bundle is accepted."""
     digest = str(release.built[0].image.manifest.digest)
     trust = TrustPolicy.of(release.public)
-    real = image_verifying._attestations(registry, Digest.parse(digest), trust)
+    real = image_verifying.read_attestations(registry, Digest.parse(digest), trust)
     entry = json.loads(registry.index[digest])["manifests"][0]["digest"]
     bundle = json.loads(registry.manifests[entry])["layers"][0]["digest"]
     registry.blobs[bundle] = registry.blobs[bundle][::-1]
     with pytest.raises(VerificationError, match="step 4,"):
         verify_image(registry, digest, trust)
-    monkeypatch.setattr(image_verifying, "_attestations", lambda *_: real)
+    monkeypatch.setattr(image_verifying, "read_attestations", lambda *_: real)
     assert verify_image(registry, digest, trust)
