@@ -1,9 +1,11 @@
 """What `server.json` says of a model's queue: how requests are put together, and how many may wait.
 
 The words and their meaning are Triton's (model configuration, "Dynamic Batcher"), except that a
-queue is never without a bound. Beside them stand two values that are measured when a release is
-built: `instances`, how many inferences run at a time (0: as many as there are cores for), and
-`inline_rows`, up to how many rows an inference takes less time than handing it to a thread.
+queue is never without a bound. Beside them stand values that are known when a release is built:
+`instances`, how many inferences run at a time (0: as many as there are cores for), `inline_rows`,
+up to how many rows an inference takes less time than handing it to a thread, and `fill_up`, whether
+each inference gets exactly `max_batch_size` rows, because every other number costs the provider a
+new plan.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ class Batching:
     policies: Mapping[int, QueuePolicy] = field(default_factory=dict)
     instances: int = 0
     inline_rows: int = 0
+    fill_up: bool = False
 
     def policy_of(self, level: int) -> QueuePolicy:
         return self.policies.get(level, self.policy)
@@ -62,7 +65,7 @@ def read_batching(model: Reader) -> Batching:
         optional=(
             *("max_batch_size", "preferred_batch_size", "max_queue_delay_microseconds"),
             *("priority_levels", "default_priority_level", "default_queue_policy"),
-            *("priority_queue_policy", "instances", "inline_rows"),
+            *("priority_queue_policy", "instances", "inline_rows", "fill_up"),
         )
     )
     most = reader.integer("max_batch_size", 0, 1 << 20, 0)
@@ -88,6 +91,7 @@ def read_batching(model: Reader) -> Batching:
         policies=_policies(reader, levels, usual),
         instances=reader.integer("instances", 0, 256, 0),
         inline_rows=reader.integer("inline_rows", 0, 1 << 20, 0),
+        fill_up=reader.flag("fill_up", False),
     )
 
 

@@ -13,8 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from . import golden, integrity
 from .configuration import ModelSettings
+from .datatypes import Array
 from .errors import ExitCode, Refusal, RequestError, quoted
 from .images import Images
 from .protocol import InferenceRequest, Signature
@@ -147,7 +150,21 @@ def checked_session(folder: Path, settings: ModelSettings) -> tuple[Session, boo
         return session, False
     inputs = golden.self_test(session, contents[settings.golden.path])
     by_row = bool(settings.batching.max_batch_size) and golden.answers_by_row(session, inputs)
+    if by_row and settings.batching.fill_up:
+        _plan_full_batch(session, inputs)
     return session, by_row
+
+
+def _plan_full_batch(session: Session, inputs: Mapping[str, Array]) -> None:
+    """Let the provider make its plan for the one size of batch before the first client waits."""
+    rows = session.settings.batching.max_batch_size
+    full = {name: np.resize(array, (rows, *array.shape[1:])) for name, array in inputs.items()}
+    try:
+        session.run(full, [spec.name for spec in session.settings.outputs])
+    except RequestError as error:
+        raise Refusal(
+            ExitCode.UNAVAILABLE, f"{session.settings}: a batch of {rows} rows fails: {error}"
+        ) from error
 
 
 def _load(folder: Path, settings: ModelSettings) -> Model:

@@ -161,7 +161,7 @@ class Scheduler:
         began = time.perf_counter()
         result: Result
         try:
-            result = self.session.run(job.inputs, job.outputs)
+            result = self._infer(job.inputs, job.outputs, job.rows)
         except RequestError as error:
             result = error
         taken = time.perf_counter() - began
@@ -221,7 +221,7 @@ class Scheduler:
                 name: np.concatenate([job.inputs[name] for job in batch])
                 for name in batch[0].inputs
             }
-            found = self.session.run(joined, names)
+            found = self._infer(joined, names, rows)
             if any(array.shape[:1] != (rows,) for array in found.values()):
                 raise RequestError(500, "the model does not answer row by row")
         except (RequestError, ValueError, KeyError):
@@ -240,7 +240,7 @@ class Scheduler:
             if most and job.rows > most:
                 found = self._run_in_pieces(inputs, job.outputs, job.rows, most)
             else:
-                found = self.session.run(inputs, job.outputs)
+                found = self._infer(inputs, job.outputs, job.rows)
         except RequestError as error:
             return [error], [(1, job.rows, time.perf_counter() - began)]
         return [found], [(1, job.rows, time.perf_counter() - began)]
@@ -249,12 +249,34 @@ class Scheduler:
         self, inputs: Mapping[str, Array], outputs: tuple[str, ...], rows: int, most: int
     ) -> dict[str, Array]:
         pieces = [
-            self.session.run(
-                {name: array[first : first + most] for name, array in inputs.items()}, outputs
+            self._infer(
+                {name: array[first : first + most] for name, array in inputs.items()},
+                outputs,
+                min(most, rows - first),
             )
             for first in range(0, rows, most)
         ]
         return {name: np.concatenate([piece[name] for piece in pieces]) for name in outputs}
+
+    def _infer(
+        self, inputs: Mapping[str, Array], outputs: tuple[str, ...], rows: int
+    ) -> dict[str, Array]:
+        """One run of the session, filled up with the last row where the settings say so.
+
+        Only a model that was seen to answer row by row has a `max_batch_size` here, so the rows
+        that are added change no other. Raises RequestError.
+        """
+        most = self.settings.max_batch_size
+        if not self.settings.fill_up or not 0 < rows < most:
+            return self.session.run(inputs, outputs)
+        filled = {
+            name: np.concatenate([array, np.repeat(array[-1:], most - rows, axis=0)])
+            for name, array in inputs.items()
+        }
+        found = self.session.run(filled, outputs)
+        if any(array.shape[:1] != (most,) for array in found.values()):
+            raise RequestError(500, "the model does not answer row by row")
+        return {name: array[:rows] for name, array in found.items()}
 
     def _deliver_from_thread(
         self,

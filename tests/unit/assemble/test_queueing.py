@@ -57,6 +57,17 @@ def test_without_a_sweep_the_two_rates_decide_and_an_accelerator_batches() -> No
     assert queueing(_target("nvidia-l4"), _model(None, None)) == {"max_batch_size": MAX_BATCH_SIZE}
 
 
+def test_where_each_size_of_batch_costs_a_plan_there_is_only_one() -> None:
+    model = _model(None, None)
+    convolution = replace(model, model=replace(model.model, operators=("Conv", "Relu")))
+    transformer = replace(model, model=replace(model.model, operators=("MatMul",)))
+    size = {"max_batch_size": MAX_BATCH_SIZE}
+    assert queueing(_target("nvidia-l4"), convolution) == size | {"fill_up": True}
+    assert queueing(_target("nvidia-l4"), transformer) == size
+    on_cpu = replace(convolution, batching=Batching(16, 2.0))
+    assert queueing(_target("x86-64-v3"), on_cpu) == {"max_batch_size": 16}
+
+
 def test_a_model_without_rows_is_never_batched() -> None:
     model = _model(SLOW, Batching(16, 2.0))
     fixed = replace(model.model, outputs=(TensorSpec("y", "FP32", (1, 4)),))

@@ -48,6 +48,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess]
     table["batching"] = {"max_batch_size": 8, "max_queue_delay_microseconds": 50_000}
     tiny = folder.add("tiny", classifier(), X, classifier_outputs(), golden=golden())
     tiny["batching"] = {"max_batch_size": 8, "inline_rows": 4}
+    filled = folder.add("filled", classifier(), X, classifier_outputs(), golden=golden())
+    filled["batching"] = {"max_batch_size": 8, "instances": 2, "fill_up": True}
     folder.document["http"]["max_concurrency"] = 256
     with RuntimeProcess(folder.write()) as process:
         yield process.wait_ready()
@@ -68,7 +70,7 @@ def ask(client: Client, model: str, x: np.ndarray, **more: object) -> tuple[int,
     return client.infer(model, {"inputs": [given]} | more)
 
 
-@pytest.mark.parametrize("model", ["classifier", "tiny"])
+@pytest.mark.parametrize("model", ["classifier", "tiny", "filled"])
 def test_every_caller_gets_its_own_rows(server: RuntimeProcess, model: str) -> None:
     def caller(seed: int) -> None:
         random = np.random.default_rng(seed)

@@ -146,8 +146,14 @@ def main() -> None:
     conv_served = step(record, "convolution_served", HERE / "serving.py", CONVOLUTION,
                        "convolution", env=environment(full, site))  # fmt: skip
     for search in ("EXHAUSTIVE", "HEURISTIC"):
-        step(record, f"convolution_served_{search.lower()}", HERE / "serving.py", CONVOLUTION,
-             "convolution", f"cudnn_conv_algo_search={search}",
+        for filled in ("true", "false"):
+            name = f"convolution_served_{search.lower()}_{'filled' if filled == 'true' else 'any'}"
+            step(record, name, HERE / "serving.py", CONVOLUTION, "convolution",
+                 f"cudnn_conv_algo_search={search}", f"batching.fill_up={filled}",
+                 env=environment(full, site))  # fmt: skip
+    for size in (8, 16):
+        step(record, f"convolution_served_by_{size}", HERE / "serving.py", CONVOLUTION,
+             "convolution", f"batching.max_batch_size={size}",
              env=environment(full, site))  # fmt: skip
     refused = step(record, "convolution_without_cudnn", HERE / "serving.py", CONVOLUTION,
                    "convolution", **at_hand)  # fmt: skip

@@ -180,12 +180,21 @@ def loosened(folder: Path, tolerance: float) -> Path:
     )
 
 
+def set_options(model: dict, options: dict[str, str]) -> None:
+    """`name=value` is an option of the provider, `batching.name=value` one of the queue."""
+    for name, value in options.items():
+        if name.startswith("batching."):
+            model["batching"][name.removeprefix("batching.")] = json.loads(value)
+        else:
+            model["provider_options"][name] = value
+
+
 def main() -> None:
     """As packaged; where the golden self-test alone refuses, once more with a wider tolerance."""
     folder, name = Path(sys.argv[1]), sys.argv[2]
     config = folder / "server.json"
     if options := dict(text.split("=", 1) for text in sys.argv[3:]):
-        config = changed(folder, "options", lambda model: model["provider_options"].update(options))
+        config = changed(folder, "options", lambda model: set_options(model, options))
     told = serve(config, name, dict(os.environ))
     if "golden" in str(told.get("said")):
         wider = serve(loosened(folder, WIDER), name, dict(os.environ))
