@@ -7,7 +7,7 @@ from pathlib import Path
 
 from built_targets import HARDWARE, JURISDICTIONS, build_target, jurisdiction, release_request
 
-from packager.assemble.queueing import MAX_BATCH_SIZE, queueing
+from packager.assemble.queueing import FILLED_BATCH_SIZE, MAX_BATCH_SIZE, queueing
 from packager.domain.hardware import Precision
 from packager.domain.model import (
     Batching,
@@ -62,7 +62,8 @@ def test_where_each_size_of_batch_costs_a_plan_there_is_only_one() -> None:
     convolution = replace(model, model=replace(model.model, operators=("Conv", "Relu")))
     transformer = replace(model, model=replace(model.model, operators=("MatMul",)))
     size = {"max_batch_size": MAX_BATCH_SIZE}
-    assert queueing(_target("nvidia-l4"), convolution) == size | {"fill_up": True}
+    filled = {"max_batch_size": FILLED_BATCH_SIZE, "fill_up": True}
+    assert queueing(_target("nvidia-l4"), convolution) == filled
     assert queueing(_target("nvidia-l4"), transformer) == size
     on_cpu = replace(convolution, batching=Batching(16, 2.0))
     assert queueing(_target("x86-64-v3"), on_cpu) == {"max_batch_size": 16}
