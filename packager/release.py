@@ -13,7 +13,7 @@ from pathlib import Path
 from packager.declared import COUNTRY, read_base, read_declarations
 from packager.document import Section, read_document
 from packager.domain.hardware import Precision
-from packager.domain.model import Constraints, Metric, Objective, QualityBudget
+from packager.domain.model import Constraints, Metric, Objective, QualityBudget, TaskFiles
 from packager.domain.release import ReleaseRequest, TargetRequest
 from packager.domain.target import DataClass, DeploymentPlatform, Region, TargetName
 from packager.domain.version import MAX_COUNTER, counter_of
@@ -60,6 +60,8 @@ def read_release(file: Path) -> ReleaseRequest:
     model = root.section("model", required=True)
     samples = model.optional_text("samples")
     targets = _targets(root)
+    asked = root.section("quality")
+    quality = _quality(asked)
     signing = root.section("signing")
     request = ReleaseRequest(
         name=metadata.parsed(
@@ -71,7 +73,7 @@ def read_release(file: Path) -> ReleaseRequest:
         model_path=file.parent / model.text("path"),
         model_license=_license(model),
         samples=file.parent / samples if samples else None,
-        quality=_quality(root),
+        quality=quality,
         objective=root.choice("objective", Objective, Objective.LATENCY),
         data_class=root.section("data").choice("class", DataClass, DataClass.PERSONAL),
         targets=targets,
@@ -87,6 +89,7 @@ def read_release(file: Path) -> ReleaseRequest:
         base=read_base(root),
         counter=_counter(metadata),
         recipients=_recipients(root, file.parent, targets),
+        task=_task(asked, file.parent, quality.metric, sampled=samples is not None),
     )
     root.finish()
     return request
@@ -210,18 +213,30 @@ def _regions(entry: Section) -> tuple[Region, ...]:
     return tuple(regions)
 
 
-def _quality(root: Section) -> QualityBudget:
-    section = root.section("quality")
+def _quality(section: Section) -> QualityBudget:
     metric = section.choice("metric", Metric, Metric.TOP1_AGREEMENT)
-    bound, other = ("at_most", "at_least") if metric is Metric.MAX_ABS else ("at_least", "at_most")
+    error = metric.smaller_is_better
+    bound, other = ("at_most", "at_least") if error else ("at_least", "at_most")
     if other in section:
         section.note(other, f"{metric.value} is bounded by {bound!r}", next_step=f"write {bound}:")
         section.number(other)
-    default = 1e-3 if metric is Metric.MAX_ABS else QualityBudget().bound
+    default = {Metric.MAX_ABS: 1e-3, Metric.TASK: 0.01}.get(metric, QualityBudget().bound)
     value = section.number(bound, default)
     if not (value >= 0 if metric is Metric.MAX_ABS else 0 < value <= 1):
         section.note(bound, "out of range", expected="more than 0, at most 1", got=str(value))
     return QualityBudget(metric, value)
+
+
+def _task(section: Section, folder: Path, metric: Metric, *, sampled: bool) -> TaskFiles | None:
+    """`quality: {metric: task, plugin: metric.py, labels: labels.npz}`."""
+    if metric is not Metric.TASK:
+        for key in ("plugin", "labels"):
+            if section.optional_text(key) is not None:
+                section.note(key, "belongs to the metric 'task'", next_step="write metric: task")
+        return None
+    if not sampled:
+        section.note("metric", "a task is scored on samples", next_step="write model.samples:")
+    return TaskFiles(folder / section.text("plugin"), folder / section.text("labels"))
 
 
 def _constraints(root: Section) -> Constraints:

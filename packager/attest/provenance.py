@@ -72,6 +72,10 @@ def _optimization(optimized: OptimizedModel) -> dict[str, Any]:
         "source": {"digest": {"sha256": optimized.source.digest.hex}},
         "result": {"digest": {"sha256": optimized.model.digest.hex}},
         "where": optimized.where,
+        "samples": [
+            {"purpose": use.purpose, "count": use.count, "digest": {"sha256": use.digest.hex}}
+            for use in optimized.samples
+        ],
         "intraOpThreads": optimized.intra_op_threads,
         "tools": dict(sorted(optimized.tools)),
         "chosen": _candidate(optimized.chosen),
@@ -113,6 +117,9 @@ def _materials(
     materials = [_material(f"model/{file.name}", file.digest) for file in source.files]
     if request.samples:
         materials.append(_material(request.samples.name, Digest.of_file(request.samples)))
+    if request.task:
+        for file in (request.task.plugin, request.task.labels):
+            materials.append(_material(file.name, Digest.of_file(file)))
     materials.append(_material("packager.lock", lock))
     materials += [
         _material(package.name, package.digest, purl.debian(package))

@@ -171,7 +171,7 @@ def _metrics(optimized: OptimizedModel) -> list[dict[str, Any]]:
 
 def _side(metric: Metric) -> str:
     """Agreement is bounded from below, an error from above."""
-    return "upperBound" if metric is Metric.MAX_ABS else "lowerBound"
+    return "upperBound" if metric.smaller_is_better else "lowerBound"
 
 
 def _samples(request: ReleaseRequest) -> _Component:

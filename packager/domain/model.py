@@ -66,6 +66,12 @@ class Metric(StrEnum):
     TOP1_AGREEMENT = "top1_agreement"
     COSINE = "cosine"
     MAX_ABS = "max_abs"
+    TASK = "task"
+
+    @property
+    def smaller_is_better(self) -> bool:
+        """Whether the budget is a bound from above: an error, or what a task may lose."""
+        return self in (Metric.MAX_ABS, Metric.TASK)
 
 
 class Objective(StrEnum):
@@ -79,10 +85,22 @@ class Objective(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QualityBudget:
-    """What optimization may spend: agreement and cosine `at_least`, max_abs `at_most` `bound`."""
+    """What optimization may spend: agreement and cosine `at_least`, max_abs and the loss of a task
+    `at_most` `bound`. A task's metric is the file with digest `plugin`, held against `labels`."""
 
     metric: Metric = Metric.TOP1_AGREEMENT
     bound: float = 0.99
+    plugin: Digest | None = None
+    labels: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFiles:
+    """The user's own metric: a Python file with `score(outputs, labels)`, and an .npz file whose
+    arrays have a label for each sample on their first axis."""
+
+    plugin: Path
+    labels: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +167,14 @@ class Batching:
 @dataclass(frozen=True, slots=True)
 class Quality:
     """Outcome of the gate: the metric's value on `samples` held-out samples, and its lower (or,
-    for max_abs, upper) confidence bound."""
+    for max_abs and task, upper) confidence bound. `task` has the mean scores of source and
+    candidate, where the value is what the task lost."""
 
     metric: Metric
     value: float
     bound: float
     samples: int
+    task: tuple[float, float] | None = None
 
 
 class Verdict(StrEnum):

@@ -18,6 +18,7 @@ from packager.domain.model import (
     Objective,
     OptimizedModel,
     QualityBudget,
+    TaskFiles,
 )
 from packager.domain.serving import Serving
 from packager.domain.target import DataClass, Region, TargetName
@@ -79,6 +80,7 @@ class ReleaseRequest:
     `registries` maps a jurisdiction to the registry prefix that it pulls from; `sites` maps the
     name of a room of the user's own (`site/<name>`) to the ISO 3166 country that it stands in;
     `registry_countries` declares the same for registry hosts. `model_license` is an SPDX id;
+    `task` is the user's own metric, where `quality` asks for it;
     `precision` pins the number format of the weights, None leaves it to the optimizer; `counter`
     grows with every release of that name (`domain/version.py`); `recipients` maps a jurisdiction to
     the public keys that its model's layer is encrypted for.
@@ -105,6 +107,7 @@ class ReleaseRequest:
     base: BaseImage = BaseImage()
     counter: int = 0
     recipients: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    task: TaskFiles | None = None
 
 
 @dataclass(frozen=True, slots=True)

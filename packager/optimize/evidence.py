@@ -30,6 +30,14 @@ def quality_record(optimized: OptimizedModel) -> dict[str, object]:
             "metric": optimized.budget.metric.value,
             "bound": optimized.budget.bound,
             "confidence": 0.95,
+            **{
+                name: str(digest)
+                for name, digest in (
+                    ("plugin", optimized.budget.plugin),
+                    ("labels", optimized.budget.labels),
+                )
+                if digest
+            },
         },
         "objective": optimized.objective.value,
         "constraints": {
@@ -108,9 +116,12 @@ def _said(values: dict[str, object]) -> dict[str, object]:
 
 
 def _quality(quality: Quality) -> dict[str, object]:
-    return {
+    told: dict[str, object] = {
         "metric": quality.metric.value,
         "value": quality.value,
         "confidence_bound": quality.bound,
         "samples": quality.samples,
     }
+    if quality.task:
+        told["score"] = {"source": quality.task[0], "candidate": quality.task[1]}
+    return told

@@ -8,6 +8,9 @@ the unfavourable side, so few samples prove little:
   limit for a share (Clopper & Pearson, 1934).
 - cosine, max_abs: each sample has its own value. Bound: the value that, with 95 % confidence, at
   least 99 % of all inputs keep to (Wilks' distribution-free tolerance limit, 1941).
+- task: the user's metric scored every sample from 0 to 1. What counts is by how much the score of
+  samples fell on average, and samples that rose make up for nothing, so that the bound is on the
+  safe side. Bound: the upper limit of that mean (`confidence.mean_upper_bound`).
 
 Rejected without looking further: NaN or infinity, another shape or type, an output that the metric
 cannot see, samples too few to prove the budget (with the number that is needed).
@@ -23,11 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from packager.domain.model import Metric, Quality, QualityBudget
+from packager.optimize.confidence import (
+    COVERAGE,
+    mean_upper_bound,
+    samples_for_mean,
+    samples_for_share,
+    samples_needed,
+    share_lower_bound,
+    tolerance_rank,
+)
 from packager.optimize.npz import Array
-
-CONFIDENCE = 0.95
-COVERAGE = 0.99
-"""Share of all inputs that must keep to a cosine or max_abs budget."""
 
 # What "lossless" means: rounding in the last places, as another order of summation gives.
 LOSSLESS_RELATIVE = 1e-4
@@ -45,22 +53,55 @@ class Judgement:
     quality: Quality | None = None
 
 
-def judge(reference: Outputs, candidate: Outputs, budget: QualityBudget) -> Judgement:
-    """Hold a candidate's outputs against the source's. First axis of every array: the samples."""
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the user's metric gave for each sample, from 0 to 1, of source and candidate. `whole`
+    where it can give 0 or 1 only: right or wrong."""
+
+    source: NDArray[np.float64]
+    candidate: NDArray[np.float64]
+    whole: bool
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """By how much each sample fell."""
+        return np.maximum(0.0, self.source - self.candidate)
+
+
+def judge(
+    reference: Outputs, candidate: Outputs, budget: QualityBudget, scores: Scores | None = None
+) -> Judgement:
+    """Hold a candidate's outputs against the source's. First axis of every array: the samples.
+
+    `scores` are those of a task, which can be judged by nothing else.
+    """
     if reason := _defect(reference, candidate, budget.metric):
         return Judgement(False, reason)
     samples = len(next(iter(reference.values())))
+    if budget.metric is Metric.TASK:
+        return _judge_task(scores, samples, budget)
     values = _values(reference, candidate, budget.metric)
     if budget.metric is Metric.TOP1_AGREEMENT:
         return _judge_share(int(values.sum()), samples, budget)
     return _judge_tolerance(values, budget)
 
 
-def hopeless(reference: Outputs, candidate: Outputs, total: int, budget: QualityBudget) -> bool:
+def hopeless(
+    reference: Outputs,
+    candidate: Outputs,
+    total: int,
+    budget: QualityBudget,
+    scores: Scores | None = None,
+) -> bool:
     """Whether the answers so far already rule out the budget, whatever the rest of `total` samples
     would give: an exact statement, so that looking at a part first never changes a verdict."""
     if _defect(reference, candidate, budget.metric):
         return True
+    if budget.metric is Metric.TASK:
+        if scores is None:
+            return True
+        lost = float(scores.losses.sum())
+        return mean_upper_bound(lost, total, whole=scores.whole) > budget.bound
     values = _values(reference, candidate, budget.metric)
     if budget.metric is Metric.TOP1_AGREEMENT:
         best = total - int(len(values) - values.sum())
@@ -80,27 +121,6 @@ def is_lossless(reference: Outputs, candidate: Outputs) -> bool:
     )
 
 
-def share_lower_bound(successes: int, trials: int) -> float:
-    """Exact one-sided 95 % lower confidence bound of a share (Clopper–Pearson)."""
-    if successes == 0:
-        return 0.0
-    low, high = 0.0, successes / trials
-    for _ in range(60):
-        middle = (low + high) / 2
-        if _tail(successes, trials, middle) < 1 - CONFIDENCE:
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-def samples_needed(share: float) -> int:
-    """How many samples, all agreeing, prove at least `share` with 95 % confidence."""
-    if share >= 1:
-        raise ValueError("no number of samples proves a share of 1")
-    return math.ceil(math.log(1 - CONFIDENCE) / math.log(share)) if share > 0 else 1
-
-
 def _judge_share(agreeing: int, samples: int, budget: QualityBudget) -> Judgement:
     value, bound = agreeing / samples, share_lower_bound(agreeing, samples)
     quality = Quality(budget.metric, _down(value), _down(bound), samples)
@@ -113,20 +133,31 @@ def _judge_share(agreeing: int, samples: int, budget: QualityBudget) -> Judgemen
         return Judgement(False, f"{told}; the budget is {budget.bound}", quality)
     if budget.bound >= 1:
         return Judgement(False, f"{told}; no number of samples proves 1.0", quality)
-    needed = _share_needed(value, budget.bound)
+    needed = samples_for_share(value, budget.bound)
     told = f"{told}; to prove {budget.bound} at this rate takes about {needed} held-out samples"
     return Judgement(False, told, quality)
 
 
-def _share_needed(value: float, bound: float) -> int:
-    """About how many samples prove `bound` when the share `value` of them agree."""
-    count = samples_needed(bound)
-    while value < 1 and count < 1_000_000:
-        # the lower limit reaches `bound` when so many successes were unlikely at `bound` itself
-        if _tail(math.floor(value * count), count, bound) <= 1 - CONFIDENCE:
-            break
-        count = math.ceil(count * 1.1)
-    return count
+def _judge_task(scores: Scores | None, samples: int, budget: QualityBudget) -> Judgement:
+    if scores is None or not len(scores.source) == len(scores.candidate) == samples:
+        return Judgement(False, "the task's metric gave no score for each sample")
+    before, after = float(scores.source.mean()), float(scores.candidate.mean())
+    lost = float(scores.losses.sum())
+    bound = _up(mean_upper_bound(lost, samples, whole=scores.whole))
+    quality = Quality(
+        budget.metric, _six(before - after), bound, samples, (_six(before), _six(after))
+    )
+    told = (
+        f"the task's score goes from {before:.4f} to {after:.4f}; with 95 % confidence it loses at"
+        f" most {bound:.4f}"
+    )
+    if bound <= budget.bound:
+        return Judgement(True, told, quality)
+    told = f"{told}; the budget is {budget.bound}"
+    if lost / samples < budget.bound:
+        needed = samples_for_mean(lost / samples, budget.bound, whole=scores.whole)
+        told = f"{told}; to prove it at this rate takes about {needed} held-out samples"
+    return Judgement(False, told, quality)
 
 
 def _judge_tolerance(values: NDArray[np.float64], budget: QualityBudget) -> Judgement:
@@ -155,42 +186,13 @@ def _judge_tolerance(values: NDArray[np.float64], budget: QualityBudget) -> Judg
     return Judgement(passed, reason, Quality(budget.metric, _six(value), _six(bound), samples))
 
 
-def tolerance_rank(samples: int) -> int | None:
-    """Which of the sorted values, worst first, is a 99 %/95 % tolerance limit; None when too few.
-
-    The r-th worst is one when at least r of `samples` inputs fall into a worst 1 % with 95 %.
-    """
-    rank = 0
-    while _tail(rank + 1, samples, 1 - COVERAGE) >= CONFIDENCE:
-        rank += 1
-    return rank or None
-
-
-def _tail(successes: int, trials: int, share: float) -> float:
-    """P(at least `successes` of `trials`) when each succeeds with probability `share`."""
-    if successes <= 0:
-        return 1.0
-    if share <= 0:
-        return 0.0
-    if share >= 1:
-        return 1.0
-    terms = (
-        math.lgamma(trials + 1)
-        - math.lgamma(count + 1)
-        - math.lgamma(trials - count + 1)
-        + count * math.log(share)
-        + (trials - count) * math.log1p(-share)
-        for count in range(successes, trials + 1)
-    )
-    return min(1.0, math.fsum(math.exp(term) for term in terms))
-
-
 def _defect(reference: Outputs, candidate: Outputs, metric: Metric) -> str | None:
     if reason := _shape_defect(reference, candidate):
         return reason
     for name, ours in reference.items():
         if not _is_float(ours):
-            if metric is not Metric.TOP1_AGREEMENT and not np.array_equal(ours, candidate[name]):
+            blind = metric in (Metric.COSINE, Metric.MAX_ABS)
+            if blind and not np.array_equal(ours, candidate[name]):
                 return f"{metric.value} does not see the output {name!r}, which is not equal"
         elif not np.isfinite(ours).all():
             return f"the source itself gives NaN or infinity in {name!r}; nothing can be proved"
@@ -201,7 +203,9 @@ def _defect(reference: Outputs, candidate: Outputs, metric: Metric) -> str | Non
                 f"top1_agreement does not see the output {name!r}, which has one value;"
                 " choose cosine or max_abs"
             )
-    if metric is Metric.TOP1_AGREEMENT or any(_is_float(ours) for ours in reference.values()):
+    if metric in (Metric.TOP1_AGREEMENT, Metric.TASK):
+        return None
+    if any(_is_float(ours) for ours in reference.values()):
         return None
     return f"no output holds numbers that {metric.value} could compare"
 
@@ -268,6 +272,10 @@ def _is_float(array: Array) -> bool:
 def _down(value: float) -> float:
     """Four decimals, never rounded up: evidence must not claim more than was proved."""
     return math.floor(value * 10_000) / 10_000
+
+
+def _up(value: float) -> float:
+    return math.ceil(value * 10_000 - 1e-9) / 10_000
 
 
 def _six(value: float) -> float:

@@ -7,7 +7,7 @@ running is a row with a reason. Only when the source itself cannot run is there 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ from packager.optimize.processes import Failure, Limits, Workers
 from packager.optimize.reading import PROTOBUF_LIMIT, read_model
 from packager.optimize.recipes import TWIN, Recipe
 from packager.optimize.samples import Samples
+from packager.optimize.task import Task
 
 GRAPH_FILE = "model.onnx"
+UNSCORED = "the task's metric cannot score it: "
+PLUGIN_FILE, LABELS_FILE = "task.py", "labels.npz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,12 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a graph gave: outputs by name, first axis the samples, and the seconds it took."""
+    """What a graph gave: outputs by name, first axis the samples, and the seconds it took;
+    `scores` where the user's metric scored them."""
 
     outputs: dict[str, Array]
     seconds: float
+    scores: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +56,37 @@ class Workshop:
     samples: Samples
     folder: Path
     workers: Workers
+    task: Task | None = None
 
     @classmethod
-    def open(cls, source: Model, samples: Samples, folder: Path, workers: Workers) -> Workshop:
-        """Lay the samples out for the workers in `folder`."""
+    def open(
+        cls,
+        source: Model,
+        samples: Samples,
+        folder: Path,
+        workers: Workers,
+        task: Task | None = None,
+    ) -> Workshop:
+        """Lay the samples out for the workers in `folder`, and the user's metric."""
+        if task:
+            (folder / PLUGIN_FILE).write_bytes(task.text)
+            write_npz(folder / LABELS_FILE, task.part(samples.evaluation))
         write_npz(folder / "calibration.npz", samples.part(samples.calibration))
         write_npz(folder / "evaluation.npz", samples.part(samples.evaluation))
         external = len(source.files) > 1 or source.size > PROTOBUF_LIMIT // 2
         sized = workers.within(workers.limits.for_model(source.size))
-        return cls(source, external, samples, folder, sized)
+        return cls(source, external, samples, folder, sized, task)
 
     def run_source(self) -> Answers:
         """The source's own outputs. Raises InputError when ONNX Runtime cannot run it."""
         outcome = self.answer("source", self.source.files[0].path, 0, len(self.samples.evaluation))
+        if isinstance(outcome, Failure) and outcome.reason.startswith(UNSCORED):
+            raise InputError(
+                "the task's metric cannot score the model as it came",
+                where="quality.plugin",
+                expected="score(outputs, labels) gives a number from 0 to 1 for each sample",
+                got=outcome.reason.removeprefix(UNSCORED),
+            )
         if isinstance(outcome, Failure):
             raise InputError(
                 "ONNX Runtime cannot run the model",
@@ -135,7 +158,27 @@ class Workshop:
         result = workers.do(f"run-{name}", task, self.folder)
         if isinstance(result, Failure):
             return Failure(f"does not run: {result.reason}")
-        return Answers(read_npz(target), float(result["seconds"]))
+        answers = Answers(read_npz(target), float(result["seconds"]))
+        return self._scored(name, target, answers, start, stop) if self.task else answers
+
+    def _scored(
+        self, name: str, outputs: Path, answers: Answers, start: int, stop: int
+    ) -> Answers | Failure:
+        """The answers with the scores that the user's metric gives them."""
+        target = self.folder / f"{name}.scores.npz"
+        task = {
+            "task": "score",
+            "plugin": str(self.folder / PLUGIN_FILE),
+            "labels": str(self.folder / LABELS_FILE),
+            "outputs": str(outputs),
+            "target": str(target),
+            "start": start,
+            "stop": stop,
+        }
+        result = self.workers.do(f"score-{name}", task, self.folder)
+        if isinstance(result, Failure):
+            return Failure(f"{UNSCORED}{result.reason}")
+        return replace(answers, scores=read_npz(target)["scores"])
 
     def layers(self, made: Made) -> tuple[tuple[str, float], ...]:
         """Tensor and its signal-to-noise ratio against the source; nothing when it cannot be told.

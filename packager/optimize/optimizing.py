@@ -39,6 +39,7 @@ from packager.optimize.recipes import SOURCE, Recipe
 from packager.optimize.record import MeasurementRecord, measurement
 from packager.optimize.samples import Samples
 from packager.optimize.table import Findings, table
+from packager.optimize.task import Task
 from packager.optimize.tools import tools
 from packager.optimize.trying import Bench, Trial, open_bench, try_all
 from packager.progress import Progress
@@ -55,6 +56,7 @@ def opened(
     into: Path,
     progress: Progress,
     workers: Workers | None = None,
+    task: Task | None = None,
 ) -> Iterator[Bench]:
     """The model on the bench, for any number of profiles; scratch space is a folder in `into`.
 
@@ -64,7 +66,8 @@ def opened(
         telling_output_errors(into),
         tempfile.TemporaryDirectory(prefix=".optimize-", dir=into) as scratch,
     ):
-        yield open_bench(model, samples, quality, Path(scratch), workers or Workers(), progress)
+        own = workers or Workers()
+        yield open_bench(model, samples, quality, Path(scratch), own, progress, task)
 
 
 def optimize(

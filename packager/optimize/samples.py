@@ -79,7 +79,7 @@ class Samples:
 def read_samples(path: Path, model: Model) -> Samples:
     """Read `path` and hold it against the model's inputs. Raises InputError with all findings."""
     where = str(path)
-    arrays = _load(path)
+    arrays = load_arrays(path, "samples")
     findings = [*_name_findings(arrays, model, where)]
     batched: dict[str, bool] = {}
     for spec in model.inputs:
@@ -134,28 +134,32 @@ def digest_of(arrays: Feed) -> Digest:
     )
 
 
-def _load(path: Path) -> dict[str, Array]:
+def load_arrays(path: Path, what: str) -> dict[str, Array]:
+    """The arrays of an .npz file by name. Raises InputError that speaks of `what`."""
     try:
         with path.open("rb") as stream:
             if not zipfile.is_zipfile(stream):
-                raise _unusable(path, "no zip archive", "numpy.savez(path, **{input name: array})")
+                step = "numpy.savez(path, **{input name: array})"
+                raise _unusable(path, what, "no zip archive", step)
         with np.load(path, allow_pickle=False) as archive:
             return {name: np.asarray(archive[name]) for name in archive.files}
     except InputError:
         raise
     except OSError as error:
         raise _unusable(
-            path, first_line(str(error)), "check the path and its permissions"
+            path, what, first_line(str(error)), "check the path and its permissions"
         ) from error
     except Exception as error:  # a damaged zip or .npy raises whatever its parser stumbled over
-        raise _unusable(path, first_line(str(error)), "write it again with numpy.savez") from error
+        again = "write it again with numpy.savez"
+        raise _unusable(path, what, first_line(str(error)), again) from error
 
 
-def _unusable(path: Path, got: str, next_step: str) -> InputError:
+def _unusable(path: Path, what: str, got: str, next_step: str) -> InputError:
+    each = "one array for each input" if what == "samples" else "arrays"
     return InputError(
-        "the samples cannot be read",
+        f"the {what} cannot be read",
         where=str(path),
-        expected="an .npz file with one array for each input, without Python objects",
+        expected=f"an .npz file with {each}, without Python objects",
         got=got,
         next_step=next_step,
     )

@@ -54,9 +54,11 @@ def _placed(row: Candidate, front: Front) -> Candidate:
 def _point(row: Candidate, metric: Metric) -> Point:
     """Where a candidate stands. Speeds are ratios to the source's, which drift least."""
     figures, estimated, quality = row.measurement, row.estimate, row.quality
-    error = metric is Metric.MAX_ABS
+    error = metric.smaller_is_better
     exact = row.name == SOURCE or quality is None  # equal to the source up to rounding
     value = quality.value if quality and not exact else (0.0 if error else 1.0)
+    if metric is Metric.TASK:
+        value = max(0.0, value)  # a score above the source's is luck, and no merit of the candidate
     return Point(
         row.name,
         {

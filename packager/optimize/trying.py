@@ -13,15 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from packager.domain.hardware import Precision
 from packager.domain.model import Metric, Model, QualityBudget
 from packager.errors import InputError
-from packager.optimize.gate import Judgement, Outputs, hopeless, is_lossless, judge
+from packager.optimize.gate import Judgement, Scores, hopeless, is_lossless, judge
 from packager.optimize.making import Answers, Made, Workshop, folder_name
 from packager.optimize.npz import Array
 from packager.optimize.processes import Failure, Limits, Workers
 from packager.optimize.recipes import SOURCE, Recipe
 from packager.optimize.samples import Samples, synthetic_samples
+from packager.optimize.task import Task, scores_of
 from packager.progress import Progress
 
 SYNTHETIC_COUNT = 24
@@ -67,14 +70,15 @@ def open_bench(
     scratch: Path,
     workers: Workers,
     progress: Progress,
+    task: Task | None = None,
 ) -> Bench:
     """Run the source on the samples, or on made-up ones of a size that it takes.
 
-    Raises InputError when ONNX Runtime cannot run it.
+    Raises InputError when ONNX Runtime cannot run it, or the task's metric cannot score it.
     """
     progress.advance("running the source", 0, 0)
     if samples is not None:
-        workshop = Workshop.open(model, samples, scratch, workers)
+        workshop = Workshop.open(model, samples, scratch, workers, task)
         return Bench(workshop, workshop.run_source(), quality)
     for position, size in enumerate(SYNTHETIC_SIZES):
         folder = scratch / f"size-{size}"
@@ -127,18 +131,17 @@ def _attempt(recipe: Recipe, bench: Bench) -> Trial:
         part = workshop.answer(folder_name(recipe), made.judged, start, stop, patience)
         if isinstance(part, Failure):
             return Trial(recipe, part, Judgement(False, part.reason))
-        parts.append(part.outputs)
-        reference = {name: array[:stop] for name, array in bench.source.outputs.items()}
-        outputs = _joined(parts)
-        if stop < total and recipe.lossless and is_lossless(reference, outputs):
+        parts.append(part)
+        held = _held_against(bench, parts, stop)
+        if stop < total and recipe.lossless and is_lossless(held.reference, held.outputs):
             told = f"equal to the source up to rounding on {stop} samples"
-            shown = None if workshop.samples.synthetic else judge(reference, outputs, bench.quality)
+            shown = None if workshop.samples.synthetic else held.judge(bench.quality)
             return Trial(recipe, made, Judgement(True, told, shown.quality if shown else None))
-        if stop < total and hopeless(reference, outputs, total, bench.quality):
-            judgement = judge(reference, outputs, bench.quality)
+        if stop < total and held.hopeless(bench.quality, total):
+            judgement = held.judge(bench.quality)
             told = _lost(judgement, bench.quality, stop, total)
             return Trial(recipe, made, Judgement(False, told, judgement.quality))
-    return Trial(recipe, made, _judge(recipe, outputs, workshop.samples, bench))
+    return Trial(recipe, made, _judge(recipe, held, workshop.samples, bench))
 
 
 def _lost(judgement: Judgement, budget: QualityBudget, stop: int, total: int) -> str:
@@ -146,7 +149,7 @@ def _lost(judgement: Judgement, budget: QualityBudget, stop: int, total: int) ->
     quality = judgement.quality
     if quality is None:
         return judgement.reason
-    if budget.metric is Metric.TOP1_AGREEMENT:
+    if budget.metric in (Metric.TOP1_AGREEMENT, Metric.TASK):
         return f"{judgement.reason}; the other {total - stop} cannot make up for it"
     return (
         f"on {stop} of {total} samples {budget.metric.value} is beyond the budget of {budget.bound}"
@@ -160,19 +163,41 @@ def rungs(total: int) -> list[tuple[int, int]]:
     return list(zip([0, *stops], [*stops, total], strict=True))
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A candidate's answers so far beside the source's, with the scores of a task."""
+
+    reference: dict[str, Array]
+    outputs: dict[str, Array]
+    scores: Scores | None
+
+    def judge(self, budget: QualityBudget) -> Judgement:
+        return judge(self.reference, self.outputs, budget, self.scores)
+
+    def hopeless(self, budget: QualityBudget, total: int) -> bool:
+        return hopeless(self.reference, self.outputs, total, budget, self.scores)
+
+
+def _held_against(bench: Bench, parts: list[Answers], stop: int) -> _Held:
+    reference = {name: array[:stop] for name, array in bench.source.outputs.items()}
+    own = [part.scores for part in parts if part.scores is not None]
+    scores = None
+    if bench.source.scores is not None and len(own) == len(parts):
+        scores = scores_of(bench.source.scores[:stop], np.concatenate(own))
+    return _Held(reference, _joined([part.outputs for part in parts]), scores)
+
+
 def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
     """The outputs of all parts; of an output that changed its form midway, a defect is left."""
-    import numpy as np
-
     try:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     except (ValueError, KeyError):
         return {}
 
 
-def _judge(recipe: Recipe, outputs: Outputs, samples: Samples, bench: Bench) -> Judgement:
-    judgement = judge(bench.source.outputs, outputs, bench.quality)
-    if recipe.lossless and is_lossless(bench.source.outputs, outputs):
+def _judge(recipe: Recipe, held: _Held, samples: Samples, bench: Bench) -> Judgement:
+    judgement = held.judge(bench.quality)
+    if recipe.lossless and is_lossless(held.reference, held.outputs):
         count = len(samples.evaluation)
         shown = None if samples.synthetic else judgement.quality
         return Judgement(True, f"equal to the source up to rounding on {count} samples", shown)

@@ -83,6 +83,18 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
     )
 
 
+def score(task: dict[str, Any]) -> dict[str, Any]:
+    """The user's metric over `outputs` and the labels of the same samples, written to `target`."""
+    from packager.optimize import task as metric
+    from packager.optimize.npz import read_npz, write_npz
+
+    labels = read_npz(task["labels"])
+    part = {name: array[task["start"] : task["stop"]] for name, array in labels.items()}
+    outputs = read_npz(task["outputs"])
+    write_npz(Path(task["target"]), {"scores": metric.score(Path(task["plugin"]), outputs, part)})
+    return {}
+
+
 def layers(task: dict[str, Any]) -> dict[str, Any]:
     """The signal-to-noise ratio of each tensor that source and candidate share."""
     from packager.optimize.layers import layer_sqnr
@@ -90,7 +102,7 @@ def layers(task: dict[str, Any]) -> dict[str, Any]:
     return {"layers": layer_sqnr(Path(task["source"]), Path(task["candidate"]), _feeds(task))}
 
 
-_TASKS = {"make": make, "run": run, "measure": measure, "layers": layers}
+_TASKS = {"make": make, "run": run, "measure": measure, "score": score, "layers": layers}
 
 
 def _feeds(task: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from packager.canonical import dumps_readable
 from packager.digest import Digest
 from packager.domain.hardware import HardwareProfile
 from packager.domain.model import Model, OptimizedModel
-from packager.domain.release import Plan
+from packager.domain.release import Plan, ReleaseRequest
 from packager.optimize.exporting import onnx_source
 from packager.optimize.optimizing import opened, quality_record
 from packager.optimize.optimizing import optimize as optimize_model
@@ -18,7 +19,8 @@ from packager.optimize.reading import read_model
 from packager.optimize.record import MeasurementRecord, read_record, record_bytes
 from packager.optimize.remembering import Memory, Question
 from packager.optimize.report import html_report
-from packager.optimize.samples import read_samples
+from packager.optimize.samples import Samples, read_samples
+from packager.optimize.task import read_task
 from packager.optimize.trying import Bench
 from packager.progress import Progress
 from packager.workspace import Workspace, cache_folder, write_atomically
@@ -37,6 +39,11 @@ def optimize(
     progress.step(f"read the model {request.model_path}")
     model = read_model(onnx_source(request.model_path, cache_folder()))
     samples = _digest(request.samples, model)
+    own = _own_samples(request, model) if request.task else None
+    task = read_task(request.task, own) if request.task and own else None
+    quality = request.quality
+    if task:
+        quality = replace(quality, plugin=task.plugin_digest, labels=task.labels_digest)
     known = read_record(measurements) if measurements.exists() else None
     record = known or MeasurementRecord()
     memory = Memory(cache_folder() / "optimized")
@@ -49,7 +56,7 @@ def optimize(
                 model,
                 samples,
                 hardware,
-                request.quality,
+                quality,
                 request.objective,
                 request.precision,
                 request.constraints,
@@ -59,9 +66,9 @@ def optimize(
                 into = workspace.work / "models" / hardware.id
                 into.mkdir(parents=True)
                 if bench is None:
-                    own = read_samples(request.samples, model) if request.samples else None
+                    own = own or _own_samples(request, model)
                     bench = stack.enter_context(
-                        opened(model, own, request.quality, into.parent, progress)
+                        opened(model, own, quality, into.parent, progress, task=task)
                     )
                 answer, record = optimize_model(
                     bench,
@@ -95,6 +102,10 @@ def distinct_hardware(plan: Plan) -> Sequence[HardwareProfile]:
     """The hardware profiles of a plan, each once, by id."""
     found = {target.hardware.id: target.hardware for target in plan.targets}
     return [found[name] for name in sorted(found)]
+
+
+def _own_samples(request: ReleaseRequest, model: Model) -> Samples | None:
+    return read_samples(request.samples, model) if request.samples else None
 
 
 def _digest(samples: Path | None, model: Model) -> Digest | None:

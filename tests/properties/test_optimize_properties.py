@@ -14,8 +14,9 @@ from packager.domain.hardware import Precision
 from packager.domain.model import Metric, Model, Objective, QualityBudget, TensorSpec
 from packager.errors import PackagerError
 from packager.optimize.choosing import NOISE, Contender, choose, gain
+from packager.optimize.confidence import samples_needed, share_lower_bound
 from packager.optimize.front import Point, dominates, pareto_front
-from packager.optimize.gate import hopeless, judge, samples_needed, share_lower_bound
+from packager.optimize.gate import hopeless, judge
 from packager.optimize.reading import read_model
 from packager.optimize.record import read_record
 from packager.optimize.samples import read_samples

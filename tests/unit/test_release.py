@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from packager.domain.model import Constraints, Metric, QualityBudget
+from packager.domain.model import Constraints, Metric, QualityBudget, TaskFiles
 from packager.domain.target import DeploymentPlatform, Region, TargetName
 from packager.errors import InputError
 from packager.release import ModelOptions, read_release, request_for_model
@@ -57,6 +57,23 @@ def test_constraints_are_read_with_their_units(tmp_path):
     wrong = refused(tmp_path, GOOD + "constraints: {p99_ms: -1, max_size: 3 XB, min_qpz: 1}\n")
     keys = ("p99_ms", "max_size", "min_qpz")
     assert all(any(f"constraints.{key}" in finding.where for finding in wrong) for key in keys)
+
+
+def test_a_task_brings_its_metric_and_its_labels(tmp_path):
+    asked = "quality: {metric: top1_agreement, at_least: 0.995}"
+    task = "quality: {metric: task, plugin: own/accuracy.py, labels: labels.npz, at_most: 0.005}"
+    request = read(tmp_path, GOOD.replace(asked, task))
+    assert request.quality == QualityBudget(Metric.TASK, 0.005)
+    assert request.task == TaskFiles(tmp_path / "own/accuracy.py", tmp_path / "labels.npz")
+    assert read(tmp_path, GOOD).task is None
+    bare = "quality: {metric: task, at_least: 0.9}"
+    wrong = refused(tmp_path, GOOD.replace(asked, bare).replace(", samples: samples.npz", ""))
+    told = " ".join(finding.what for finding in wrong)
+    assert "'at_most'" in told
+    assert "scored on samples" in told
+    assert all(any(f"quality.{key}" in one.where for one in wrong) for key in ("plugin", "labels"))
+    (strange,) = refused(tmp_path, GOOD.replace("0.995}", "0.995, plugin: accuracy.py}"))
+    assert "'task'" in strange.what
 
 
 def test_only_model_and_targets_are_needed_beside_the_name(tmp_path):

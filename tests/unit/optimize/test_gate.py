@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 
 from packager.domain.model import Metric, QualityBudget
-from packager.optimize.gate import (
-    is_lossless,
-    judge,
-    samples_needed,
-    share_lower_bound,
-    tolerance_rank,
-)
+from packager.optimize.confidence import samples_needed, share_lower_bound, tolerance_rank
+from packager.optimize.gate import is_lossless, judge
 
 TOP1 = QualityBudget(Metric.TOP1_AGREEMENT, 0.99)
 
