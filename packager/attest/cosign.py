@@ -13,7 +13,7 @@ from typing import Any
 
 from packager.attest import base64_text, dsse, sigstore
 from packager.attest.keys import Signer
-from packager.attest.statement import Statement
+from packager.attest.statement import COSIGN_SIGN, Statement
 from packager.canonical import dumps
 from packager.digest import Digest
 from packager.domain.artifact import Artifact, Descriptor, Image, MediaType, Platform
@@ -62,6 +62,11 @@ def signature_artifact(image: Image, repository: str, signer: Signer) -> Artifac
     signature = base64_text.encode(signer.sign(payload))
     layer = _blob(MediaType.SIMPLE_SIGNING, payload, {SIGNATURE_ANNOTATION: signature})
     return _classic(image, [layer], SIGNATURES, "sig")
+
+
+def signature_referrer(image: Image, signer: Signer) -> Artifact:
+    """The signature as sigstore bundle, with the empty predicate that cosign 3 writes itself."""
+    return bundle_referrer(image, COSIGN_SIGN, {}, signer)
 
 
 def attestation_artifact(

@@ -29,6 +29,7 @@ from packager.attest.layout_index import (
 from packager.attest.signed_release import SignedRelease
 from packager.attest.statement import (
     COMPLIANCE,
+    COSIGN_SIGN,
     CYCLONEDX,
     ENCRYPTION,
     QUALITY,
@@ -44,8 +45,8 @@ REQUIRED_PREDICATES = (SLSA_PROVENANCE, CYCLONEDX, SPDX, COMPLIANCE, QUALITY)
 
 
 def check_image_signatures(release: SignedRelease) -> dict[str, int]:
-    """Step 9, image signatures: each image is signed for its repository, and every signature in the
-    layout is the key's and about an image of this release."""
+    """Step 9, image signatures: each image is signed for its repository, in the classic form and as
+    a bundle, and every signature in the layout is the key's and about an image of this release."""
     claims: set[Claim] = set()
     findings: list[Finding] = []
     for document in _of_kind(release, cosign.SIGNATURES):
@@ -54,16 +55,27 @@ def check_image_signatures(release: SignedRelease) -> dict[str, int]:
                 claims.add(_signed_claim(release, layer))
             except (ValueError, VerificationError) as error:
                 findings.append(_refused("the image signature", layer, error))
+    bundled: set[Digest] = set()
+    for document in _referrers(release, signatures=True):
+        try:
+            bundled.add(_referring_statement(release, document).subject)
+        except (ValueError, VerificationError) as error:
+            findings.append(_refused("the image signature", document.member, error))
     needed = {(image.manifest, image.repository): image.target for image in release.root.images}
-    findings += _unmatched(release, {digest for digest, _ in claims}, "a signature")
+    findings += _unmatched(release, {digest for digest, _ in claims} | bundled, "a signature")
     findings += [
         Finding("the image is not signed", target, f"a signature of {digest} for {repository}")
         for (digest, repository), target in sorted(needed.items())
         if (digest, repository) not in claims
     ]
+    findings += [
+        Finding("the image has no signature in the form of a bundle", target, str(digest))
+        for (digest, _), target in sorted(needed.items())
+        if digest not in bundled
+    ]
     if findings:
         raise VerificationError.of(findings)
-    return {"signatures": len(claims)}
+    return {"signatures": len(claims) + len(bundled)}
 
 
 def check_attestations(release: SignedRelease) -> dict[str, int]:
@@ -77,7 +89,7 @@ def check_attestations(release: SignedRelease) -> dict[str, int]:
             statements.append(_classic_statement(release, layer))
         except (ValueError, VerificationError) as error:
             findings.append(_refused("the attestation", layer, error))
-    for document in _referrers(release):
+    for document in _referrers(release, signatures=False):
         try:
             statements.append(_referring_statement(release, document))
         except (ValueError, VerificationError) as error:
@@ -133,8 +145,18 @@ def _of_kind(release: SignedRelease, kind: str) -> list[ManifestDocument]:
     ]
 
 
-def _referrers(release: SignedRelease) -> list[ManifestDocument]:
-    return [document for document in read_manifests(release) if document.subject]
+def _referrers(release: SignedRelease, *, signatures: bool) -> list[ManifestDocument]:
+    """Bundles that sign an image, or those that attest something about it, as they call themselves:
+    what is in them must be that."""
+    return [
+        document
+        for document in read_manifests(release)
+        if document.subject and signatures == (_kind_of_bundle(document) == COSIGN_SIGN)
+    ]
+
+
+def _kind_of_bundle(document: ManifestDocument) -> str | None:
+    return document.member.annotations.get(cosign.PREDICATE_ANNOTATION)
 
 
 def _layers(documents: Iterable[ManifestDocument]) -> list[Member]:

@@ -27,6 +27,7 @@ from packager.attest.image_standing import check_image_standing, told_by
 from packager.attest.image_store import ImageStore, bounded, parse_object, read_blob
 from packager.attest.layout_check import check_paired
 from packager.attest.layout_index import MAX_JSON, ManifestDocument, Member, manifest_document
+from packager.attest.statement import COSIGN_SIGN
 from packager.attest.step_runner import StepRunner, VerifiedStep
 from packager.attest.trust import TrustPolicy
 from packager.digest import Digest
@@ -90,7 +91,7 @@ def verify_image(
     steps.tell({"layers": len(image.layers)})
     attested = steps.run(4, "attestations", lambda: read_attestations(store, digest, trust))
     steps.run(4, "attestations", lambda: check_complete(image, config, attested))
-    steps.tell({"attestations": len(attested)})
+    steps.tell({"attestations": sum(it.predicate_type != COSIGN_SIGN for it in attested)})
     told = told_by(attested)
     steps.run(5, "standing", lambda: check_image_standing(digest, told, found, trust))
     steps.tell({})

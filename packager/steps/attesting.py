@@ -13,6 +13,7 @@ from packager.attest.cosign import (
     bundle_referrer,
     repository_of,
     signature_artifact,
+    signature_referrer,
 )
 from packager.attest.encryption_statement import encryption_predicate
 from packager.attest.keys import Signer
@@ -87,6 +88,7 @@ def attest(
         )
         repository = repository_of(target.image.reference)
         layout.add_artifact(signature_artifact(target.image, repository, signer))
+        layout.add_artifact(signature_referrer(target.image, signer))
         layout.add_artifact(attestation_artifact(target.image, predicates, signer))
         for kind, predicate in predicates.items():
             layout.add_artifact(bundle_referrer(target.image, kind, predicate, signer))

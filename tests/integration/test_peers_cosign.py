@@ -1,5 +1,6 @@
-"""cosign of Debian 13 accepts what we sign, and refuses what it should. Offline: only a public key.
+"""cosign 2 and 3 accept what we sign, and refuse what they should. Offline: only a public key.
 
+cosign 2 (Debian 13) looks for the classic forms, cosign 3 (Debian's next suite) for the bundles.
 `--insecure-ignore-tlog` says that there is no transparency log: that is what signing with a key for
 a site without network means.
 """
@@ -17,7 +18,7 @@ from peers import Peers, peers
 from small_release import EPOCH, SmallRelease, artifacts_of, build_targets, make_release
 from tampering import flip
 
-from packager.attest.cosign import repository_of, signature_artifact
+from packager.attest.cosign import repository_of, signature_artifact, signature_referrer
 from packager.attest.keys import generate_key, open_signer
 from packager.attest.statement import COMPLIANCE, QUALITY
 from packager.attest.verifying import verify
@@ -43,8 +44,9 @@ NO_LOG = "--insecure-ignore-tlog=true"
 
 @dataclass(frozen=True)
 class Room:
-    """The peers with our release, its key and a stranger's key brought in."""
+    """The peers with our release, its key and a stranger's key brought in; `program` is asked."""
 
+    program: str
     peers: Peers
     release: SmallRelease
     key: str
@@ -52,16 +54,17 @@ class Room:
     stranger_file: Path
 
     def cosign(self, *arguments: str, offline: bool = True):
-        return self.peers.run("cosign", *arguments, offline=offline)
+        return self.peers.run(self.program, *arguments, offline=offline)
 
 
-@pytest.fixture(scope="module")
-def room(tmp_path_factory):
+@pytest.fixture(scope="module", params=["cosign", "cosign3"])
+def room(request, tmp_path_factory):
     base = tmp_path_factory.mktemp("cosign")
-    with peers("cosign") as found:
+    with peers(request.param) as found:
         release = make_release(base)
         stranger = generate_key(base / "stranger.pem", None)
         yield Room(
+            request.param,
             found,
             release,
             found.bring(release.public_file, "site.pub"),
@@ -86,46 +89,73 @@ def layout_of(room: Room, tmp_path: Path, make=artifacts_of) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "refusal"),
+    "kind",
     [
-        (["verify"], "invalid signature"),
-        (["verify-attestation", "--type", "slsaprovenance1"], "signatures do not match threshold"),
-        (["verify-attestation", "--type", "cyclonedx"], "signatures do not match threshold"),
-        (["verify-attestation", "--type", "spdxjson"], "signatures do not match threshold"),
-        (["verify-attestation", "--type", COMPLIANCE], "signatures do not match threshold"),
-        (["verify-attestation", "--type", QUALITY], "signatures do not match threshold"),
+        ["verify"],
+        ["verify-attestation", "--type", "slsaprovenance1"],
+        ["verify-attestation", "--type", "cyclonedx"],
+        ["verify-attestation", "--type", "spdxjson"],
+        ["verify-attestation", "--type", COMPLIANCE],
+        ["verify-attestation", "--type", QUALITY],
     ],
     ids=["signature", "provenance", "bill of materials", "SPDX", "decisions", "quality"],
 )
-def test_layout_accepted_with_the_key_and_refused_with_another(room, tmp_path, kind, refusal):
+def test_layout_accepted_with_the_key_and_refused_with_another(room, tmp_path, kind):
     layout = layout_of(room, tmp_path)
     accepted = room.cosign(*kind, "--key", room.key, NO_LOG, "--local-image", layout)
     assert accepted.returncode == 0, accepted.stderr
     refused = room.cosign(*kind, "--key", room.stranger, NO_LOG, "--local-image", layout)
     assert refused.returncode != 0
-    assert refusal in refused.stderr
+    classic = room.program == "cosign" and kind == ["verify"]
+    told = "invalid signature" if classic else "signatures do not match threshold"
+    assert told in refused.stderr
 
 
 def test_the_claim_that_cosign_prints_is_ours(room, tmp_path):
     layout = layout_of(room, tmp_path)
     done = room.cosign("verify", "--key", room.key, NO_LOG, "--local-image", layout)
-    (claim,) = json.loads(done.stdout)
     image = room.release.built[0].image
+    claims = json.loads(done.stdout)
+    if room.program == "cosign3":
+        assert len(claims) == 6  # of bundles it prints nothing but that there is one
+        return
+    (claim,) = claims
     assert claim["critical"]["image"]["docker-manifest-digest"] == str(image.manifest.digest)
     assert claim["critical"]["identity"]["docker-reference"] == repository_of(image.reference)
 
 
+def test_the_bundle_alone_is_a_signature_for_cosign_3(room, tmp_path):
+    """Without the classic form, and without any attestation."""
+    layout = layout_of(
+        room,
+        tmp_path,
+        lambda built, request, signer: [signature_referrer(built.image, signer)],
+    )
+    done = room.cosign("verify", "--key", room.key, NO_LOG, "--local-image", layout)
+    assert (done.returncode == 0) == (room.program == "cosign3"), done.stderr
+
+
 def test_unsigned_layout_refused(room, tmp_path):
-    layout = layout_of(room, tmp_path, lambda *given: artifacts_of(*given)[1:])
+    """cosign 3 counts any statement of the key about the image as signature: there is none."""
+    layout = layout_of(room, tmp_path, lambda *given: [])
     done = room.cosign("verify", "--key", room.key, NO_LOG, "--local-image", layout)
     assert done.returncode != 0
+
+
+def test_attestations_are_no_signature_for_cosign_2(room, tmp_path):
+    layout = layout_of(room, tmp_path, lambda *given: artifacts_of(*given)[1:])
+    done = room.cosign("verify", "--key", room.key, NO_LOG, "--local-image", layout)
+    assert (done.returncode == 0) == (room.program == "cosign3")
 
 
 def test_signature_of_another_image_refused(room, tmp_path):
     def foreign(built, request, signer):
         manifest = replace(built.image.manifest, digest=Digest.of(b"elsewhere"))
         image = replace(built.image, manifest=manifest)
-        return [signature_artifact(image, repository_of(image.reference), signer)]
+        return [
+            signature_artifact(image, repository_of(image.reference), signer),
+            signature_referrer(image, signer),
+        ]
 
     layout = layout_of(room, tmp_path, foreign)
     done = room.cosign("verify", "--key", room.key, NO_LOG, "--local-image", layout)

@@ -50,7 +50,7 @@ def node(tmp_path_factory) -> Node:
 
 @pytest.fixture(scope="module")
 def bundles(node, tmp_path_factory) -> list[Path]:
-    """The attestations of the first image, each as bundle."""
+    """The signature and the attestations of the first image, each as bundle."""
     folder = tmp_path_factory.mktemp("bundles")
     layout = read_layout(node.release.folder / "images")
     found = []
@@ -75,8 +75,8 @@ def test_the_root_s_bundle(node, tmp_path):
         assert "verified" not in refused.stdout
 
 
-def test_the_attestations_bundles(node, bundles):
-    assert len(bundles) == 5
+def test_the_bundles_of_an_image(node, bundles):
+    assert len(bundles) == 6
     for bundle in bundles:
         accepted = node.run("sigstore_verify.cjs", bundle, node.release.public_file)
         assert accepted.stdout == "verified\n", accepted.stderr

@@ -31,9 +31,10 @@ from packager.attest.cosign import (
     bundle_referrer,
     repository_of,
     signature_artifact,
+    signature_referrer,
 )
 from packager.attest.keys import PublicKey, generate_key, open_signer
-from packager.attest.statement import CYCLONEDX, SLSA_PROVENANCE, Statement
+from packager.attest.statement import COSIGN_SIGN, CYCLONEDX, SLSA_PROVENANCE, Statement
 from packager.canonical import dumps
 from packager.digest import Digest
 from packager.domain.artifact import Artifact, Descriptor, MediaType
@@ -208,6 +209,37 @@ def _unsigned(built, request, signer):
     return artifacts_of(built, request, signer)[1:]
 
 
+def _unsigned_as_bundle(built, request, signer):
+    signature, classic, _, *referrers = artifacts_of(built, request, signer)
+    return [signature, classic, *referrers]
+
+
+def _bundle_signature_by_stranger(base: Path, key: Path) -> SmallRelease:
+    stranger = _stranger(base)
+
+    def make(built, request, signer):
+        signature, classic, _, *referrers = artifacts_of(built, request, signer)
+        return [signature, classic, signature_referrer(built.image, stranger), *referrers]
+
+    return make_release(base, key_file=key, artifacts=make)
+
+
+def _bundle_signature_of_other_image(built, request, signer):
+    foreign = signature_referrer(_elsewhere(built), signer)
+    return [*artifacts_of(built, request, signer), foreign]
+
+
+def _attestation_as_signature(built, request, signer):
+    """A provenance that calls itself a signature."""
+    honest = bundle_referrer(
+        built.image, SLSA_PROVENANCE, evidence_of(built, request)[SLSA_PROVENANCE], signer
+    )
+    annotations = {**honest.descriptor.annotations, cosign.PREDICATE_ANNOTATION: COSIGN_SIGN}
+    lying = replace(honest, descriptor=replace(honest.descriptor, annotations=annotations))
+    signature, classic, _, *referrers = artifacts_of(built, request, signer)
+    return [signature, classic, lying, *(it for it in referrers if it.manifest != lying.manifest)]
+
+
 def _signed_for_other_repository(built, request, signer):
     _, *others = artifacts_of(built, request, signer)
     return [signature_artifact(built.image, "registry.example.com/other", signer), *others]
@@ -220,13 +252,14 @@ def _signature_of_other_image(built, request, signer):
 
 
 def _without_sbom(built, request, signer):
-    signature, *_ = artifacts_of(built, request, signer)
+    signature, _, bundled, *_ = artifacts_of(built, request, signer)
     provenance = {SLSA_PROVENANCE: evidence_of(built, request)[SLSA_PROVENANCE]}
-    return [signature, attestation_artifact(built.image, provenance, signer)]
+    return [signature, bundled, attestation_artifact(built.image, provenance, signer)]
 
 
 def _unattested(built, request, signer):
-    return artifacts_of(built, request, signer)[:1]
+    signature, _, bundled, *_ = artifacts_of(built, request, signer)
+    return [signature, bundled]
 
 
 def _attestation_of_other_image(built, request, signer):
@@ -256,8 +289,8 @@ def _mislabelled_referrer(built, request, signer):
     honest = bundle_referrer(built.image, kind, body, signer)
     annotations = {**honest.descriptor.annotations, cosign.PREDICATE_ANNOTATION: CYCLONEDX}
     lying = replace(honest, descriptor=replace(honest.descriptor, annotations=annotations))
-    signature, classic, *_ = artifacts_of(built, request, signer)
-    return [signature, classic, lying]
+    signature, classic, bundled, *_ = artifacts_of(built, request, signer)
+    return [signature, classic, bundled, lying]
 
 
 def _with_stray_blob(folder: Path, document: dict[str, Any]) -> None:
@@ -528,6 +561,15 @@ FAULTS: tuple[Fault, ...] = (
             _signature_of_other_image,
         ),
     ),
+    Fault("image not signed as bundle", 9, "form of a bundle", _accompanied(_unsigned_as_bundle)),
+    Fault("bundle signed by a stranger", 9, "does not verify", _bundle_signature_by_stranger),
+    Fault(
+        "bundle signature of a foreign image",
+        9,
+        "not in this release",
+        _accompanied(_bundle_signature_of_other_image),
+    ),
+    Fault("provenance as signature", 9, "does not verify", _accompanied(_attestation_as_signature)),
     # attestations: step 10
     Fault("image without SBOM", 10, "lacks", _accompanied(_without_sbom)),
     Fault("image without evidence", 10, "lacks", _accompanied(_unattested)),

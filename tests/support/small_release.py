@@ -22,6 +22,7 @@ from packager.attest.cosign import (
     bundle_referrer,
     repository_of,
     signature_artifact,
+    signature_referrer,
 )
 from packager.attest.encryption_statement import encryption_predicate
 from packager.attest.keys import PublicKey, Signer, generate_key, open_signer, read_public_key
@@ -213,6 +214,7 @@ def artifacts_of(built: BuiltTarget, request: ReleaseRequest, signer: Signer) ->
     return [
         signature_artifact(image, repository_of(image.reference), signer),
         attestation_artifact(image, evidence, signer),
+        signature_referrer(image, signer),
         *(bundle_referrer(image, kind, body, signer) for kind, body in evidence.items()),
     ]
 

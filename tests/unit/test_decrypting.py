@@ -73,7 +73,7 @@ def test_an_encrypted_image_of_which_nothing_is_attested_is_refused(base, tmp_pa
         evidence = evidence_of(built, request)
         del evidence[ENCRYPTION]
         honest = artifacts_of(built, request, signer)
-        return [honest[0], attestation_artifact(built.image, evidence, signer)]
+        return [honest[0], honest[2], attestation_artifact(built.image, evidence, signer)]
 
     build = encrypted_targets(base / "riyadh.pub")
     made = make_release(tmp_path, key_file=base / "site.pem", build=build, artifacts=without)
@@ -91,7 +91,7 @@ def test_an_attestation_about_other_layers_is_refused(base, tmp_path):
         evidence = evidence_of(built, request)
         evidence[ENCRYPTION]["layers"][0]["diffId"] = str(Digest.of(b"other"))
         honest = artifacts_of(built, request, signer)
-        return [honest[0], attestation_artifact(built.image, evidence, signer)]
+        return [honest[0], honest[2], attestation_artifact(built.image, evidence, signer)]
 
     build = encrypted_targets(base / "riyadh.pub")
     made = make_release(tmp_path, key_file=base / "site.pem", build=build, artifacts=other)
