@@ -20,7 +20,7 @@ from packager.domain.target import TargetName
 from packager.domain.trust import TrustFiles
 from packager.errors import InputError, PackagerError, UnavailableError
 from packager.launch.client import wait_ready
-from packager.launch.process import LocalProcess, start_process
+from packager.launch.process import LocalProcess, output_of, start_process
 from packager.oci.docker_engine import Container, Engine, NoEngine, engine
 from packager.oci.encryption import is_encrypted
 from packager.oci.layout_reading import read_layout
@@ -28,6 +28,7 @@ from packager.progress import Progress
 from packager.release_folder import ReleasedTarget, ReleaseFolder
 
 READY_SECONDS = 120.0
+_MEASURE = ("--measure",)
 _ARCHITECTURES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -92,6 +93,47 @@ def running(
                 got=process.logs(10).strip() or error.findings[0].what,
             ) from error
         yield Server(process.url, str(chosen.name), release.name, how, process)
+
+
+def measured(
+    folder: Path,
+    trust: TrustFiles,
+    *,
+    target: TargetName | None,
+    engine_choice: str,
+    progress: Progress,
+) -> str:
+    """Verify a release and let a target's image time its models on this machine: the record as
+    JSON, which `build --measurements` reads.
+
+    Raises as `running` does; PackagerError when the image refuses.
+    """
+    release = pipeline.open_verified(folder, trust, progress)
+    here = this_platform()
+    chosen = release.target(target, here)
+    image = read_layout(release.images, check_layers=False).image_of(chosen.digest)
+    _refuse_encrypted(image, chosen)
+    docker = _docker(engine_choice, chosen, here)
+    progress.step(f"measure {chosen.name} on this machine")
+    if isinstance(docker, Engine):
+        try:
+            image_id = docker.load(release.images, chosen.digest, progress=progress)
+            name = f"packager-measure-{release.name}-{chosen.name.slug}-{os.getpid()}"
+            status, out, err = docker.output_of(image_id, _MEASURE, name=name)
+        finally:
+            docker.close()
+    else:
+        with tempfile.TemporaryDirectory(prefix="packager-measure-") as into:
+            status, out, err = output_of(image.layers, Path(into), _MEASURE)
+    if status:
+        raise PackagerError(
+            "the image does not measure its model here",
+            where=str(chosen.name),
+            got=err.strip()[-400:] or f"status {status}",
+        )
+    for line in err.splitlines():
+        progress.note(line)
+    return out
 
 
 def load(

@@ -12,6 +12,7 @@ from types import FrameType
 import click
 
 from packager import __version__
+from packager.cli.bench import bench
 from packager.cli.build import build, check, lock, render
 from packager.cli.bundle import bundle
 from packager.cli.ci import ci
@@ -67,6 +68,7 @@ for command in (
     ci,
     fleet,
     run,
+    bench,
     push,
     load,
     decrypt,

@@ -153,11 +153,19 @@ class CounterType(click.ParamType[tuple[str, int], str]):
 
 def trust_options(command: Command) -> Command:
     """Whom to believe: public keys, and what was signed about them since; as `trust`."""
+    return _trust_options(command, required=True)
 
+
+def optional_trust_options(command: Command) -> Command:
+    """The same for a command that does not always read a release."""
+    return _trust_options(command, required=False)
+
+
+def _trust_options(command: Command, *, required: bool) -> Command:
     @click.option(
         "--key",
         "keys",
-        required=True,
+        required=required,
         multiple=True,
         type=FILE,
         help="A public key that you trust; may be given again. Nothing is believed without it.",

@@ -85,15 +85,10 @@ def start_process(layers: Sequence[Layer], into: Path, port: int | None = None) 
     refuse_missing_packages()
     chosen_port = _free_port(port)
     extract_layers(_needed_layers(layers), into)
-    configuration = into / _CONFIGURATION
     log = into / "server.log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [
-                *(sys.executable, "-P", "-m", "packager_runtime"),
-                *("--config", str(configuration)),
-                *("--host", "127.0.0.1", "--port", str(chosen_port)),
-            ],
+            [*_runtime(into), "--host", "127.0.0.1", "--port", str(chosen_port)],
             cwd=into,
             env=_environment(os.environ, into),
             stdin=subprocess.DEVNULL,
@@ -102,6 +97,33 @@ def start_process(layers: Sequence[Layer], into: Path, port: int | None = None) 
             start_new_session=True,  # Ctrl-C is ours to answer: the server is stopped in order
         )
     return LocalProcess(process, f"http://127.0.0.1:{chosen_port}", log)
+
+
+def output_of(
+    layers: Sequence[Layer], into: Path, arguments: Sequence[str], seconds: float = 600
+) -> tuple[int, str, str]:
+    """Run the runtime with further arguments to its end: exit status, stdout, stderr.
+
+    As `start_process`, but for UnavailableError, which tells that it took longer than `seconds`.
+    """
+    refuse_missing_packages()
+    extract_layers(_needed_layers(layers), into)
+    try:
+        done = subprocess.run(
+            [*_runtime(into), *arguments],
+            cwd=into,
+            env=_environment(os.environ, into),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UnavailableError(
+            f"the runtime did not end within {seconds:g} s", where=" ".join(arguments)
+        ) from error
+    return done.returncode, done.stdout, done.stderr
 
 
 def refuse_missing_packages() -> None:
@@ -115,6 +137,11 @@ def refuse_missing_packages() -> None:
             got=f"without {', '.join(missing)}",
             next_step="pip install 'packager[local]', or start a Docker engine",
         )
+
+
+def _runtime(into: Path) -> list[str]:
+    configuration = str(into / _CONFIGURATION)
+    return [sys.executable, "-P", "-m", "packager_runtime", "--config", configuration]
 
 
 def _needed_layers(layers: Sequence[Layer]) -> list[Layer]:

@@ -16,7 +16,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -137,22 +137,10 @@ class Engine:
             published = {} if isolated else {f"{inner_port}/tcp": ("127.0.0.1", port or 0)}
             started = self._client.containers.create(
                 image_id,
-                name=name,
-                labels={_LABEL: name},
-                user="65532:65532",
-                read_only=True,
-                cap_drop=["ALL"],
-                security_opt=["no-new-privileges:true"],
-                tmpfs={"/tmp": "rw,noexec,nosuid,nodev,size=64m,mode=1777"},  # noqa: S108
-                mem_limit=memory_bytes,
-                memswap_limit=memory_bytes,
-                pids_limit=processes,
+                **_confined(name, memory_bytes, processes),
                 network=network.name,
                 dns=[_NO_NAME_SERVER],
                 ports=published,
-                log_config=docker.types.LogConfig(
-                    type="json-file", config={"max-size": "10m", "max-file": "1"}
-                ),
             )
             resources.callback(remove_container, started)
             started.start()
@@ -170,6 +158,28 @@ class Engine:
             return Container(
                 f"http://{address[0]}:{address[1]}", isolated, started, resources.pop_all()
             )
+
+    def output_of(
+        self, image_id: str, arguments: Sequence[str], *, name: str, seconds: int = 600
+    ) -> tuple[int, str, str]:
+        """Run a container without any network to its end: exit status, stdout, stderr.
+
+        `arguments` follow the image's own. Raises UnavailableError when the engine refuses, or
+        when it takes longer than `seconds`.
+        """
+        resources = contextlib.ExitStack()
+        with asking(f"run {image_id[:19]}"), resources:
+            created = self._client.containers.create(
+                image_id,
+                list(arguments),
+                network_mode="none",
+                **_confined(name, 4 << 30, 512),
+            )
+            resources.callback(remove_container, created)
+            created.start()
+            status = int(created.wait(timeout=seconds)["StatusCode"])
+            out, err = created.logs(stdout=True, stderr=False), created.logs(stdout=False)
+        return status, out.decode(errors="replace"), err.decode(errors="replace")
 
     def _reads_zstd(self) -> bool:
         major = self.version.partition(".")[0]
@@ -213,6 +223,25 @@ class Engine:
         security = " ".join(self._info.get("SecurityOptions") or [])
         desktop = "Docker Desktop" in str(self._info.get("OperatingSystem", ""))
         return sys.platform == "linux" and not desktop and "rootless" not in security
+
+
+def _confined(name: str, memory_bytes: int, processes: int) -> dict[str, Any]:
+    """What every container of ours is held to."""
+    return {
+        "name": name,
+        "labels": {_LABEL: name},
+        "user": "65532:65532",
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "tmpfs": {"/tmp": "rw,noexec,nosuid,nodev,size=64m,mode=1777"},  # noqa: S108
+        "mem_limit": memory_bytes,
+        "memswap_limit": memory_bytes,
+        "pids_limit": processes,
+        "log_config": docker.types.LogConfig(
+            type="json-file", config={"max-size": "10m", "max-file": "1"}
+        ),
+    }
 
 
 def _signed_ids(image: Image) -> tuple[str, str]:

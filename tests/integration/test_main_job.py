@@ -183,6 +183,30 @@ def test_the_local_process_gives_magikas_own_label(release, tmp_path, target):
     assert served_labels(release, files, *options) == magika_labels(files)
 
 
+@pytest.mark.parametrize("engine", [pytest.param("docker", marks=pytest.mark.engine), "process"])
+def test_a_release_is_loaded_and_measured_here(release, packager, tmp_path, engine):
+    if engine == "docker":
+        docker_or_skip()
+    given = (
+        *("bench", release.folder, "--key", release.public, "--engine", engine),
+        *("--target", "de/x86-64-v3/kubernetes", "--json"),
+    )
+    samples = release.source / "samples.npz"
+    loaded = packager(*given, "--samples", samples, "--clients", "2", "--requests", "50")
+    assert loaded.code == 0, loaded.err
+    document = json.loads(loaded.out)
+    assert document["server"]["release"]["target"] == "de/x86-64-v3/kubernetes"
+    assert [step["succeeded"] for step in document["steps"]] == [50]
+    file = tmp_path / "site.json"
+    measured = packager(*given, "--record", file)
+    assert measured.code == 0, measured.err
+    (row,) = json.loads(file.read_text())["measurements"]
+    built = json.loads((release.folder / "evidence" / "measurements.json").read_text())
+    known = {(one["source"], one["candidate"], one["hardware"]) for one in built["measurements"]}
+    assert (row["source"], row["candidate"], row["hardware"]) in known
+    assert {figures["batch"] for figures in row["figures"]} >= {1, 16}
+
+
 @pytest.mark.engine
 def test_the_container_is_held_tight(release):
     """Seen from Docker: not root, nothing writable, no capability, no way out."""
