@@ -37,7 +37,7 @@ from packager.domain.decision import Decision, Status
 from packager.domain.release import Plan, Release, ReleaseRequest
 from packager.domain.target import DataClass, TargetName
 from packager.domain.trust import TrustFiles
-from packager.errors import PolicyRefusal, VerificationError
+from packager.errors import Finding, InputError, PolicyRefusal, VerificationError
 from packager.plan import make_plan
 from packager.progress import Progress
 from packager.release_folder import ReleaseFolder
@@ -107,6 +107,7 @@ def build(request: ReleaseRequest, options: BuildOptions, progress: Progress) ->
 
 def check(request: ReleaseRequest, targets: Path | None = None) -> tuple[Plan, Decisions]:
     """The plan, and how every rule comes out for every target, refused or not. Builds nothing."""
+    refuse_unusable_recipients(request)
     catalogue = load_catalogue(targets)
     plan = make_plan(request, catalogue, SourceDateEpoch.from_environment())
     return plan, {
@@ -125,6 +126,23 @@ def transfers(
     profiles = [catalogue.jurisdiction(name) for name in catalogue.jurisdiction_ids()]
     origins = [catalogue.jurisdiction(origin)] if origin else profiles
     return matrix(origins, profiles, [data])
+
+
+def refuse_unusable_recipients(request: ReleaseRequest) -> None:
+    """Raises InputError with every key that no model can be encrypted for, before any work."""
+    if not request.recipients:
+        return
+    from packager.oci.encryption import read_recipient
+
+    findings: list[Finding] = []
+    for files in request.recipients.values():
+        for file in files:
+            try:
+                read_recipient(file)
+            except InputError as error:
+                findings += error.findings
+    if findings:
+        raise InputError.of(findings)
 
 
 def refuse_violations(decisions: Decisions) -> None:

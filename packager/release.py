@@ -46,6 +46,7 @@ class ModelOptions:
     data_class: DataClass = DataClass.PERSONAL
     objective: Objective = Objective.LATENCY
     precision: Precision | None = None
+    recipients: tuple[Path, ...] = ()
 
 
 def read_release(file: Path) -> ReleaseRequest:
@@ -131,6 +132,7 @@ def request_for_model(model: Path, options: ModelOptions) -> ReleaseRequest:
         precision=options.precision,
         where="command line",
         counter=counter or 0,
+        recipients={options.jurisdiction: options.recipients} if options.recipients else {},
     )
 
 

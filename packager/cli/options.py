@@ -279,6 +279,13 @@ def described_release(command: Command) -> Command:
                 type=click.Choice([word.value for word in Precision]),
                 help="Pin the number format of the weights.",
             ),
+            click.option(
+                "--recipient",
+                "recipients",
+                type=FILE,
+                multiple=True,
+                help="Encrypt the model for whoever holds this public key's private half.",
+            ),
             click.option("--name", help="The release's name.  [default: from the model's file]"),
             click.option("--version", "release_version", help="The release's version."),
             targets_option,
@@ -318,5 +325,6 @@ def read_request(source: Path, options: dict[str, Any]) -> ReleaseRequest:
             data_class=DataClass(given.get("data_class", "personal")),
             objective=Objective(given.get("objective", "latency")),
             precision=Precision(given["precision"]) if "precision" in given else None,
+            recipients=tuple(given.get("recipients", ())),
         ),
     )

@@ -13,6 +13,7 @@ from packager.comply.duties import (
     decide_log_retention,
     decide_telemetry,
 )
+from packager.comply.encryption import decide_model_encrypted
 from packager.comply.export_control import decide_accelerator_export
 from packager.comply.licenses import decide_model_license
 from packager.comply.location import (
@@ -44,4 +45,5 @@ DECIDERS: Mapping[Demand, Callable[[Rule, Situation], Outcome]] = {
     Demand.MODEL_ORIGIN_WITHIN: decide_model_origin,
     Demand.BASE_ORIGIN_WITHIN: decide_base_origin,
     Demand.ACCELERATOR_EXPORT: decide_accelerator_export,
+    Demand.MODEL_ENCRYPTED: decide_model_encrypted,
 }

@@ -31,6 +31,7 @@ class Demand(StrEnum):
     MODEL_ORIGIN_WITHIN = "model_origin_within"
     BASE_ORIGIN_WITHIN = "base_origin_within"
     ACCELERATOR_EXPORT = "accelerator_export"
+    MODEL_ENCRYPTED = "model_encrypted"
 
 
 class CryptographyStandard(StrEnum):

@@ -50,6 +50,7 @@ def asking(catalogue: Catalogue) -> Callable[..., Asking]:
         facts: dict[str, Any] | None = None,
         transfers: dict[str, list[str]] | None = None,
         base: dict[str, str] | None = None,
+        recipients: tuple[str, ...] = (),
     ) -> Asking:
         held = tuple(
             DeclaredTransfer(
@@ -77,6 +78,7 @@ def asking(catalogue: Catalogue) -> Callable[..., Asking]:
             precision=precision,
             declared=Declarations(**{"transfers": held, **(facts or {})}),
             base=BaseImage(**(base or {})),
+            recipients={jurisdiction: tuple(map(Path, recipients))} if recipients else {},
         )
         target = PlannedTarget(
             name=name,
