@@ -155,6 +155,9 @@ def main() -> None:
         step(record, f"convolution_served_by_{size}", HERE / "serving.py", CONVOLUTION,
              "convolution", f"batching.max_batch_size={size}",
              env=environment(full, site))  # fmt: skip
+    step(record, "transformer_bound", HERE / "binding.py", text, "enable_cudnn=0", **at_hand)
+    step(record, "convolution_bound", HERE / "binding.py", image,
+         "cudnn_conv_algo_search=HEURISTIC", env=environment(full, site))  # fmt: skip
     refused = step(record, "convolution_without_cudnn", HERE / "serving.py", CONVOLUTION,
                    "convolution", **at_hand)  # fmt: skip
     hidden = step(record, "transformer_without_gpu", HERE / "serving.py", TRANSFORMER,
