@@ -3,9 +3,9 @@
 The words and their meaning are Triton's (model configuration, "Dynamic Batcher"), except that a
 queue is never without a bound. Beside them stand values that are known when a release is built:
 `instances`, how many inferences run at a time (0: as many as there are cores for), `inline_rows`,
-up to how many rows an inference takes less time than handing it to a thread, and `fill_up`, whether
-each inference gets exactly `max_batch_size` rows, because every other number costs the provider a
-new plan.
+up to how many rows an inference takes less time than handing it to a thread, `fill_up`, the only
+numbers of rows that are run where every other number costs the provider a new plan, and
+`cuda_graphs`, the numbers of rows for which a CUDA graph is recorded.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Batching:
     policies: Mapping[int, QueuePolicy] = field(default_factory=dict)
     instances: int = 0
     inline_rows: int = 0
-    fill_up: bool = False
+    fill_up: tuple[int, ...] = ()
+    cuda_graphs: tuple[int, ...] = ()
 
     def policy_of(self, level: int) -> QueuePolicy:
         return self.policies.get(level, self.policy)
@@ -65,21 +66,18 @@ def read_batching(model: Reader) -> Batching:
         optional=(
             *("max_batch_size", "preferred_batch_size", "max_queue_delay_microseconds"),
             *("priority_levels", "default_priority_level", "default_queue_policy"),
-            *("priority_queue_policy", "instances", "inline_rows", "fill_up"),
+            *("priority_queue_policy", "instances", "inline_rows"),
+            *("fill_up", "cuda_graphs"),
         )
     )
     most = reader.integer("max_batch_size", 0, 1 << 20, 0)
     levels = reader.integer("priority_levels", 1, _MOST_LEVELS, 1)
-    preferred: tuple[int, ...] = ()
-    if reader.has("preferred_batch_size"):
-        entries = reader.entries("preferred_batch_size")
-        preferred = tuple(sorted(entry.as_integer(1, max(1, most)) for entry in entries))
     usual = QueuePolicy()
     if reader.has("default_queue_policy"):
         usual = _policy(reader.at("default_queue_policy"), usual)
     return Batching(
         max_batch_size=most,
-        preferred_batch_size=preferred,
+        preferred_batch_size=_sizes(reader, "preferred_batch_size", most),
         max_queue_delay_microseconds=reader.integer(
             "max_queue_delay_microseconds", 0, _MOST_MICROSECONDS, 0
         ),
@@ -91,8 +89,16 @@ def read_batching(model: Reader) -> Batching:
         policies=_policies(reader, levels, usual),
         instances=reader.integer("instances", 0, 256, 0),
         inline_rows=reader.integer("inline_rows", 0, 1 << 20, 0),
-        fill_up=reader.flag("fill_up", False),
+        fill_up=_sizes(reader, "fill_up", most),
+        cuda_graphs=_sizes(reader, "cuda_graphs", most),
     )
+
+
+def _sizes(reader: Reader, key: str, most: int) -> tuple[int, ...]:
+    """Numbers of rows, smallest first; none where the key is missing."""
+    if not reader.has(key):
+        return ()
+    return tuple(sorted({entry.as_integer(1, max(1, most)) for entry in reader.entries(key)}))
 
 
 def _policies(reader: Reader, levels: int, usual: QueuePolicy) -> Mapping[int, QueuePolicy]:

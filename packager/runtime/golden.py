@@ -8,6 +8,7 @@ text must be equal.
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,25 @@ def answers_by_row(session: Session, inputs: dict[str, Array]) -> bool:
                 for place in (row, 2 * count - 1 - row):
                     _compare(golden, spec, found[place : place + 1], alone[spec.name])
     except (RequestError, Refusal, TypeError, IndexError):
+        return False
+    return True
+
+
+def same_filled_up(
+    session: Session, inputs: dict[str, Array], expected: Mapping[str, Array], rows: int
+) -> bool:
+    """Whether a batch of `rows` rows, `inputs` again and again, gives `expected` for each."""
+    golden = session.settings.golden
+    if golden is None:
+        return False
+    fed = {name: np.resize(array, (rows, *array.shape[1:])) for name, array in inputs.items()}
+    found = session.run(fed, list(expected))
+    try:
+        for spec in session.settings.outputs:
+            wanted = expected[spec.name]
+            again = np.resize(wanted, (rows, *wanted.shape[1:]))
+            _compare(golden, spec, found[spec.name], again)
+    except Refusal:
         return False
     return True
 

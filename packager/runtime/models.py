@@ -124,6 +124,15 @@ class Models:
             and not self.by_name[settings.name][settings.version].settings.batching.max_batch_size
         ]
 
+    def graphs_refused(self, declared: tuple[ModelSettings, ...]) -> list[str]:
+        """The models that run without the CUDA graphs that they were declared to have."""
+        return [
+            str(settings)
+            for settings in declared
+            if settings.batching.cuda_graphs
+            and not self.by_name[settings.name][settings.version].session.graphs
+        ]
+
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let every model take requests."""
         for model in self.all():
@@ -150,14 +159,29 @@ def checked_session(folder: Path, settings: ModelSettings) -> tuple[Session, boo
         return session, False
     inputs = golden.self_test(session, contents[settings.golden.path])
     by_row = bool(settings.batching.max_batch_size) and golden.answers_by_row(session, inputs)
-    if by_row and settings.batching.fill_up:
-        _plan_full_batch(session, inputs)
+    if by_row and settings.batching.cuda_graphs and not _record_graphs(session, inputs):
+        plain = replace(settings, batching=replace(settings.batching, cuda_graphs=()))
+        session = open_session(folder, plain, contents[settings.path])
+        golden.self_test(session, contents[settings.golden.path])
+    for size in session.sizes if by_row else ():
+        _warm(session, inputs, size)
     return session, by_row
 
 
-def _plan_full_batch(session: Session, inputs: Mapping[str, Array]) -> None:
-    """Let the provider make its plan for the one size of batch before the first client waits."""
-    rows = session.settings.batching.max_batch_size
+def _record_graphs(session: Session, inputs: dict[str, Array]) -> bool:
+    """Whether every declared CUDA graph could be recorded and answers what the plain run does."""
+    if session.graphs is None:
+        return False
+    try:
+        plain = session.run(inputs, [spec.name for spec in session.settings.outputs])
+        session.graphs.record(inputs, plain)
+        return all(golden.same_filled_up(session, inputs, plain, n) for n in session.sizes)
+    except Exception:  # whatever ONNX Runtime finds against it: the plain session serves as well
+        return False
+
+
+def _warm(session: Session, inputs: Mapping[str, Array], rows: int) -> None:
+    """Let the provider make its plan for a size of batch before the first client waits for it."""
     full = {name: np.resize(array, (rows, *array.shape[1:])) for name, array in inputs.items()}
     try:
         session.run(full, [spec.name for spec in session.settings.outputs])

@@ -261,20 +261,25 @@ class Scheduler:
     def _infer(
         self, inputs: Mapping[str, Array], outputs: tuple[str, ...], rows: int
     ) -> dict[str, Array]:
-        """One run of the session, filled up with the last row where the settings say so.
+        """One inference, in runs of the sizes that the session has where it has some.
 
-        Only a model that was seen to answer row by row has a `max_batch_size` here, so the rows
-        that are added change no other. Raises RequestError.
+        Rows are filled up with the last one. Only a model that was seen to answer row by row has a
+        `max_batch_size` here, so the rows that are added change no other. Raises RequestError.
         """
-        most = self.settings.max_batch_size
-        if not self.settings.fill_up or not 0 < rows < most:
+        sizes = self.session.sizes if self.settings.max_batch_size and rows > 0 else ()
+        if not sizes:
+            return self.session.run(inputs, outputs)
+        if rows > sizes[-1]:
+            return self._run_in_pieces(inputs, outputs, rows, sizes[-1])
+        size = next(size for size in sizes if size >= rows)
+        if size == rows:
             return self.session.run(inputs, outputs)
         filled = {
-            name: np.concatenate([array, np.repeat(array[-1:], most - rows, axis=0)])
+            name: np.concatenate([array, np.repeat(array[-1:], size - rows, axis=0)])
             for name, array in inputs.items()
         }
         found = self.session.run(filled, outputs)
-        if any(array.shape[:1] != (most,) for array in found.values()):
+        if any(array.shape[:1] != (size,) for array in found.values()):
             raise RequestError(500, "the model does not answer row by row")
         return {name: array[:rows] for name, array in found.items()}
 

@@ -128,6 +128,8 @@ class _Service:
             host, port = listener.getsockname()[:2]
             for line in models.batching_refused(self._configuration.models):
                 self._journal.event("batching_off", model=line)
+            for line in models.graphs_refused(self._configuration.models):
+                self._journal.event("cuda_graphs_off", model=line)
             self._journal.event("ready", host=host, port=port, **told)
             self._record_start()
             keeping = asyncio.create_task(self._housekeeping().run(models))

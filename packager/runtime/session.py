@@ -18,6 +18,7 @@ import numpy as np
 
 from . import libraries
 from .configuration import ModelSettings
+from .cuda_graphs import OPTION, CudaGraphs, without_graph
 from .datatypes import BF16, BY_ONNX, Array, TensorSpec
 from .errors import ExitCode, Refusal, RequestError
 from .silence import onnxruntime
@@ -36,6 +37,12 @@ class Session:
     execution_provider: str
     _native: Any
     _has_bf16: bool
+    graphs: CudaGraphs | None = None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The only numbers of rows that are run; empty where any number is."""
+        return (self.graphs.sizes if self.graphs else ()) or self.settings.batching.fill_up
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
         """One inference; BF16 tensors are the uint16 of their bits.
@@ -47,11 +54,17 @@ class Session:
             if self._has_bf16:
                 values = self._native.run_with_ort_values(names, self._ort_values(inputs))
                 return {name: _array(value) for name, value in zip(names, values, strict=True)}
+            if self.graphs:
+                return self.graphs.run(inputs, names) or self._ungraphed(inputs, names)
             return dict(zip(names, self._native.run(names, dict(inputs)), strict=True))
         except Exception as error:
             if _is_invalid_argument(error):
                 raise RequestError(400, f"the model refuses the input: {_told(error)}") from error
             raise RequestError(500, f"inference failed: {_told(error)}") from error
+
+    def _ungraphed(self, inputs: Mapping[str, Array], names: list[str]) -> dict[str, Array]:
+        values = self._native.run(names, dict(inputs), without_graph())
+        return dict(zip(names, values, strict=True))
 
     def _ort_values(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
         make = onnxruntime.OrtValue
@@ -84,7 +97,9 @@ def open_session(folder: Path, settings: ModelSettings, graph: bytes) -> Session
     _compare(settings, "inputs", settings.inputs, native.get_inputs())
     _compare(settings, "outputs", settings.outputs, native.get_outputs())
     tensors = settings.inputs + settings.outputs
-    return Session(settings, used[0], native, any(spec.datatype is BF16 for spec in tensors))
+    has_bf16 = any(spec.datatype is BF16 for spec in tensors)
+    graphs = CudaGraphs(native, settings) if settings.batching.cuda_graphs else None
+    return Session(settings, used[0], native, has_bf16, graphs)
 
 
 def _require_offered(settings: ModelSettings) -> None:
@@ -104,7 +119,8 @@ def _construct(folder: Path, settings: ModelSettings, graph: bytes) -> Any:
     options.add_session_config_entry(_EXTERNAL_FOLDER, str((folder / settings.path).parent))
     if settings.execution_provider != _CPU:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    provider = (settings.execution_provider, dict(settings.provider_options))
+    more = OPTION if settings.batching.cuda_graphs else {}
+    provider = (settings.execution_provider, {**settings.provider_options, **more})
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=[provider])
     except Exception as error:

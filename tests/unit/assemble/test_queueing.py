@@ -62,11 +62,28 @@ def test_where_each_size_of_batch_costs_a_plan_there_is_only_one() -> None:
     convolution = replace(model, model=replace(model.model, operators=("Conv", "Relu")))
     transformer = replace(model, model=replace(model.model, operators=("MatMul",)))
     size = {"max_batch_size": MAX_BATCH_SIZE}
-    filled = {"max_batch_size": FILLED_BATCH_SIZE, "fill_up": True}
-    assert queueing(_target("nvidia-l4"), convolution) == filled
-    assert queueing(_target("nvidia-l4"), transformer) == size
+    graphs = {"cuda_graphs": [1, 2, 4, 8, 16, 32]}
+    filled = {"fill_up": [FILLED_BATCH_SIZE]}
+    assert queueing(_target("nvidia-l4"), convolution) == size | filled | graphs
+    assert queueing(_target("nvidia-l4"), transformer) == size | graphs
     on_cpu = replace(convolution, batching=Batching(16, 2.0))
     assert queueing(_target("x86-64-v3"), on_cpu) == {"max_batch_size": 16}
+
+
+def test_graphs_are_recorded_of_what_has_one_shape_besides_its_rows() -> None:
+    model = _model(None, Batching(12, 2.0))
+    known = replace(model, model=replace(model.model, operators=("MatMul",)))
+    settings = queueing(_target("nvidia-l4"), known)
+    assert settings == {"max_batch_size": 12, "cuda_graphs": [1, 2, 4, 8, 12]}
+    size = {"max_batch_size": 12}
+    for other in (
+        replace(known.model, inputs=(TensorSpec("x", "FP32", (-1, -1)),)),
+        replace(known.model, outputs=(TensorSpec("y", "BF16", (-1, 4)),)),
+        replace(known.model, operators=("MatMul", "Loop")),
+        replace(known.model, operators=()),
+    ):
+        assert queueing(_target("nvidia-l4"), replace(known, model=other)) == size
+    assert queueing(_target("x86-64-v3"), known) == size
 
 
 def test_a_model_without_rows_is_never_batched() -> None:

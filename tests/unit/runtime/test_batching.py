@@ -49,7 +49,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess]
     tiny = folder.add("tiny", classifier(), X, classifier_outputs(), golden=golden())
     tiny["batching"] = {"max_batch_size": 8, "inline_rows": 4}
     filled = folder.add("filled", classifier(), X, classifier_outputs(), golden=golden())
-    filled["batching"] = {"max_batch_size": 8, "instances": 2, "fill_up": True}
+    filled["batching"] = {"max_batch_size": 8, "instances": 2, "fill_up": [2, 8]}
     folder.document["http"]["max_concurrency"] = 256
     with RuntimeProcess(folder.write()) as process:
         yield process.wait_ready()

@@ -1,4 +1,4 @@
-"""Where `fill_up` is set, the session sees batches of one size only, and callers do not notice."""
+"""A session with fixed sizes of batch is run with those alone, and callers do not notice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class Doubling:
 
     settings = SimpleNamespace(name="doubling")
 
-    def __init__(self) -> None:
+    def __init__(self, *sizes: int) -> None:
+        self.sizes = sizes
         self.rows: list[int] = []
 
     def run(self, inputs: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, Any]:
@@ -32,19 +33,28 @@ class Doubling:
 @pytest.mark.parametrize("inline_rows", [0, 64])
 @pytest.mark.parametrize("rows", [1, 3, 8, 9, 20])
 def test_every_run_has_the_same_rows(rows: int, inline_rows: int) -> None:
-    session = Doubling()
-    settings = Batching(max_batch_size=8, fill_up=True, inline_rows=inline_rows)
+    session = Doubling(8)
+    settings = Batching(max_batch_size=8, inline_rows=inline_rows)
     x = np.arange(rows * 2, dtype=np.float32).reshape(rows, 2)
     (answer,) = asyncio.run(_asked(session, settings, [x]))
     assert np.array_equal(answer, x * 2)
-    if rows <= 8 or not inline_rows:
-        assert set(session.rows) == {8}
+    assert set(session.rows) == {8}
+
+
+def test_the_next_size_is_taken_and_what_is_larger_goes_in_pieces() -> None:
+    session = Doubling(2, 4)
+    for rows, run in ((1, [2]), (2, [2]), (3, [4]), (5, [4, 2]), (8, [4, 4])):
+        session.rows.clear()
+        x = np.arange(rows * 2, dtype=np.float32).reshape(rows, 2)
+        (answer,) = asyncio.run(_asked(session, Batching(max_batch_size=8), [x]))
+        assert np.array_equal(answer, x * 2)
+        assert session.rows == run
 
 
 def test_requests_that_go_together_are_filled_up_as_one() -> None:
-    session = Doubling()
+    session = Doubling(8)
     asked = [np.full((rows, 2), rows, np.float32) for rows in (2, 1, 3)]
-    answers = asyncio.run(_asked(session, Batching(max_batch_size=8, fill_up=True), asked))
+    answers = asyncio.run(_asked(session, Batching(max_batch_size=8), asked))
     for answer, x in zip(answers, asked, strict=True):
         assert np.array_equal(answer, x * 2)
     assert set(session.rows) == {8}

@@ -145,16 +145,14 @@ def main() -> None:
          env=environment(full, site))  # fmt: skip
     conv_served = step(record, "convolution_served", HERE / "serving.py", CONVOLUTION,
                        "convolution", env=environment(full, site))  # fmt: skip
+    step(record, "transformer_served_plain", HERE / "serving.py", TRANSFORMER, "transformer",
+         "batching.cuda_graphs=[]", **at_hand)  # fmt: skip
     for search in ("EXHAUSTIVE", "HEURISTIC"):
-        for filled in ("true", "false"):
-            name = f"convolution_served_{search.lower()}_{'filled' if filled == 'true' else 'any'}"
+        for sizes in ("[]", "[8]", "[16]", "[32]"):
+            name = f"convolution_served_{search.lower()}_{sizes.strip('[]') or 'any'}"
             step(record, name, HERE / "serving.py", CONVOLUTION, "convolution",
-                 f"cudnn_conv_algo_search={search}", f"batching.fill_up={filled}",
-                 env=environment(full, site))  # fmt: skip
-    for size in (8, 16):
-        step(record, f"convolution_served_by_{size}", HERE / "serving.py", CONVOLUTION,
-             "convolution", f"batching.max_batch_size={size}",
-             env=environment(full, site))  # fmt: skip
+                 f"cudnn_conv_algo_search={search}", f"batching.fill_up={sizes}",
+                 "batching.cuda_graphs=[]", env=environment(full, site))  # fmt: skip
     step(record, "transformer_bound", HERE / "binding.py", text, "enable_cudnn=0", **at_hand)
     step(record, "convolution_bound", HERE / "binding.py", image,
          "cudnn_conv_algo_search=HEURISTIC", env=environment(full, site))  # fmt: skip
