@@ -19,6 +19,7 @@ from packager.errors import LockError, PackagerError, UnavailableError
 from packager.optimize.anatomy import anatomy_of
 from packager.optimize.evidence import quality_record
 from packager.optimize.exporting import onnx_source
+from packager.optimize.packaging import write_package
 from packager.optimize.planning import plan_candidates
 from packager.optimize.reading import load_graph, read_model
 from packager.progress import Progress
@@ -33,11 +34,14 @@ def optimize(
     measurements: Path,
     output: Path,
     progress: Progress,
+    *,
+    package: bool = False,
 ) -> dict[str, Any]:
     """Optimize for each hardware profile; hardware id → quality record.
 
     The chosen models stand under `output/models/<hardware>/`, the records under
-    `output/evidence/`. Nothing is refused here: the policy is asked by `check` and `build`.
+    `output/evidence/`; with `package` the models also as `output/<name>.ortpackage`. Nothing is
+    refused here: the policy is asked by `check` and `build`.
     """
     plan, _ = pipeline.check(request, targets)
     with publishing(output) as work:
@@ -46,6 +50,10 @@ def optimize(
         for name, model in models.items():
             for file in model.model.files:
                 write_atomically(work.release / "models" / name / file.name, file.path.read_bytes())
+        if package:
+            profiles = {one.id: one for one in steps.distinct_hardware(plan)}
+            folder = work.release / f"{request.name}.ortpackage"
+            write_package(models, profiles, request.name, request.version, folder)
     return records
 
 

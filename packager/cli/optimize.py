@@ -24,6 +24,9 @@ from packager.cli.options import (
 @click.option(
     "--plan", is_flag=True, help="Make nothing: which candidates are lawful where, and why."
 )
+@click.option(
+    "--ortpackage", is_flag=True, help="Also write the models as a package of ONNX Runtime."
+)
 @measurements_option
 @with_console
 def optimize(
@@ -31,6 +34,7 @@ def optimize(
     source: Path,
     output: Path | None,
     plan: bool,
+    ortpackage: bool,
     measurements: Path | None,
     targets_folder: Path | None,
     **options: Any,
@@ -40,7 +44,7 @@ def optimize(
     \b
     Examples:
       packager optimize release.yaml --plan
-      packager optimize release.yaml -o optimized
+      packager optimize release.yaml -o optimized --ortpackage
       packager optimize model.onnx -j de -w arm64-v8 -p compose --samples samples.npz -o optimized
     """
     from packager import alone
@@ -58,6 +62,7 @@ def optimize(
         measurements or default_measurements(default_lock(source)),
         output,
         console,
+        package=ortpackage,
     )
     tables = [_candidates(name, record) for name, record in records.items()]
     console.result("\n\n".join([*tables, str(output)]), records)

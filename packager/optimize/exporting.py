@@ -22,6 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from packager.digest import Digest
 from packager.errors import InputError
+from packager.optimize.model_package import package_of, packaged_graph
 from packager.workspace import replacing
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -41,10 +42,13 @@ def is_exportable(path: Path) -> bool:
 
 
 def onnx_source(path: Path, cache: Path) -> Path:
-    """`path` itself, or for an exportable folder the ONNX file made from it, kept in `cache`.
+    """`path` itself, or the graph of a model package's variant (`x.ortpackage#variant`), or for an
+    exportable folder the ONNX file made from it, kept in `cache`.
 
-    Raises InputError for an architecture or a file that cannot be exported.
+    Raises InputError for an architecture or a file that cannot be exported, or a bad package.
     """
+    if package := package_of(path):
+        return packaged_graph(*package)
     if not is_exportable(path):
         return path
     try:
