@@ -5,10 +5,10 @@ country is a closed world too: everything travels but
 
   - the folders `targets/<target>/` of targets that stay behind,
   - evidence about them alone: files whose name begins with their slug and a dot,
-  - blobs that none of the travelling images needs. An image needs its manifest, configuration and
-    layers, and those of the artifacts about it: its signatures and attestations. All *manifests*
-    travel, so that the reader can follow this rule without the rest; artifacts about no image of
-    the release travel with everyone.
+  - blobs that none of the travelling images and charts needs. One of these needs its manifest,
+    configuration and layers, and those of the artifacts about it: signatures and attestations. All
+    *manifests* travel, so that the reader can follow this rule without the rest; artifacts about
+    nothing of the release travel with everyone.
 
 Adding or leaving out anything else is refused. What may be missing follows from the signed release
 and the names of the targets alone (docs/adr/0020).
@@ -48,10 +48,17 @@ class ListedFile:
 
 @dataclass(frozen=True, slots=True)
 class ListedImage:
-    """A target's image: `registry/name:tag`, and the digest of its manifest."""
+    """A target's image: `registry/name:tag`, the digest of its manifest, and that of its chart's
+    where it has one."""
 
     reference: str
     manifest: Digest
+    chart: Digest | None = None
+
+    @property
+    def manifests(self) -> frozenset[Digest]:
+        """What of the layout is this target's."""
+        return frozenset([self.manifest, *([self.chart] if self.chart else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,9 @@ class Listing:
                 },
                 {
                     str(entry["name"]): ListedImage(
-                        str(entry["image"]["reference"]), Digest.parse(entry["image"]["digest"])
+                        str(entry["image"]["reference"]),
+                        Digest.parse(entry["image"]["digest"]),
+                        Digest.parse(entry["chart"]["digest"]) if "chart" in entry else None,
                     )
                     for entry in document["targets"]
                 },
@@ -128,6 +137,8 @@ def carried(listing: Listing, targets: Collection[str], read: Read) -> Carried:
     references = {image.reference for image in chosen.values()}
     carried_images = {image.manifest for image in chosen.values()}
     all_images = {image.manifest for image in listing.images.values()}
+    travelling = {one for image in chosen.values() for one in image.manifests}
+    known = {one for image in listing.images.values() for one in image.manifests}
     needed: set[str] = set()
     kept_entries = []
     configurations = set()
@@ -135,8 +146,8 @@ def carried(listing: Listing, targets: Collection[str], read: Read) -> Carried:
         path = _blob(entry["digest"])
         document = _document(read(path), path)
         needed.add(path)
-        owner = _owner(entry, document, path, all_images)
-        if owner is not None and owner not in carried_images:
+        owner = _owner(entry, document, path, known)
+        if owner is not None and owner not in travelling:
             continue
         needed.update(_members(document, path))
         named = entry.get("annotations", {}).get(_REFERENCE_NAME)
@@ -163,7 +174,7 @@ def carried(listing: Listing, targets: Collection[str], read: Read) -> Carried:
 def _owner(
     entry: Mapping[str, Any], document: Mapping[str, Any], path: str, images: Collection[Digest]
 ) -> Digest | None:
-    """The image that a manifest is, or is about; None when it is about none of the release."""
+    """The image or chart that a manifest is, or is about; None when it is about none of these."""
     try:
         own = Digest.parse(entry["digest"])
         if own in images:

@@ -38,6 +38,7 @@ def inspect(folder: Path, trust: TrustFiles | None, progress: Progress) -> dict[
                 "platform": str(target.platform),
                 "image": target.pinned,
                 "size": image.size,
+                **({"chart": target.chart.pinned} if target.chart else {}),
             }
         )
         for layer in image.layers:

@@ -91,9 +91,11 @@ def build(request: ReleaseRequest, options: BuildOptions, progress: Progress) ->
         steps.render(
             request, built, options.templates, signer.public_key_pem(), work.release, progress
         )
+        charts = steps.pack_charts(built, plan.epoch, signer, images.layout, work.release, progress)
+        images.layout.close()
         steps.report(request, built, plan.epoch, work.release)
         progress.step("seal the release")
-        document = steps.describe(request, built, lock, plan.epoch)
+        document = steps.describe(request, built, lock, plan.epoch, charts)
         digest = seal(work.release, document, signer, also=also)
 
     return Release(
@@ -252,19 +254,25 @@ def apply_deltas(
 def push(
     folder: Path, trust: TrustFiles, registry: str | None, plain_http: bool, progress: Progress
 ) -> dict[str, str]:
-    """Verify a release, then push its images with their signatures; image → pinned reference.
+    """Verify a release, then push its images and charts with their signatures; name → pinned
+    reference.
 
-    Each jurisdiction's images go where the release says, or all below `registry` when given.
+    Each jurisdiction's go where the release says, or all below `registry` when given.
     """
+    from packager.oci.chart_registry import push_charts
     from packager.oci.registry import push as push_layout
 
     release = open_verified(folder, trust, progress)
-    return push_layout(
+    images = push_layout(
         release.images,
         release.repositories(registry),
         plain_http=plain_http,
         progress=progress,
     )
+    charts = push_charts(
+        release.images, release.charts(registry), plain_http=plain_http, progress=progress
+    )
+    return images | charts
 
 
 def source_of(

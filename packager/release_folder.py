@@ -25,6 +25,19 @@ MAX_ROOT = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class ReleasedChart:
+    """A target's chart in the layout: `registry/charts/<place>-<hardware>/<chart>:<version>`."""
+
+    reference: str
+    digest: Digest
+
+    @property
+    def pinned(self) -> str:
+        """`registry/charts/…/chart@sha256:…`"""
+        return f"{self.reference.rpartition(':')[0]}@{self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
 class ReleasedTarget:
     """One target of a release folder."""
 
@@ -35,6 +48,7 @@ class ReleasedTarget:
     platform: Platform
     registry: str | None
     manifests: str
+    chart: ReleasedChart | None = None
 
     @property
     def pinned(self) -> str:
@@ -125,9 +139,24 @@ class ReleaseFolder:
             for target in self.targets
         }
 
+    def charts(self, registry: str | None) -> dict[str, tuple[Digest, str]]:
+        """Chart's reference → the digest of its manifest, and where to push it; below `registry`
+        when one is given, in the same folders."""
+        return {
+            chart.reference: (
+                chart.digest,
+                chart.reference
+                if registry is None
+                else "/".join([registry.rstrip("/"), *chart.reference.split("/")[-3:]]),
+            )
+            for chart in (target.chart for target in self.targets)
+            if chart
+        }
+
 
 def _target(entry: dict[str, Any]) -> ReleasedTarget:
     image = entry["image"]
+    chart = entry.get("chart")
     return ReleasedTarget(
         name=TargetName.parse(entry["name"]),
         reference=image["reference"],
@@ -140,4 +169,5 @@ def _target(entry: dict[str, Any]) -> ReleasedTarget:
         ),
         registry=entry["registry"],
         manifests=entry["manifests"],
+        chart=(ReleasedChart(chart["reference"], Digest.parse(chart["digest"])) if chart else None),
     )

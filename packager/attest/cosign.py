@@ -58,15 +58,26 @@ def signature_artifact(image: Image, repository: str, signer: Signer) -> Artifac
 
     skopeo and podman refuse it in any other repository; cosign does not look at the repository.
     """
-    payload = simple_signing_payload(image.manifest.digest, repository)
+    return manifest_signature(image.manifest.digest, repository, signer)
+
+
+def manifest_signature(manifest: Digest, repository: str, signer: Signer) -> Artifact:
+    """The same for whatever a manifest stands for, such as a chart."""
+    payload = simple_signing_payload(manifest, repository)
     signature = base64_text.encode(signer.sign(payload))
     layer = _blob(MediaType.SIMPLE_SIGNING, payload, {SIGNATURE_ANNOTATION: signature})
-    return _classic(image, [layer], SIGNATURES, "sig")
+    return _classic(manifest, [layer], SIGNATURES, "sig")
 
 
 def signature_referrer(image: Image, signer: Signer) -> Artifact:
     """The signature as sigstore bundle, with the empty predicate that cosign 3 writes itself."""
-    return bundle_referrer(image, COSIGN_SIGN, {}, signer)
+    return manifest_referrer(image.manifest, repository_of(image.reference), signer)
+
+
+def manifest_referrer(manifest: Descriptor, repository: str, signer: Signer) -> Artifact:
+    """The same for whatever a manifest stands for, such as a chart."""
+    statement = Statement(repository, manifest.digest, COSIGN_SIGN, {})
+    return _referrer(manifest, statement, signer)
 
 
 def attestation_artifact(
@@ -84,22 +95,31 @@ def attestation_artifact(
         )
         for kind in sorted(predicates)
     ]
-    return _classic(image, layers, ATTESTATIONS, "att")
+    return _classic(image.manifest.digest, layers, ATTESTATIONS, "att")
 
 
 def bundle_referrer(
     image: Image, predicate_type: str, predicate: Mapping[str, Any], signer: Signer
 ) -> Artifact:
     """One attestation as sigstore bundle v0.3 that refers to the image (OCI 1.1 `subject`)."""
-    bundle = sigstore.dsse_bundle(_statement(image, predicate_type, predicate), signer)
+    name = repository_of(image.reference)
+    statement = Statement(name, image.manifest.digest, predicate_type, predicate)
+    return _referrer(image.manifest, statement, signer)
+
+
+def _referrer(subject: Descriptor, statement: Statement, signer: Signer) -> Artifact:
+    bundle = sigstore.dsse_bundle(statement.to_bytes(), signer)
     layer = _blob(MediaType.SIGSTORE_BUNDLE, bundle, {})
     config = _blob(MediaType.EMPTY, _EMPTY_CONFIG, {})
-    annotations = {CONTENT_ANNOTATION: "dsse-envelope", PREDICATE_ANNOTATION: predicate_type}
+    annotations = {
+        CONTENT_ANNOTATION: "dsse-envelope",
+        PREDICATE_ANNOTATION: statement.predicate_type,
+    }
     manifest = dumps(
         _manifest(config, [layer])
         | {
             "artifactType": MediaType.SIGSTORE_BUNDLE,
-            "subject": _bare(image.manifest).as_dict(),
+            "subject": _bare(subject).as_dict(),
             "annotations": annotations,
         }
     )
@@ -111,7 +131,7 @@ def bundle_referrer(
         NO_PLATFORM,
         MediaType.SIGSTORE_BUNDLE,
     )
-    return _artifact(descriptor, manifest, [config, layer], None, image)
+    return _artifact(descriptor, manifest, [config, layer], None, subject.digest)
 
 
 def _statement(image: Image, kind: str, predicate: Mapping[str, Any]) -> bytes:
@@ -119,10 +139,10 @@ def _statement(image: Image, kind: str, predicate: Mapping[str, Any]) -> bytes:
     return Statement(name, image.manifest.digest, kind, predicate).to_bytes()
 
 
-def _classic(image: Image, layers: Sequence[_Blob], kind: str, suffix: str) -> Artifact:
+def _classic(subject: Digest, layers: Sequence[_Blob], kind: str, suffix: str) -> Artifact:
     config = _blob(MediaType.CONFIG, dumps(_configuration(layers)), {})
     manifest = dumps(_manifest(config, layers))
-    tag = f"sha256-{image.manifest.digest.hex}.{suffix}"
+    tag = f"sha256-{subject.hex}.{suffix}"
     descriptor = Descriptor(
         MediaType.MANIFEST,
         Digest.of(manifest),
@@ -130,14 +150,18 @@ def _classic(image: Image, layers: Sequence[_Blob], kind: str, suffix: str) -> A
         {KIND: kind, REF_NAME: tag},
         NO_PLATFORM,
     )
-    return _artifact(descriptor, manifest, [config, *layers], tag, image)
+    return _artifact(descriptor, manifest, [config, *layers], tag, subject)
 
 
 def _artifact(
-    descriptor: Descriptor, manifest: bytes, blobs: Sequence[_Blob], tag: str | None, image: Image
+    descriptor: Descriptor,
+    manifest: bytes,
+    blobs: Sequence[_Blob],
+    tag: str | None,
+    subject: Digest,
 ) -> Artifact:
     stored = tuple((blob.digest, data) for blob, data in blobs)
-    return Artifact(descriptor, manifest, stored, tag, image.manifest.digest)
+    return Artifact(descriptor, manifest, stored, tag, subject)
 
 
 def _blob(media_type: str, data: bytes, annotations: Mapping[str, str]) -> _Blob:

@@ -45,8 +45,9 @@ REQUIRED_PREDICATES = (SLSA_PROVENANCE, CYCLONEDX, SPDX, COMPLIANCE, QUALITY)
 
 
 def check_image_signatures(release: SignedRelease) -> dict[str, int]:
-    """Step 9, image signatures: each image is signed for its repository, in the classic form and as
-    a bundle, and every signature in the layout is the key's and about an image of this release."""
+    """Step 9, image signatures: each image and each chart is signed for its repository, in the
+    classic form and as a bundle, and every signature in the layout is the key's and about one of
+    this release."""
     claims: set[Claim] = set()
     findings: list[Finding] = []
     for document in _of_kind(release, cosign.SIGNATURES):
@@ -62,15 +63,23 @@ def check_image_signatures(release: SignedRelease) -> dict[str, int]:
         except (ValueError, VerificationError) as error:
             findings.append(_refused("the image signature", document.member, error))
     needed = {(image.manifest, image.repository): image.target for image in release.root.images}
-    findings += _unmatched(release, {digest for digest, _ in claims} | bundled, "a signature")
+    charts = {
+        (image.chart.manifest, image.chart.repository): image.target
+        for image in release.root.images
+        if image.chart
+    }
+    about = {digest for digest, _ in claims} | bundled
+    findings += _unmatched(release, about - {digest for digest, _ in charts}, "a signature")
     findings += [
-        Finding("the image is not signed", target, f"a signature of {digest} for {repository}")
-        for (digest, repository), target in sorted(needed.items())
+        Finding(f"the {what} is not signed", target, f"a signature of {digest} for {repository}")
+        for what, things in (("image", needed), ("chart", charts))
+        for (digest, repository), target in sorted(things.items())
         if (digest, repository) not in claims
     ]
     findings += [
-        Finding("the image has no signature in the form of a bundle", target, str(digest))
-        for (digest, _), target in sorted(needed.items())
+        Finding(f"the {what} has no signature in the form of a bundle", target, str(digest))
+        for what, things in (("image", needed), ("chart", charts))
+        for (digest, _), target in sorted(things.items())
         if digest not in bundled
     ]
     if findings:

@@ -1,5 +1,7 @@
 """What the manifests in `targets/` would start: step 11.
 
+A chart lies in the layout as well, packed: it must be the target's files, byte for byte.
+
 A manifest is what the operator applies, so it may name one image only: its own target's, by digest.
 The text is looked through for every `image` key and every reference by digest, in YAML and JSON of
 whatever style; this needs no parser that could see a document differently than the site's engine.
@@ -10,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from packager.attest.chart_check import chart_findings
 from packager.attest.root import ImageBinding
 from packager.attest.signed_release import SignedRelease
 from packager.errors import Finding, VerificationError
@@ -36,9 +39,11 @@ def check_manifests(release: SignedRelease) -> dict[str, int]:
             for reference in _references(release, path):
                 references += 1
                 findings += _reference_findings(reference, image, path)
+    findings += chart_findings(release)
     if findings:
         raise VerificationError.of(findings)
-    return {"references": references}
+    charts = sum(image.chart is not None for image in release.root.images)
+    return {"references": references} | ({"charts": charts} if charts else {})
 
 
 def _references(release: SignedRelease, path: str) -> Iterator[str]:

@@ -54,8 +54,21 @@ class ListedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class ChartBinding:
+    """What the root says about a target's chart; `reference` is `registry/…/name:version`."""
+
+    reference: str
+    manifest: Digest
+
+    @property
+    def repository(self) -> str:
+        """`registry/…/name`"""
+        return repository_of(self.reference)
+
+
+@dataclass(frozen=True, slots=True)
 class ImageBinding:
-    """What the root says about a target's image.
+    """What the root says about a target's image, and its chart where it has one.
 
     `reference` is `registry/name:tag`; `size` are the bytes of manifest, configuration and layers.
     """
@@ -66,6 +79,7 @@ class ImageBinding:
     size: int
     config: Digest
     platform: Platform
+    chart: ChartBinding | None = None
 
     @property
     def repository(self) -> str:
@@ -242,7 +256,18 @@ def _image(entry: Any) -> ImageBinding:
         _size(size),
         Digest.parse(config),
         Platform(os, architecture, variant),
+        _chart(entry["chart"]) if "chart" in entry else None,
     )
+
+
+def _chart(entry: Any) -> ChartBinding:
+    match entry:
+        case {"reference": str(reference), "digest": str(digest), "pinned": str(pinned), **more}:
+            if not more and pinned == f"{repository_of(reference)}@{digest}":
+                return ChartBinding(reference, Digest.parse(digest))
+        case _:
+            pass
+    raise ValueError("a chart is not exactly reference, pinned reference and digest")
 
 
 def _size(value: int) -> int:

@@ -80,10 +80,10 @@ def run(
 def push(
     console: Console, release: Path, registry: str | None, trust: TrustFiles, plain_http: bool
 ) -> None:
-    """Push a verified release's images, signatures and attestations.
+    """Push a verified release's images and Helm charts, with signatures and attestations.
 
-    RELEASE is a folder or a bundle. Without REGISTRY each image goes to its jurisdiction's
-    registry, as the release says.
+    RELEASE is a folder or a bundle. Without REGISTRY each goes to its jurisdiction's registry, as
+    the release says. Charts lie below it in charts/, where `helm install oci://…` finds them.
 
     \b
     Examples:
@@ -94,7 +94,7 @@ def push(
     from packager import pipeline
 
     pushed = pipeline.push(release, trust, registry, plain_http, console)
-    console.result(table(["target", "image"], [list(row) for row in pushed.items()]), pushed)
+    console.result(table(["name", "pinned"], [list(row) for row in pushed.items()]), pushed)
 
 
 @click.command()

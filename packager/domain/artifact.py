@@ -24,6 +24,8 @@ class MediaType:
     SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
     DSSE = "application/vnd.dsse.envelope.v1+json"
     SIGSTORE_BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+    HELM_CONFIG = "application/vnd.cncf.helm.config.v1+json"
+    HELM_CHART = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -127,12 +127,13 @@ def _push_image(
         manifest = stream.read()
     repository.push_manifest(str(image.manifest.digest), manifest, image.manifest.media_type)
     for artifact in layout.artifacts_of(image):
-        _push_artifact(repository, artifact)
+        push_artifact(repository, artifact)
     repository.push_manifest(target.tag, manifest, image.manifest.media_type)
     sent(image.manifest.size)
 
 
-def _push_artifact(repository: Repository, artifact: Artifact) -> None:
+def push_artifact(repository: Repository, artifact: Artifact) -> None:
+    """Push what accompanies a manifest under its tag or digest, and among the referrers."""
     for digest, data in artifact.blobs:
         repository.push_blob(digest, len(data), data, lambda _: None)
     tracked = repository.push_manifest(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, fields
 
+from packager.domain.chart import chart_repository
 from packager.domain.decision import Status
 from packager.domain.hardware import Accelerator
 from packager.domain.names import dns_label, instance_name, label_value, semantic_version
@@ -144,6 +145,7 @@ class Context:
     containerd_capabilities: tuple[str, ...]
     chart: bool
     chart_version: str
+    chart_repository: str
     measured: str
     stopping: Stopping
     door: DoorNetwork
@@ -220,6 +222,9 @@ def make_context(
         containerd_capabilities=CONTAINERD_CAPABILITIES,
         chart=plan.name.platform is DeploymentPlatform.HELM,
         chart_version=semantic_version(request.version),
+        chart_repository=chart_repository(
+            plan.registry or "localhost", plan.name, dns_label(request.name)
+        ),
         queue_query=f'sum({QUEUE_METRIC}{{namespace="{instance}"}})',
         measured=built.model.where,
         stopping=Stopping(

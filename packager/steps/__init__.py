@@ -12,6 +12,7 @@ from packager.steps.sources import Sources
 if TYPE_CHECKING:
     from packager.steps.assembling import assemble
     from packager.steps.attesting import attest
+    from packager.steps.charting import pack_charts
     from packager.steps.describing import describe
     from packager.steps.locking import lock
     from packager.steps.optimizing import distinct_hardware, optimize
@@ -26,6 +27,7 @@ _HOMES = {
     "distinct_hardware": "optimizing",
     "lock": "locking",
     "optimize": "optimizing",
+    "pack_charts": "charting",
     "rebuilt": "rebuilding",
     "render": "rendering",
     "report": "reporting",
@@ -39,6 +41,7 @@ __all__ = [
     "distinct_hardware",
     "lock",
     "optimize",
+    "pack_charts",
     "rebuilt",
     "render",
     "report",

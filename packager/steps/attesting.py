@@ -53,7 +53,7 @@ def attest(
     progress: Progress,
 ) -> None:
     """For each image: a cosign signature, and what we say about it, each bound to its digest; for
-    each model: its own signature. Then the layout is whole. Bills of materials and provenance stand
+    each model: its own signature. Bills of materials and provenance stand
     as files under `evidence/` too."""
     locked = lock_bytes(lock)
     write_atomically(release / "evidence" / "packager.lock", locked)
@@ -92,4 +92,3 @@ def attest(
         layout.add_artifact(attestation_artifact(target.image, predicates, signer))
         for kind, predicate in predicates.items():
             layout.add_artifact(bundle_referrer(target.image, kind, predicate, signer))
-    layout.close()

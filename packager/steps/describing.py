@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from packager import __version__
 from packager.assemble.lock_file import lock_bytes
 from packager.canonical import SourceDateEpoch
 from packager.digest import Digest
+from packager.domain.chart import PackedChart
 from packager.domain.lock import Lock
 from packager.domain.release import BuiltTarget, ReleaseRequest
 
 
 def describe(
-    request: ReleaseRequest, built: Sequence[BuiltTarget], lock: Lock, epoch: SourceDateEpoch
+    request: ReleaseRequest,
+    built: Sequence[BuiltTarget],
+    lock: Lock,
+    epoch: SourceDateEpoch,
+    charts: Mapping[str, PackedChart] | None = None,
 ) -> dict[str, Any]:
-    """The document of a release: its model, its targets with their images, its lock."""
+    """The document of a release: its model, its targets with their images and charts, its lock."""
     source = built[0].model.source
+    packed = charts or {}
     return {
         "apiVersion": "packager/v1",
         "kind": "Release",
@@ -43,7 +49,7 @@ def describe(
             "path": "evidence/packager.lock",
             "digest": str(Digest.of(lock_bytes(lock))),
         },
-        "targets": [_target(target) for target in built],
+        "targets": [_target(target, packed.get(str(target.plan.name))) for target in built],
     }
 
 
@@ -64,9 +70,10 @@ def _declared(request: ReleaseRequest) -> dict[str, Any]:
     }
 
 
-def _target(built: BuiltTarget) -> dict[str, Any]:
+def _target(built: BuiltTarget, chart: PackedChart | None) -> dict[str, Any]:
     image = built.image
     return {
+        **({"chart": chart.as_dict()} if chart else {}),
         "name": str(built.plan.name),
         "jurisdiction": built.plan.name.jurisdiction,
         "hardware": built.plan.name.hardware,

@@ -61,6 +61,8 @@ from packager.oci.encryption import encrypt_image, is_encrypted, plain_manifest,
 from packager.oci.layer import LayerStore
 from packager.oci.layout import LayoutWriter
 from packager.optimize.evidence import quality_record
+from packager.progress import SILENT
+from packager.steps.charting import Charts, pack_charts
 from packager.steps.describing import describe
 
 EPOCH = SourceDateEpoch(1767225600)
@@ -90,6 +92,7 @@ BuildTargets = Callable[
     [LayerStore, str, str | None], tuple[ReleaseRequest, tuple[BuiltTarget, ...]]
 ]
 WriteFiles = Callable[[Path, BuiltTarget, ReleaseRequest], None]
+PackCharts = Callable[[Sequence[BuiltTarget], Signer, LayoutWriter, Path], Charts]
 ChangeFolder = Callable[[Path, dict[str, Any]], None]
 
 
@@ -219,6 +222,13 @@ def artifacts_of(built: BuiltTarget, request: ReleaseRequest, signer: Signer) ->
     ]
 
 
+def packed(
+    built: Sequence[BuiltTarget], signer: Signer, layout: LayoutWriter, folder: Path
+) -> Charts:
+    """The charts of the targets that have one, in the layout."""
+    return pack_charts(built, EPOCH, signer, layout, folder, SILENT)
+
+
 def make_release(
     base: Path,
     *,
@@ -232,12 +242,14 @@ def make_release(
     manifests: WriteFiles | None = None,
     layers: Path | None = None,
     signer: Signer | None = None,
+    charts: PackCharts = packed,
 ) -> SmallRelease:
     """Build and seal a release in `base`/release.
 
     `artifacts` and `before_seal` are where a test makes it wrong on the inside: the one decides
     what accompanies each image, the other changes the folder and the document before sealing.
-    `build` makes the targets, `manifests` writes their files, `layers` is a shared store.
+    `build` makes the targets, `manifests` writes their files, `charts` packs those of Helm,
+    `layers` is a shared store.
     """
     if key_file is None:
         key_file = generate_key(base / "site.pem", None).private
@@ -250,11 +262,12 @@ def make_release(
         layout.add_image(target.image)
         for artifact in artifacts(target, request, signer):
             layout.add_artifact(artifact)
-    layout.close()
     for target in built:
         (manifests or _write_manifest)(folder, target, request)
         _write_evidence(folder, target, request)
-    document = describe(request, built, LOCK, EPOCH)
+    made = charts(built, signer, layout, folder)
+    layout.close()
+    document = describe(request, built, LOCK, EPOCH, made)
     if before_seal:
         before_seal(folder, document)
     seal(folder, document, signer, also=also)

@@ -1,0 +1,50 @@
+"""Pushes charts of a layout to where Helm looks for them, with their signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from packager.digest import Digest
+from packager.errors import VerificationError
+from packager.oci.layout_reading import read_layout
+from packager.oci.reference import Reference
+from packager.oci.registry import push_artifact
+from packager.oci.registry_client import Repository
+from packager.progress import SILENT, Progress
+from packager.release_source import Files
+
+
+def push_charts(
+    layout_files: Files | Path,
+    destinations: Mapping[str, tuple[Digest, str]],
+    *,
+    plain_http: bool = False,
+    progress: Progress = SILENT,
+) -> dict[str, str]:
+    """Push charts; `destinations` maps reference → the manifest's digest, and where to:
+    `registry/repository:version`.
+
+    The signature goes first and the version last, so that nobody meets a chart whose signature is
+    still on its way. Returns reference → `registry/repository@sha256:…`. Raises as `registry.push`.
+    """
+    if not destinations:
+        return {}
+    layout = read_layout(layout_files, check_layers=False)
+    manifests = {artifact.descriptor.digest: artifact for artifact in layout.artifacts}
+    pushed: dict[str, str] = {}
+    for reference, (digest, name) in destinations.items():
+        target = Reference.parse(name)
+        found = manifests.get(digest)
+        if found is None:
+            raise VerificationError("the image layout lacks a chart", where=reference)
+        progress.step(f"push {target}")
+        with Repository(target, plain_http=plain_http) as repository:
+            repository.ping()
+            push_artifact(repository, found)
+            for artifact in layout.artifacts:
+                if artifact.subject == digest:
+                    push_artifact(repository, artifact)
+            repository.push_manifest(target.tag, found.manifest, found.descriptor.media_type)
+        pushed[reference] = f"{target.host}/{target.repository}@{digest}"
+    return pushed
