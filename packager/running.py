@@ -34,9 +34,11 @@ _ARCHITECTURES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm6
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A started release that answers at `url`; `how` is one line that says what runs it."""
+    """A started release that answers at `url`; `how` is one line that says what runs it, `grpc`
+    is `host:port` where the image speaks that."""
 
     url: str
+    grpc: str | None
     target: str
     model: str
     how: str
@@ -92,7 +94,7 @@ def running(
                 where=how,
                 got=process.logs(10).strip() or error.findings[0].what,
             ) from error
-        yield Server(process.url, str(chosen.name), release.name, how, process)
+        yield Server(process.url, process.grpc, str(chosen.name), release.name, how, process)
 
 
 def measured(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from packager.assemble.gpu_libraries import library_folders
 from packager.assemble.model_files import MODEL_ROOT
 from packager.assemble.recipe import PYTHON, environment_key
-from packager.assemble.server_config import PORT
+from packager.assemble.server_config import GRPC_PORT, PORT
 from packager.assemble.system_files import USER
 from packager.content import ImageSettings
 from packager.domain.release import PlannedTarget, ReleaseRequest
@@ -27,7 +27,7 @@ def image_settings(target: PlannedTarget, request: ReleaseRequest) -> ImageSetti
         environment=_environment(target),
         user=USER,
         working_dir=f"/{MODEL_ROOT}",
-        ports=(f"{PORT}/tcp",),
+        ports=(f"{PORT}/tcp", *((f"{GRPC_PORT}/tcp",) if request.serving.grpc else ())),
         labels=_labels(target, request),
     )
 

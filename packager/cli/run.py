@@ -40,8 +40,9 @@ def run(
 ) -> int:
     """Verify a release, start one of its targets here, and wait until it is ready.
 
-    With a COMMAND after `--`, run it with the server's address in $PACKAGER_URL, then stop; the
-    exit code is the command's. Without one, serve until Ctrl-C.
+    With a COMMAND after `--`, run it with the server's address in $PACKAGER_URL (and $PACKAGER_GRPC
+    where the image has gRPC), then stop; the exit code is the command's. Without one, serve until
+    Ctrl-C.
 
     \b
     Examples:
@@ -57,12 +58,19 @@ def run(
         console.note(server.how)
         if not command:
             console.result(
-                server.url, {"url": server.url, "target": server.target, "how": server.how}
+                "\n".join(filter(None, (server.url, server.grpc and f"grpc://{server.grpc}"))),
+                {
+                    "url": server.url,
+                    "grpc": server.grpc,
+                    "target": server.target,
+                    "how": server.how,
+                },
             )
             console.note("serving; Ctrl-C stops it")
             server.wait()
             return 0
         environment = os.environ | {"PACKAGER_URL": server.url, "PACKAGER_MODEL": server.model}
+        environment |= {"PACKAGER_GRPC": server.grpc} if server.grpc else {}
         try:
             return subprocess.run(command, env=environment, check=False).returncode
         except OSError as error:

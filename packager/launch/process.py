@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import signal
 import socket
@@ -31,10 +32,14 @@ _INHERITED = ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES
 
 
 class LocalProcess:
-    """A serving process that we started; a context manager that stops it."""
+    """A serving process that we started; a context manager that stops it. `grpc` is `host:port`
+    where the image has that."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], url: str, log: Path, grpc: str | None = None
+    ) -> None:
         self.url = url
+        self.grpc = grpc
         self.log = log
         self._process = process
 
@@ -86,9 +91,13 @@ def start_process(layers: Sequence[Layer], into: Path, port: int | None = None) 
     chosen_port = _free_port(port)
     extract_layers(_needed_layers(layers), into)
     log = into / "server.log"
+    arguments = ["--host", "127.0.0.1", "--port", str(chosen_port)]
+    grpc_port = _free_port(None) if _speaks_grpc(into) else None
+    if grpc_port:
+        arguments += ["--grpc-port", str(grpc_port)]
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [*_runtime(into), "--host", "127.0.0.1", "--port", str(chosen_port)],
+            [*_runtime(into), *arguments],
             cwd=into,
             env=_environment(os.environ, into),
             stdin=subprocess.DEVNULL,
@@ -96,7 +105,8 @@ def start_process(layers: Sequence[Layer], into: Path, port: int | None = None) 
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours to answer: the server is stopped in order
         )
-    return LocalProcess(process, f"http://127.0.0.1:{chosen_port}", log)
+    grpc = f"127.0.0.1:{grpc_port}" if grpc_port else None
+    return LocalProcess(process, f"http://127.0.0.1:{chosen_port}", log, grpc)
 
 
 def output_of(
@@ -137,6 +147,11 @@ def refuse_missing_packages() -> None:
             got=f"without {', '.join(missing)}",
             next_step="pip install 'packager[local]', or start a Docker engine",
         )
+
+
+def _speaks_grpc(into: Path) -> bool:
+    document = json.loads((into / _CONFIGURATION).read_bytes())
+    return isinstance(document, dict) and "grpc" in document
 
 
 def _runtime(into: Path) -> list[str]:

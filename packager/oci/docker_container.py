@@ -16,7 +16,8 @@ from packager.errors import UnavailableError
 
 
 class Container:
-    """A container that we started. `isolated` when nothing of it leaves this machine."""
+    """A container that we started. `isolated` when nothing of it leaves this machine; `grpc` is
+    `host:port` where the image has that."""
 
     def __init__(
         self,
@@ -24,8 +25,10 @@ class Container:
         isolated: bool,
         container: DockerContainer,
         resources: contextlib.ExitStack,
+        grpc: str | None = None,
     ) -> None:
         self.url = url
+        self.grpc = grpc
         self.isolated = isolated
         self.id = str(container.id)
         self.name = str(container.name)

@@ -124,6 +124,7 @@ class Engine:
         name: str,
         port: int | None = None,
         inner_port: int = 8080,
+        grpc_port: int = 8081,
         memory_bytes: int = 2 << 30,
         processes: int = 512,
     ) -> Container:
@@ -135,6 +136,10 @@ class Engine:
         with asking(f"start a container of {image_id[:19]}"), resources:
             network, isolated = self._network(name, resources)
             published = {} if isolated else {f"{inner_port}/tcp": ("127.0.0.1", port or 0)}
+            offered = self._client.images.get(image_id).attrs["Config"].get("ExposedPorts") or {}
+            further = f"{grpc_port}/tcp" if f"{grpc_port}/tcp" in offered else None
+            if further and not isolated:
+                published[further] = ("127.0.0.1", 0)
             started = self._client.containers.create(
                 image_id,
                 **_confined(name, memory_bytes, processes),
@@ -146,6 +151,11 @@ class Engine:
             started.start()
             started.reload()
             settings = started.attrs["NetworkSettings"]
+            grpc = None
+            if further and isolated:
+                grpc = f"{settings['Networks'][network.name]['IPAddress']}:{grpc_port}"
+            elif further:
+                grpc = "{HostIp}:{HostPort}".format(**settings["Ports"][further][0])
             if isolated:
                 address = settings["Networks"][network.name]["IPAddress"], inner_port
                 if port is not None:
@@ -156,7 +166,7 @@ class Engine:
                 (binding, *_) = settings["Ports"][f"{inner_port}/tcp"]
                 address = binding["HostIp"], int(binding["HostPort"])
             return Container(
-                f"http://{address[0]}:{address[1]}", isolated, started, resources.pop_all()
+                f"http://{address[0]}:{address[1]}", isolated, started, resources.pop_all(), grpc
             )
 
     def output_of(

@@ -35,6 +35,7 @@ CONTAINERD_CAPABILITIES = (
     "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
 )  # fmt: skip
 PORT = 8080
+GRPC_PORT = 8081
 UID = 65532
 # Where the image keeps its interpreter; it holds no shell, so that probes are Python too.
 PYTHON = "/usr/bin/python3.13"
@@ -103,8 +104,9 @@ class Context:
     `name` names objects, `instance` the namespace, the Compose project or the unit; `image` is
     pinned by digest, `reference` is its name with a tag, `repository` without one; `signed_by` is
     None when nobody says whose signature counts; `registry` is None when the release names none;
-    `region` is set when the target has exactly one, and the runtime then refuses to start
-    elsewhere. `labels`, `selector` and `annotations` are pairs of key and value.
+    `grpc_port` is None when the image has no gRPC; `region` is set when the target has exactly one,
+    and the runtime then refuses to start elsewhere. `labels`, `selector` and `annotations` are
+    pairs of key and value.
     """
 
     name: str
@@ -151,6 +153,7 @@ class Context:
     door: DoorNetwork
     door_program: str
     port: int
+    grpc_port: int | None
     uid: int
     python: str
     duties: tuple[Duty, ...]
@@ -236,6 +239,7 @@ def make_context(
         door=door_network(instance),
         door_program=door_program(),
         port=PORT,
+        grpc_port=GRPC_PORT if request.serving.grpc else None,
         uid=UID,
         python=PYTHON,
         duties=tuple(

@@ -1,12 +1,15 @@
 # The door: copies bytes between a client and the server, and knows nothing of what they mean.
 # Arguments: the server's address and port; where to listen (an address and a port, or `passed` and
-# the number of a socket that systemd opened); seconds that open connections get at the end.
+# the number of a socket that systemd opened); seconds that open connections get at the end; and for
+# each further port of the server, that port and where to listen.
 import asyncio
+import functools
 import signal
 import socket
 import sys
 
-HOST, PORT, ADDRESS, NUMBER, DRAIN = sys.argv[1:6]
+HOST, PORT, ADDRESS, NUMBER, DRAIN, *MORE = sys.argv[1:]
+PAIRS = [(PORT, NUMBER), *zip(MORE[::2], MORE[1::2], strict=True)]
 open_now = set()
 
 
@@ -20,11 +23,11 @@ async def copy(reader, writer):
         writer.transport.abort()
 
 
-async def forward(reader, writer):
+async def forward(port, reader, writer):
     open_now.add(asyncio.current_task())
     asyncio.current_task().add_done_callback(open_now.discard)
     try:
-        there = await asyncio.open_connection(HOST, int(PORT), family=socket.AF_INET)
+        there = await asyncio.open_connection(HOST, port, family=socket.AF_INET)
     except OSError:
         writer.transport.abort()
         return
@@ -33,15 +36,20 @@ async def forward(reader, writer):
     writer.close()
 
 
+async def listen(port, number):
+    there = functools.partial(forward, int(port))
+    if ADDRESS == "passed":
+        return await asyncio.start_server(there, sock=socket.socket(fileno=int(number)))
+    return await asyncio.start_server(there, ADDRESS, int(number))
+
+
 async def main():
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    if ADDRESS == "passed":
-        server = await asyncio.start_server(forward, sock=socket.socket(fileno=int(NUMBER)))
-    else:
-        server = await asyncio.start_server(forward, ADDRESS, int(NUMBER))
+    servers = [await listen(port, number) for port, number in PAIRS]
     await stop.wait()
-    server.close()
+    for server in servers:
+        server.close()
     if open_now:
         await asyncio.wait(open_now, timeout=float(DRAIN))
 

@@ -135,3 +135,28 @@ def test_it_answers_on_a_socket_that_it_is_handed(upstream):
         finally:
             process.terminate()
         assert process.wait(timeout=5) == 0
+
+
+def test_it_answers_for_a_second_port_of_the_server(upstream):
+    second = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    thread = threading.Thread(target=second.serve_forever, daemon=True)
+    thread.start()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as two,
+    ):
+        told = ["127.0.0.1", str(upstream), "passed", str(one.fileno()), "10"]
+        told += [str(second.server_address[1]), str(two.fileno())]
+        command = [sys.executable, "-I", "-c", program(), *told]
+        process = subprocess.Popen(command, pass_fds=[one.fileno(), two.fileno()])
+        try:
+            assert post(one.getsockname()[1], "/", b"first") == b"first"
+            second.shutdown()
+            second.server_close()
+            with pytest.raises(OSError):
+                post(two.getsockname()[1], "/", b"second")
+            assert post(one.getsockname()[1], "/", b"first") == b"first"
+        finally:
+            process.terminate()
+            thread.join()
+        assert process.wait(timeout=5) == 0
