@@ -11,13 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packager.declared import COUNTRY, read_base, read_declarations
+from packager.decoder_folder import is_decoder_folder, read_decoder
 from packager.document import Section, read_document
+from packager.domain.generation import ModelKind
 from packager.domain.hardware import Precision
 from packager.domain.model import Constraints, Metric, Objective, QualityBudget, TaskFiles
 from packager.domain.release import ReleaseRequest, TargetRequest
+from packager.domain.serving import Serving
 from packager.domain.target import DataClass, DeploymentPlatform, Region, TargetName
 from packager.domain.version import MAX_COUNTER, counter_of
 from packager.errors import InputError
+from packager.generation_section import generation_of, read_kind
 from packager.serving_section import read_serving
 
 API_VERSION = "packager/v1"
@@ -59,10 +63,11 @@ def read_release(file: Path) -> ReleaseRequest:
     root.parsed("kind", _exactly("Release"), "Release", "Release")
     metadata = root.section("metadata", required=True)
     model = root.section("model", required=True)
+    kind, path = read_kind(model), file.parent / model.text("path")
     samples = model.optional_text("samples")
     targets = _targets(root)
     asked = root.section("quality")
-    quality = _quality(asked)
+    quality = _quality(asked, kind)
     signing = root.section("signing")
     request = ReleaseRequest(
         name=metadata.parsed(
@@ -71,7 +76,7 @@ def read_release(file: Path) -> ReleaseRequest:
         version=metadata.parsed(
             "version", _matching(_VERSION), "letters, digits, '.', '_', '-', at most 40", ""
         ),
-        model_path=file.parent / model.text("path"),
+        model_path=path,
         model_license=_license(model),
         samples=file.parent / samples if samples else None,
         quality=quality,
@@ -86,7 +91,7 @@ def read_release(file: Path) -> ReleaseRequest:
         constraints=_constraints(root),
         where=str(file),
         declared=read_declarations(root, model, signing),
-        serving=read_serving(root, file.parent),
+        serving=read_serving(root, file.parent, kind, path),
         base=read_base(root),
         counter=_counter(metadata),
         recipients=_recipients(root, file.parent, targets),
@@ -115,13 +120,14 @@ def request_for_model(model: Path, options: ModelOptions) -> ReleaseRequest:
         flag, value, expected = wrong[0]
         raise InputError("cannot be read", where=flag, expected=expected, got=repr(value))
     target = TargetName(options.jurisdiction, options.hardware, options.platform)
+    text = is_decoder_folder(model)
     return ReleaseRequest(
         name=name,
         version=options.version,
         model_path=model,
         model_license=options.model_license,
         samples=options.samples,
-        quality=QualityBudget(),
+        quality=quality_of(ModelKind.GENERATIVE) if text else quality_of(ModelKind.PREDICTIVE),
         objective=options.objective,
         data_class=options.data_class,
         targets=(TargetRequest(target, options.regions, "command line"),),
@@ -131,6 +137,7 @@ def request_for_model(model: Path, options: ModelOptions) -> ReleaseRequest:
         signing_keys=(),
         precision=options.precision,
         where="command line",
+        serving=Serving(generation=generation_of(read_decoder(model))) if text else Serving(),
         counter=counter or 0,
         recipients={options.jurisdiction: options.recipients} if options.recipients else {},
     )
@@ -215,14 +222,24 @@ def _regions(entry: Section) -> tuple[Region, ...]:
     return tuple(regions)
 
 
-def _quality(section: Section) -> QualityBudget:
-    metric = section.choice("metric", Metric, Metric.TOP1_AGREEMENT)
+def quality_of(kind: ModelKind) -> QualityBudget:
+    """The usual budget: a text model is held to the words that the source would say."""
+    if kind is ModelKind.GENERATIVE:
+        return QualityBudget(Metric.GREEDY_AGREEMENT, 0.9)
+    return QualityBudget()
+
+
+def _quality(section: Section, kind: ModelKind) -> QualityBudget:
+    usual = quality_of(kind)
+    metric = section.choice("metric", Metric, usual.metric)
+    if (metric is Metric.GREEDY_AGREEMENT) != (kind is ModelKind.GENERATIVE):
+        section.note("metric", f"not for a {kind.value} model", got=metric.value)
     error = metric.smaller_is_better
     bound, other = ("at_most", "at_least") if error else ("at_least", "at_most")
     if other in section:
         section.note(other, f"{metric.value} is bounded by {bound!r}", next_step=f"write {bound}:")
         section.number(other)
-    default = {Metric.MAX_ABS: 1e-3, Metric.TASK: 0.01}.get(metric, QualityBudget().bound)
+    default = {Metric.MAX_ABS: 1e-3, Metric.TASK: 0.01}.get(metric, usual.bound)
     value = section.number(bound, default)
     if not (value >= 0 if metric is Metric.MAX_ABS else 0 < value <= 1):
         section.note(bound, "out of range", expected="more than 0, at most 1", got=str(value))

@@ -1,22 +1,26 @@
-"""Reads the sections `server:` and `serving:` of release.yaml."""
+"""Reads the sections `server:`, `serving:` and `generation:` of release.yaml."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from packager.document import Section
+from packager.domain.generation import ModelKind
 from packager.domain.serving import Picture, Pooling, Serving, Steps, Task
+from packager.generation_section import read_generation
 
 _MOST_TOKENS = 1 << 17
 _MOST_PIXELS = 1 << 14
 
 
-def read_serving(root: Section, folder: Path) -> Serving:
-    """Both sections, noting what is wrong; paths are relative to `folder`."""
+def read_serving(root: Section, folder: Path, kind: ModelKind, model: Path) -> Serving:
+    """All three, noting what is wrong; paths are relative to `folder`, `model` is the model's."""
     server = root.section("server")
     grpc = server.flag("grpc", False)
     steps = _steps(root.section("serving"), folder) if "serving" in root else None
-    return Serving(grpc, steps)
+    if grpc and kind is ModelKind.GENERATIVE:
+        server.note("grpc", "text is generated over HTTP only", next_step="remove server.grpc")
+    return Serving(grpc, steps, read_generation(root, kind, model))
 
 
 def _steps(section: Section, folder: Path) -> Steps:

@@ -17,6 +17,7 @@ MODEL_ROOT = "opt/packager"
 MODEL_VERSION = "1"
 GRAPH = "model.onnx"
 GOLDEN = "golden.npz"
+GOLDEN_TEXT = "golden.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -38,19 +39,20 @@ def placed_files(model: OptimizedModel) -> list[tuple[str, Path, Digest, int]]:
     Raises InputError when a file of external data has a name that is taken or leads elsewhere.
     """
     graph, *others = model.model.files
+    golden = GOLDEN_TEXT if model.generation else GOLDEN
     placed = [(GRAPH, graph.path, graph.digest, graph.size)]
     placed += [(file.name, file.path, file.digest, file.size) for file in others]
     placed += [(file.name, file.path, file.digest, file.size) for file in model.accompanying]
     if model.golden:
         size = model.golden.stat().st_size
-        placed.append((GOLDEN, model.golden, Digest.of_file(model.golden), size))
+        placed.append((golden, model.golden, Digest.of_file(model.golden), size))
     names = [name for name, *_ in placed]
     for name in names:
         if names.count(name) > 1 or any(part in ("", ".", "..") for part in name.split("/")):
             raise InputError(
                 "a file of the model has a name that cannot be used",
                 where=name[:200],
-                expected=f"relative names, each once, and neither {GRAPH} nor {GOLDEN} for data",
+                expected=f"relative names, each once, and neither {GRAPH} nor {golden} for data",
                 next_step="save the model's external data under another name",
             )
     return placed

@@ -53,6 +53,8 @@ SERVER_WHEELS = ("httptools", "numpy", "orjson")
 
 # What a release may ask for beside, by feature.
 FEATURE_WHEELS = {
+    "generation": ("jinja2", "tokenizers"),
+    "grammar": ("llguidance",),
     "grpc": ("grpcio", "protobuf"),
     "image": ("pillow",),
     "text": ("tokenizers",),

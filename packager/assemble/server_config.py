@@ -6,6 +6,7 @@ folder of this machine. Every file of the model is listed by digest: the runtime
 
 from __future__ import annotations
 
+from packager.assemble.generative import generative_entry
 from packager.assemble.gpu_libraries import needs_cudnn, opened_libraries
 from packager.assemble.model_files import GOLDEN, GRAPH, MODEL_VERSION, model_folder, placed_files
 from packager.assemble.queueing import queueing
@@ -44,7 +45,12 @@ def server_config(
             },
             "access": {"exposure": "platform"},  # every manifest keeps strangers from the port
             "records": _records(target, request),
-            "models": [_model(target, request, model, model_name)],
+            "models": [] if model.generation else [_model(target, request, model, model_name)],
+            **(
+                {"generative": [generative_entry(target, model, model_name)]}
+                if model.generation
+                else {}
+            ),
             **({"grpc": {"port": GRPC_PORT}} if request.serving.grpc else {}),
             "http": {
                 "host": "0.0.0.0",  # noqa: S104  # inside the container; the site maps the port

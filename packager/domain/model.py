@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from packager.digest import Digest
+from packager.domain.generation import GenerationSettings
 from packager.domain.hardware import Precision
 
 
@@ -67,6 +68,7 @@ class Metric(StrEnum):
     COSINE = "cosine"
     MAX_ABS = "max_abs"
     TASK = "task"
+    GREEDY_AGREEMENT = "greedy_agreement"
 
     @property
     def smaller_is_better(self) -> bool:
@@ -228,7 +230,8 @@ class OptimizedModel:
     for calibration, for the quality gate and as golden ones; `front_axes` are the axes on which the
     Pareto front was drawn; `batching` is None where nothing was measured; `layers` tells for
     tensors of a lossy choice the signal-to-noise ratio against the source, in decibels;
-    `accompanying` files lie beside the model for the steps around it.
+    `accompanying` files lie beside the model for the steps around it; `generation` is how a text
+    model is run, None for all others.
     """
 
     source: Model
@@ -247,6 +250,7 @@ class OptimizedModel:
     front_axes: tuple[str, ...] = ()
     layers: tuple[tuple[str, float], ...] = ()
     accompanying: tuple[ModelFile, ...] = ()
+    generation: GenerationSettings | None = None
 
     @property
     def chosen(self) -> Candidate:

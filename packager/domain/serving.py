@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from packager.domain.generation import Generation
+
 GRPC, IMAGE, TEXT = "grpc", "image", "text"
+GENERATION, GRAMMAR = "generation", "grammar"
 
 
 class Task(StrEnum):
@@ -56,10 +59,12 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The sections `server:` and `serving:` of release.yaml."""
+    """The sections `server:`, `serving:` and `generation:` of release.yaml; only a generative model
+    has the last one."""
 
     grpc: bool = False
     steps: Steps | None = None
+    generation: Generation | None = None
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -69,4 +74,8 @@ class Serving:
             found.add(TEXT)
         if self.steps and self.steps.picture:
             found.add(IMAGE)
+        if self.generation:
+            found.add(GENERATION)
+        if self.generation and self.generation.grammars:
+            found.add(GRAMMAR)
         return tuple(sorted(found))

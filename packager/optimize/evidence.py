@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from packager.domain.generation import GenerationSettings
 from packager.domain.model import (
     Candidate,
     Estimate,
@@ -64,8 +65,29 @@ def quality_record(optimized: OptimizedModel) -> dict[str, object]:
             for use in optimized.samples
         ],
         "layers_sqnr_db": [[name, value] for name, value in optimized.layers],
+        **({"generation": _generation(optimized.generation)} if optimized.generation else {}),
         "candidates": [_candidate(candidate) for candidate in optimized.candidates],
         "tools": dict(optimized.tools),
+    }
+
+
+def _generation(settings: GenerationSettings) -> dict[str, object]:
+    """How a text model is run, with the figures that say why."""
+    cost = settings.cost_usd_per_million
+    return {
+        "context": settings.context,
+        "slots": settings.slots,
+        "cache_bytes": settings.slots * settings.slot_bytes(),
+        "prefill_chunk": settings.prefill_chunk,
+        "speculation": {
+            "kind": settings.speculation.value,
+            "tokens": settings.guessed,
+            "draft_threads": settings.draft_threads if settings.draft else None,
+            "gain": settings.gain,
+        },
+        "paces": [asdict(pace) for pace in settings.paces],
+        "estimated_cost_usd_per_million_tokens": list(cost) if cost else None,
+        "why": list(settings.why),
     }
 
 

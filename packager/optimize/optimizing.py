@@ -115,7 +115,7 @@ def optimize(
             metric=bench.quality.metric,
         )
         choice = _choose(findings, precision, constraints)
-        chosen = _keep(fit[choice.name], into) if choice.name != SOURCE else model
+        chosen = keep(fit[choice.name], into) if choice.name != SOURCE else model
         layers = _layers(bench, choice.name, trials)
         golden = golden_samples(bench.workshop, chosen, into / "golden.npz")
     if isinstance(golden, Failure):
@@ -185,7 +185,7 @@ def _contender(name: str, lossless: bool, model: Model, findings: Findings) -> C
     )
 
 
-def _keep(model: Model, into: Path) -> Model:
+def keep(model: Model, into: Path) -> Model:
     """The chosen model's files, copied: another profile may choose the same candidate."""
     files = []
     for file in model.files:

@@ -20,6 +20,9 @@ from packager.optimize.external_data import external_files
 from packager.optimize.magic import HEAD, begins_like_onnx, recognize
 from packager.optimize.signature import signature
 
+# ONNX Runtime registers these in the domain of ONNX itself; exporters of decoders write them there.
+_RUNTIMES_OWN = frozenset(("SimplifiedLayerNormalization",))
+
 PROTOBUF_LIMIT = 2**31 - 1
 """Bytes that one protobuf message may have; larger models keep their weights beside the graph."""
 
@@ -33,7 +36,7 @@ def read_model(path: Path) -> Model:
         _check(proto, graph_file)
         external, findings = external_files(proto, graph_file.parent, where)
         _raise(findings)
-        _check_whole(graph_file)
+        _check_whole(proto, graph_file)
         inputs, outputs, findings = signature(proto, where)
         _raise(findings)
         names = (graph_file.name, *external)
@@ -133,11 +136,37 @@ def _check(proto: onnx.ModelProto, file: Path) -> None:
         raise _not_onnx(str(file), "a graph without any operator")
 
 
-def _check_whole(file: Path) -> None:
+def _check_whole(proto: onnx.ModelProto, file: Path) -> None:
+    own = sorted({node.op_type for node in proto.graph.node if _is_runtimes_own(node)})
     try:
-        onnx.checker.check_model(str(file))
+        onnx.checker.check_model(_without(own, proto) if own else str(file))
     except Exception as error:  # the checker raises more classes than it documents
         raise _not_onnx(str(file), first_line(str(error))) from error
+
+
+def _is_runtimes_own(node: onnx.NodeProto) -> bool:
+    return node.domain in ("", "ai.onnx") and node.op_type in _RUNTIMES_OWN
+
+
+def _without(own: list[str], proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph for the checker, with ONNX Runtime's own operators in a domain that it leaves
+    alone. Weights beside the graph become inputs: it would look for their files elsewhere."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for node in copy.graph.node:
+        if node.op_type in own:
+            node.domain = "com.microsoft"
+    external = [t for t in copy.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
+    listed = {value.name for value in copy.graph.input}
+    for tensor in external:
+        if tensor.name not in listed:
+            copy.graph.input.append(
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            )
+        copy.graph.initializer.remove(tensor)
+    if all(entry.domain != "com.microsoft" for entry in copy.opset_import):
+        copy.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    return copy
 
 
 def _model_file(folder: Path, name: str) -> ModelFile:

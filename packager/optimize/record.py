@@ -79,11 +79,40 @@ class Row:
         return Batching(batch, gain) if batch > 1 and gain >= BATCHING_PAYS else Batching(0, gain)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Guess:
+    """What guessing gains a lone answer: the ratio of its time without to that with it."""
+
+    kind: str
+    tokens: int
+    threads: int
+    gain: float
+    accepted: float
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TextRow:
+    """How a text model is best run on a profile: tokens a second of reading in chunks, and guesses.
+
+    `draft` is the digest of the draft's graph, empty without one.
+    """
+
+    candidate: Digest
+    draft: str
+    hardware: str
+    measured_on: str
+    threads: int
+    chunks: tuple[tuple[int, float], ...]
+    guesses: tuple[Guess, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class MeasurementRecord:
-    """`measurements.json`: rows sorted, one for each source, candidate and profile."""
+    """`measurements.json`: rows sorted, one for each source, candidate and profile; `texts` of text
+    models alone."""
 
     rows: tuple[Row, ...] = ()
+    texts: tuple[TextRow, ...] = ()
 
     def find(self, source: Digest, candidate: Digest, hardware: str) -> Row | None:
         """The row of this candidate for this profile."""
@@ -98,7 +127,24 @@ class MeasurementRecord:
     def having(self, rows: Iterable[Row]) -> MeasurementRecord:
         """This record with `rows` added or replaced."""
         merged = {(r.source, r.candidate, r.hardware): r for r in (*self.rows, *rows)}
-        return MeasurementRecord(tuple(merged[key] for key in sorted(merged)))
+        return MeasurementRecord(tuple(merged[key] for key in sorted(merged)), self.texts)
+
+    def having_texts(self, texts: Iterable[TextRow]) -> MeasurementRecord:
+        """This record with rows of text models added or replaced."""
+        merged = {(t.candidate, t.draft, t.hardware, t.threads): t for t in (*self.texts, *texts)}
+        return MeasurementRecord(self.rows, tuple(merged[key] for key in sorted(merged)))
+
+    def tuned(self, candidate: Digest, draft: str, hardware: str, threads: int) -> TextRow | None:
+        """How this text model is best run on this profile."""
+        key = (candidate, draft, hardware, threads)
+        found = (t for t in self.texts if (t.candidate, t.draft, t.hardware, t.threads) == key)
+        return next(found, None)
+
+    def tuned_on(self, candidate: Digest, draft: str, host: str, threads: int) -> TextRow | None:
+        """The same for any profile, timed on the machine `host`."""
+        key = (candidate, draft, host, threads)
+        found = (t for t in self.texts if (t.candidate, t.draft, t.measured_on, t.threads) == key)
+        return next(found, None)
 
 
 def measurement(row: Row, objective: Objective) -> Measurement:
@@ -139,7 +185,8 @@ def record_bytes(record: MeasurementRecord) -> bytes:
         }
         for row in record.rows
     ]
-    return dumps_readable({**KIND, "measurements": rows})
+    texts = [{**asdict(row), "candidate": str(row.candidate)} for row in record.texts]
+    return dumps_readable({**KIND, "measurements": rows, **({"texts": texts} if texts else {})})
 
 
 def read_record(path: Path) -> MeasurementRecord:
@@ -154,9 +201,10 @@ def read_record(path: Path) -> MeasurementRecord:
         raise _unusable(path, "another kind of document")
     try:
         rows = [_row(entry) for entry in document["measurements"]]
+        texts = [_text(entry) for entry in document.get("texts", [])]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unusable(path, f"{type(error).__name__}: {error}") from error
-    return MeasurementRecord().having(rows)
+    return MeasurementRecord().having(rows).having_texts(texts)
 
 
 def _row(entry: dict[str, Any]) -> Row:
@@ -172,6 +220,29 @@ def _row(entry: dict[str, Any]) -> Row:
         figures,
         None if load is None else float(_number("load_ms", load)),
         None if resident is None else int(_number("resident_bytes", resident)),
+    )
+
+
+def _text(entry: dict[str, Any]) -> TextRow:
+    texts = (entry["draft"], entry["hardware"], entry["measured_on"])
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a row of a text model needs texts")
+    guesses = [
+        Guess(
+            str(guess["kind"]),
+            int(_number("tokens", guess["tokens"])),
+            int(_number("threads", guess["threads"])),
+            float(_number("gain", guess["gain"])),
+            float(_number("accepted", guess["accepted"])),
+        )
+        for guess in entry["guesses"]
+    ]
+    return TextRow(
+        Digest.parse(entry["candidate"]),
+        *texts,
+        int(_number("threads", entry["threads"])),
+        tuple((int(_number("chunk", c)), float(_number("rate", r))) for c, r in entry["chunks"]),
+        tuple(sorted(guesses)),
     )
 
 

@@ -102,7 +102,24 @@ def layers(task: dict[str, Any]) -> dict[str, Any]:
     return {"layers": layer_sqnr(Path(task["source"]), Path(task["candidate"]), _feeds(task))}
 
 
-_TASKS = {"make": make, "run": run, "measure": measure, "score": score, "layers": layers}
+def text(task: dict[str, Any]) -> dict[str, Any]:
+    """What is done with text models."""
+    from packager.optimize.text.tasks import TASKS
+
+    result: dict[str, Any] = TASKS[task["task"]](task)
+    return result
+
+
+_TASKS = {
+    "make": make,
+    "run": run,
+    "measure": measure,
+    "score": score,
+    "layers": layers,
+    "text_encode": text,
+    "text_answer": text,
+    "text_judge": text,
+}
 
 
 def _feeds(task: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from packager.steps.attesting import attest
     from packager.steps.charting import pack_charts
     from packager.steps.describing import describe
+    from packager.steps.hardware import distinct_hardware
     from packager.steps.locking import lock
-    from packager.steps.optimizing import distinct_hardware, optimize
+    from packager.steps.optimizing import optimize
     from packager.steps.rebuilding import rebuilt
     from packager.steps.rendering import render
     from packager.steps.reporting import report
@@ -24,7 +25,7 @@ _HOMES = {
     "assemble": "assembling",
     "attest": "attesting",
     "describe": "describing",
-    "distinct_hardware": "optimizing",
+    "distinct_hardware": "hardware",
     "lock": "locking",
     "optimize": "optimizing",
     "pack_charts": "charting",

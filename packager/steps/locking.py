@@ -10,7 +10,7 @@ from packager.domain.lock import Lock
 from packager.domain.release import Plan
 from packager.errors import LockError
 from packager.progress import Progress
-from packager.steps.optimizing import distinct_hardware
+from packager.steps.hardware import distinct_hardware
 from packager.steps.sources import Sources
 from packager.workspace import write_atomically
 

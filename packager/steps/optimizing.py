@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from packager.canonical import dumps_readable
 from packager.digest import Digest
-from packager.domain.hardware import HardwareProfile
 from packager.domain.model import Model, OptimizedModel
 from packager.domain.release import Plan, ReleaseRequest
 from packager.optimize.exporting import onnx_source
@@ -23,6 +21,8 @@ from packager.optimize.samples import Samples, read_samples
 from packager.optimize.task import read_task
 from packager.optimize.trying import Bench
 from packager.progress import Progress
+from packager.steps.generating import optimize_generation
+from packager.steps.hardware import distinct_hardware
 from packager.workspace import Workspace, cache_folder, write_atomically
 
 
@@ -37,6 +37,26 @@ def optimize(
     """
     request = plan.request
     progress.step(f"read the model {request.model_path}")
+    known = read_record(measurements) if measurements.exists() else None
+    record = known or MeasurementRecord()
+    if request.serving.generation:
+        text = request.serving.generation
+        models, record = optimize_generation(plan, text, record, workspace, progress)
+    else:
+        models, record = _optimize_tensors(plan, record, workspace, progress)
+    for name, answer in models.items():
+        write_quality(answer, workspace.release / "evidence" / "quality" / name)
+    if record != known:
+        write_atomically(measurements, record_bytes(record))
+        progress.note(f"measurements recorded in {measurements}")
+    write_atomically(workspace.release / "evidence" / "measurements.json", record_bytes(record))
+    return models
+
+
+def _optimize_tensors(
+    plan: Plan, record: MeasurementRecord, workspace: Workspace, progress: Progress
+) -> tuple[dict[str, OptimizedModel], MeasurementRecord]:
+    request = plan.request
     model = read_model(onnx_source(request.model_path, cache_folder()))
     samples = _digest(request.samples, model)
     own = _own_samples(request, model) if request.task else None
@@ -44,8 +64,6 @@ def optimize(
     quality = request.quality
     if task:
         quality = replace(quality, plugin=task.plugin_digest, labels=task.labels_digest)
-    known = read_record(measurements) if measurements.exists() else None
-    record = known or MeasurementRecord()
     memory = Memory(cache_folder() / "optimized")
     models = {}
     with ExitStack() as stack:
@@ -83,12 +101,7 @@ def optimize(
                 if not bench.workshop.workers.accident.is_set():
                     memory.keep(question, record, answer)
             models[hardware.id] = answer
-            write_quality(answer, workspace.release / "evidence" / "quality" / hardware.id)
-    if record != known:
-        write_atomically(measurements, record_bytes(record))
-        progress.note(f"measurements recorded in {measurements}")
-    write_atomically(workspace.release / "evidence" / "measurements.json", record_bytes(record))
-    return models
+    return models, record
 
 
 def write_quality(optimized: OptimizedModel, stem: Path) -> None:
@@ -96,12 +109,6 @@ def write_quality(optimized: OptimizedModel, stem: Path) -> None:
     record = quality_record(optimized)
     write_atomically(stem.with_name(f"{stem.name}.json"), dumps_readable(record))
     write_atomically(stem.with_name(f"{stem.name}.html"), html_report(record).encode())
-
-
-def distinct_hardware(plan: Plan) -> Sequence[HardwareProfile]:
-    """The hardware profiles of a plan, each once, by id."""
-    found = {target.hardware.id: target.hardware for target in plan.targets}
-    return [found[name] for name in sorted(found)]
 
 
 def _own_samples(request: ReleaseRequest, model: Model) -> Samples | None:

@@ -1,0 +1,76 @@
+"""The entry `generative` of server.json: a text model, its tokenizer, and how it is run.
+
+Everything in it was measured or declared; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from packager.assemble.model_files import (
+    GOLDEN_TEXT,
+    GRAPH,
+    MODEL_VERSION,
+    model_folder,
+    placed_files,
+)
+from packager.domain.generation import Decoder, GenerationSettings, Speculating
+from packager.domain.model import OptimizedModel
+from packager.domain.release import PlannedTarget
+
+TOKENIZER = "tokenizer.json"
+CHAT_TEMPLATE = "chat_template.jinja"
+DRAFT = "draft"
+
+
+def generative_entry(
+    target: PlannedTarget, model: OptimizedModel, model_name: str
+) -> dict[str, object]:
+    """The entry for one target. Raises InputError as `placed_files` does."""
+    settings = model.generation
+    assert settings is not None  # noqa: S101 - asked for by the caller's condition
+    folder = model_folder(model_name)
+    placed = placed_files(model)
+    names = {name for name, *_ in placed}
+    decoder = settings.decoder
+    return {
+        "name": model_name,
+        "version": MODEL_VERSION,
+        "files": [
+            {"path": f"{folder}/{name}", "sha256": digest.hex, "size": size}
+            for name, _, digest, size in placed
+        ],
+        "decoder": _decoder(f"{folder}/{GRAPH}", decoder, model.intra_op_threads),
+        "execution_provider": target.hardware.execution_provider,
+        "provider_options": {},
+        "tokenizer": f"{folder}/{TOKENIZER}",
+        "chat_template": f"{folder}/{CHAT_TEMPLATE}" if CHAT_TEMPLATE in names else None,
+        "vocabulary": decoder.vocabulary,
+        "end_tokens": list(decoder.end_tokens),
+        "begin_token": decoder.begin_token,
+        "slots": settings.slots,
+        "slot_tokens": settings.context,
+        "prefill_chunk": settings.prefill_chunk,
+        "max_queue_size": settings.queue,
+        "shared_prefixes": settings.shared_prefixes,
+        "speculation": _speculation(settings, folder),
+        "golden": {"path": f"{folder}/{GOLDEN_TEXT}"} if model.golden else None,
+    }
+
+
+def _decoder(path: str, decoder: Decoder, threads: int) -> dict[str, object]:
+    return {
+        "path": path,
+        "layers": decoder.layers,
+        "kv_heads": decoder.kv_heads,
+        "head_size": decoder.head_size,
+        "intra_op_threads": threads,
+    }
+
+
+def _speculation(settings: GenerationSettings, folder: str) -> dict[str, object]:
+    if settings.speculation in (Speculating.OFF, Speculating.AUTO):
+        return {"kind": Speculating.OFF.value}
+    told: dict[str, object] = {"kind": settings.speculation.value, "tokens": settings.guessed}
+    if settings.speculation is Speculating.DRAFT and settings.draft:
+        path = f"{folder}/{DRAFT}/{GRAPH}"
+        told["draft"] = _decoder(path, settings.draft, settings.draft_threads)
+    return told
