@@ -13,8 +13,9 @@ from packager.assemble.model_files import (
     placed_files,
 )
 from packager.domain.generation import Decoder, GenerationSettings, Speculating
+from packager.domain.jurisdiction import Marking
 from packager.domain.model import OptimizedModel
-from packager.domain.release import PlannedTarget
+from packager.domain.release import PlannedTarget, ReleaseRequest
 
 TOKENIZER = "tokenizer.json"
 CHAT_TEMPLATE = "chat_template.jinja"
@@ -22,7 +23,7 @@ DRAFT = "draft"
 
 
 def generative_entry(
-    target: PlannedTarget, model: OptimizedModel, model_name: str
+    target: PlannedTarget, request: ReleaseRequest, model: OptimizedModel, model_name: str
 ) -> dict[str, object]:
     """The entry for one target. Raises InputError as `placed_files` does."""
     settings = model.generation
@@ -53,7 +54,20 @@ def generative_entry(
         "shared_prefixes": settings.shared_prefixes,
         "speculation": _speculation(settings, folder),
         "golden": {"path": f"{folder}/{GOLDEN_TEXT}"} if model.golden else None,
+        **marks(target, request),
     }
+
+
+def marks(target: PlannedTarget, request: ReleaseRequest) -> dict[str, object]:
+    """What the jurisdiction wants every answer to be marked with; nothing where none does."""
+    asked = target.jurisdiction.markings(request.data_class)
+    generation = request.serving.generation
+    if not asked or generation is None:
+        return {}
+    found: dict[str, object] = {"marker": f"true; required-by={','.join(sorted(asked))}"}
+    if Marking.LABEL_AND_METADATA in asked.values():
+        found["aigc"] = {"producer": generation.producer or ""}
+    return found
 
 
 def _decoder(path: str, decoder: Decoder, threads: int) -> dict[str, object]:

@@ -47,7 +47,7 @@ def server_config(
             "records": _records(target, request),
             "models": [] if model.generation else [_model(target, request, model, model_name)],
             **(
-                {"generative": [generative_entry(target, model, model_name)]}
+                {"generative": [generative_entry(target, request, model, model_name)]}
                 if model.generation
                 else {}
             ),

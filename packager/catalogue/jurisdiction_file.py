@@ -12,7 +12,14 @@ from packager.catalogue.groups import Group, adequacy_of, countries
 from packager.catalogue.mechanisms import read_mechanism
 from packager.document import Section
 from packager.domain.hardware import Confidence
-from packager.domain.jurisdiction import CryptographyStandard, Demand, Law, RecordKind, Rule
+from packager.domain.jurisdiction import (
+    CryptographyStandard,
+    Demand,
+    Law,
+    Marking,
+    RecordKind,
+    Rule,
+)
 from packager.domain.target import DataClass
 from packager.domain.transfer import Mechanism
 
@@ -155,6 +162,9 @@ def _rule(entry: Section, groups: Mapping[str, Group], reviewed: str) -> Rule:
     records = entry.choice("records", RecordKind, RecordKind.LOGS)
     if "records" in entry and demand is not Demand.LOG_RETENTION:
         entry.note("records", f"{demand.value} has nothing to do with records")
+    marking = entry.choice("marking", Marking) if "marking" in entry else None
+    if marking is not None and demand is not Demand.AI_DUTY:
+        entry.note("marking", f"{demand.value} has nothing to do with marking")
     return Rule(
         id=name,
         demand=demand,
@@ -170,6 +180,7 @@ def _rule(entry: Section, groups: Mapping[str, Group], reviewed: str) -> Rule:
         export_classes=classes,
         standard=standard,
         records=records,
+        marking=marking,
         adequacy=adequacy_of(entry, "within", groups, within),
     )
 

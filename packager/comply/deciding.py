@@ -8,6 +8,7 @@ from dataclasses import replace
 from packager.comply.base import decide_base
 from packager.comply.deciders import DECIDERS
 from packager.comply.duties import decide_retention
+from packager.comply.generation import decide_generation
 from packager.comply.hardware import decide_hardware
 from packager.comply.location import DECLARED_IN, TRANSFER_DUTIES
 from packager.comply.origin import model_origin_known
@@ -46,6 +47,7 @@ def decide(
     decisions = [_decide_rule(rule, situation) for rule in target.jurisdiction.rules]
     decisions += [_decision(*one, situation) for one in _TARGET]
     decisions.extend(decide_hardware(situation))
+    decisions.extend(decide_generation(situation))
     return tuple(sorted(decisions, key=lambda decision: decision.control))
 
 

@@ -6,6 +6,7 @@ says what is left to do; a demand that we cannot meet is never passed over in si
 
 from __future__ import annotations
 
+from packager.comply.generation import decide_marking
 from packager.comply.location import MANY, declare
 from packager.comply.situation import Outcome, Situation
 from packager.domain.decision import Status
@@ -131,6 +132,8 @@ def decide_retention(situation: Situation) -> Outcome:
 
 def decide_ai_duty(rule: Rule, situation: Situation) -> Outcome:
     """Documentation is there to be used; the duty itself lies with provider and deployer."""
+    if rule.marking and situation.request.serving.generation:
+        return decide_marking(rule, situation)
     return Outcome(
         Status.LEFT_TO_OPERATOR,
         "whoever offers or uses the system meets this duty; the record of quality, the bill of "

@@ -65,6 +65,11 @@ class Situation:
         return self._file("deployment.yaml")
 
     @property
+    def image_record(self) -> str:
+        """What is told of the image: its layers, and what its server is set to."""
+        return f"evidence/images/{self.target.name.slug}.json"
+
+    @property
     def network(self) -> str:
         """The manifest that says whom the server may talk to."""
         return self._file("networkpolicy.yaml")

@@ -89,6 +89,12 @@ class Generation:
         left -= self.weights() if weights is None else weights
         return max(0, min(MOST_SLOTS, int(left // self.slot_bytes())))
 
+    def tokens_within(self, memory: float, weights: int) -> int:
+        """How long a single slot can be beside the weights."""
+        left = memory * USABLE_MEMORY - SERVER_BYTES - weights
+        each = self.decoder.cache_bytes(1) + (self.draft.cache_bytes(1) if self.draft else 0)
+        return max(0, int(left // each))
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -123,8 +129,12 @@ class GenerationSettings:
     cost_usd_per_million: tuple[float, float] | None = None
     why: tuple[str, ...] = ()
 
-    def slot_bytes(self) -> int:
-        """The caches of one slot, the draft's included where it is used."""
-        drafted = self.draft if self.speculation is Speculating.DRAFT else None
-        draft = drafted.cache_bytes(self.context) if drafted else 0
-        return self.decoder.cache_bytes(self.context) + draft
+    @property
+    def drafting(self) -> Decoder | None:
+        """The draft, where it is used."""
+        return self.draft if self.speculation is Speculating.DRAFT else None
+
+    def cache_bytes(self) -> int:
+        """Keys and values of all slots, the draft's included."""
+        draft = self.drafting.cache_bytes(self.context) if self.drafting else 0
+        return self.slots * (self.decoder.cache_bytes(self.context) + draft)

@@ -54,6 +54,15 @@ class RecordKind(StrEnum):
     DOCUMENTS = "documents"
 
 
+class Marking(StrEnum):
+    """How a rule wants what a machine wrote to be marked: for machines alone, with a label that
+    people see, or with both a visible label and metadata of a fixed form (China's AIGC)."""
+
+    MACHINE_READABLE = "machine-readable"
+    VISIBLE_LABEL = "visible-label"
+    LABEL_AND_METADATA = "label-and-metadata"
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One demand for some data classes. `parameters` depend on the demand and are typed there.
@@ -78,6 +87,7 @@ class Rule:
     standard: CryptographyStandard | None = None
     adequacy: tuple[AdequacyDecision, ...] = ()
     records: RecordKind = RecordKind.LOGS
+    marking: Marking | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +147,14 @@ class Jurisdiction:
     confidence: Confidence
     reviewed: str
     mechanisms: Mapping[str, Mechanism] = field(default_factory=dict)
+
+    def markings(self, data: DataClass) -> dict[str, Marking]:
+        """The rules on marking what a machine wrote, by control."""
+        return {
+            f"{self.owner[rule.id]}/{rule.id}": rule.marking
+            for rule in self.rules
+            if rule.marking and data in rule.data_classes
+        }
 
     def retention(self, data: DataClass) -> Retention:
         """The bounds of all rules on logs and audit records for a class of data, the strictest."""

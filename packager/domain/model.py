@@ -231,7 +231,7 @@ class OptimizedModel:
     Pareto front was drawn; `batching` is None where nothing was measured; `layers` tells for
     tensors of a lossy choice the signal-to-noise ratio against the source, in decibels;
     `accompanying` files lie beside the model for the steps around it; `generation` is how a text
-    model is run, None for all others.
+    model is run, None for all others; `held_bytes` is what it holds in memory beside its weights.
     """
 
     source: Model
@@ -251,6 +251,7 @@ class OptimizedModel:
     layers: tuple[tuple[str, float], ...] = ()
     accompanying: tuple[ModelFile, ...] = ()
     generation: GenerationSettings | None = None
+    held_bytes: int = 0
 
     @property
     def chosen(self) -> Candidate:

@@ -65,6 +65,7 @@ def quality_record(optimized: OptimizedModel) -> dict[str, object]:
             for use in optimized.samples
         ],
         "layers_sqnr_db": [[name, value] for name, value in optimized.layers],
+        **({"held_bytes": optimized.held_bytes} if optimized.held_bytes else {}),
         **({"generation": _generation(optimized.generation)} if optimized.generation else {}),
         "candidates": [_candidate(candidate) for candidate in optimized.candidates],
         "tools": dict(optimized.tools),
@@ -77,12 +78,12 @@ def _generation(settings: GenerationSettings) -> dict[str, object]:
     return {
         "context": settings.context,
         "slots": settings.slots,
-        "cache_bytes": settings.slots * settings.slot_bytes(),
+        "cache_bytes": settings.cache_bytes(),
         "prefill_chunk": settings.prefill_chunk,
         "speculation": {
             "kind": settings.speculation.value,
             "tokens": settings.guessed,
-            "draft_threads": settings.draft_threads if settings.draft else None,
+            "draft_threads": settings.draft_threads if settings.drafting else None,
             "gain": settings.gain,
         },
         "paces": [asdict(pace) for pace in settings.paces],

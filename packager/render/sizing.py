@@ -2,7 +2,8 @@
 
 The number of threads is the optimizer's measured choice. Memory is an estimate, and said to be one
 wherever it is shown: what the interpreter and ONNX Runtime take before any model, the weights in
-the file, prepacked and in activations, and the bodies of requests that wait.
+the file, prepacked and in activations, and the bodies of requests that wait; of a text model also
+the keys and values of its slots.
 """
 
 from __future__ import annotations
@@ -93,11 +94,13 @@ def size(
     threads = max(1, model.intra_op_threads)
     weights_mib = -(-model.model.size // _MIB)
     memory = _BASE_MIB + _REQUESTS_MIB + TMP_MIB + _WEIGHT_COPIES * weights_mib
+    memory += -(-model.held_bytes // _MIB)
     seconds = _START_SECONDS + weights_mib // _SLOWEST_DISK_MIB_PER_S
     if accelerator:
         memory += _CUDA_CONTEXT_MIB
         seconds += _START_SECONDS
-    measured = model.chosen.measurement
+    # Of a text model tokens are counted, which say nothing about requests.
+    measured = None if model.held_bytes else model.chosen.measurement
     processors = settings.processors or threads + 1
     return Sizing(
         threads=threads,

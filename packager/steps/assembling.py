@@ -10,6 +10,7 @@ from typing import Any
 from packager.assemble.device import Device
 from packager.assemble.examining import examine
 from packager.assemble.fetch import Fetched
+from packager.assemble.generative import marks
 from packager.assemble.gpu_libraries import shipped
 from packager.assemble.layers import layers
 from packager.assemble.recipe import environment_key
@@ -151,4 +152,5 @@ def _image(
         layer.kind: {"digest": str(layer.descriptor.digest), "size": layer.descriptor.size}
         for layer in image.layers
     }
-    return image, {**record, "layers": weights}
+    marked = marks(target, plan.request)
+    return image, {**record, "layers": weights, **({"marks": marked} if marked else {})}

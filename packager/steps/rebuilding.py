@@ -74,6 +74,7 @@ def _model(folder: ReleaseFolder, hardware: str) -> OptimizedModel:
                 Metric(record["budget"]["metric"]), float(record["budget"]["bound"])
             ),
             objective=Objective(record["objective"]),
+            held_bytes=int(record.get("held_bytes", 0)),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise VerificationError(

@@ -25,7 +25,9 @@ STREAMS = (1, 2, 4, 8)
 CHUNKS = (16, 32, 64, 128, 256)
 CHUNK = 64
 TOKENS = 24
-ROUNDS = 3
+ROUNDS = 5
+SECONDS = 0.5
+"""Rounds at least, and as many more as fit into these seconds."""
 GUESSING_PROMPTS = 8
 GUESSING_TOKENS = 64
 PAYS = 1.05
@@ -71,6 +73,7 @@ class Timing:
             "streams": list(STREAMS),
             "tokens": TOKENS,
             "rounds": ROUNDS,
+            "patience": SECONDS,
             "chunk": CHUNK,
             "slot_tokens": self._slot_tokens(TOKENS),
         }

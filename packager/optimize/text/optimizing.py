@@ -198,8 +198,10 @@ def optimize_text(
             samples=bench.prompts.uses(),
             constraints=constraints,
             front_axes=front.axes,
-            accompanying=accompanying(bench.generation, into),
+            accompanying=accompanying(bench.generation.decoder.folder, settings.drafting, into),
             generation=settings,
+            held_bytes=settings.cache_bytes()
+            + (settings.drafting.weights if settings.drafting else 0),
         ),
         record,
     )

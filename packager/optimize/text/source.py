@@ -28,16 +28,15 @@ def read_text_model(generation: Generation) -> Model:
     return model
 
 
-def accompanying(generation: Generation, into: Path) -> tuple[ModelFile, ...]:
-    """What lies beside the graph in the image: tokenizer, chat template, the draft's files. A
-    template that stands inside the tokenizer's configuration is written into the folder `into`."""
-    folder = generation.decoder.folder
+def accompanying(folder: Path, draft: Decoder | None, into: Path) -> tuple[ModelFile, ...]:
+    """What lies beside the graph of `folder` in the image: tokenizer, chat template, a draft that
+    is used. A template that stands inside the tokenizer's configuration is written into `into`."""
     found = [_file(TOKENIZER, folder / TOKENIZER)]
     if template := chat_template(folder):
         path = into / CHAT_TEMPLATE
         path.write_text(template, encoding="utf-8")
         found.append(_file(CHAT_TEMPLATE, path))
-    if draft := generation.draft:
+    if draft:
         graph, *data = read_model(draft.folder / draft.graph).files
         found.append(ModelFile(f"{DRAFT}/{GRAPH}", graph.path, graph.digest, graph.size))
         found += [ModelFile(f"{DRAFT}/{f.name}", f.path, f.digest, f.size) for f in data]

@@ -12,10 +12,9 @@ from .speech import Piece, Usage
 
 
 class Described(Protocol):
-    """What a form needs to know of a model: its marker, and the text of a token."""
+    """What a form needs to know of a model: its marks, and the text of a token."""
 
-    @property
-    def marker(self) -> str | None: ...
+    def marks(self, name: str, /) -> dict[str, Any]: ...
     def token_text(self, token: int) -> str: ...
 
 
@@ -34,8 +33,7 @@ class Form(ABC):
             "created": int(time.time()),
             "model": asked.model,
         }
-        if model.marker is not None:
-            self._head["ai_generated"] = model.marker
+        self._head |= model.marks(name)
 
     def opening(self, number: int) -> list[dict[str, Any]]:  # noqa: ARG002 - chats have one
         """What comes before the first word of a choice."""

@@ -16,7 +16,7 @@ from ..errors import RequestError, quoted
 from ..exchange import Exchange, Response, dump
 from ..routes import Kind, Routes
 from .asked import read_completion, wrong
-from .openai import TextModel
+from .openai import TextModel, headers
 from .speech import Piece, Speech
 
 _EVENTS = b"text/event-stream; charset=utf-8"
@@ -51,10 +51,11 @@ class Generate:
             raise wrong(f"the prompt leaves room for {max(0, left)} tokens", "max_tokens")
         speech = Speech(model.worker, model.decode, asked, prompt, longest, exchange.client)
         pieces = speech.pieces(speech.begin())
+        head = _head(model, exchange.id)
         if stream:
-            return Response(200, _events(model, pieces), _EVENTS)
+            return Response(200, _events(head, pieces), _EVENTS, headers(model))
         text = "".join([piece.text async for piece in pieces])
-        return Response.of({**_head(model), "text_output": text})
+        return Response(200, dump({**head, "text_output": text}), headers=headers(model))
 
 
 def _as_completion(body: bytes, model: str) -> bytes:
@@ -74,20 +75,18 @@ def _as_completion(body: bytes, model: str) -> bytes:
     return dump({**parameters, "prompt": asked["text_input"], "model": model})
 
 
-def _head(model: TextModel) -> dict[str, Any]:
-    head: dict[str, Any] = {
+def _head(model: TextModel, name: str) -> dict[str, Any]:
+    return {
         "model_name": model.settings.name,
         "model_version": model.settings.version,
+        **model.marks(name),
     }
-    if model.marker is not None:
-        head["ai_generated"] = model.marker
-    return head
 
 
-async def _events(model: TextModel, pieces: AsyncIterator[Piece]) -> AsyncIterator[bytes]:
+async def _events(head: dict[str, Any], pieces: AsyncIterator[Piece]) -> AsyncIterator[bytes]:
     try:
         async for piece in pieces:
             if piece.text:
-                yield b"data: " + dump({**_head(model), "text_output": piece.text}) + b"\n\n"
+                yield b"data: " + dump({**head, "text_output": piece.text}) + b"\n\n"
     except RequestError as error:
         yield b"data: " + dump({"error": str(error)}) + b"\n\n"

@@ -23,6 +23,7 @@ from .engine import Engine, Job, Limits
 from .settings import Decoder
 
 _NGRAM = 3
+_MOST_ROUNDS = 60
 _ALWAYS = 1 << 20  # no prompt is this long: it is read in one chunk
 
 
@@ -46,7 +47,7 @@ def paces(task: dict[str, Any]) -> dict[str, Any]:
     `tokens_per_s` counts all answers of a run, their prompts' reading included; `step_ms` are the
     times between two tokens of one answer, `first_ms` from asking to the first token.
     """
-    prompts, tokens = task["prompts"], task["tokens"]
+    prompts = task["prompts"]
     figures, before = [], _resident()
     loaded: dict[str, Any] = {}
     for threads in task["threads"]:
@@ -62,7 +63,7 @@ def paces(task: dict[str, Any]) -> dict[str, Any]:
         base = _engine(task, task["source"], threads)
         for streams in task["streams"]:
             asked = [prompts[number % len(prompts)] for number in range(streams)]
-            runs = _in_turns([base(streams), own(streams)], asked, tokens, task["rounds"])
+            runs = _in_turns([base(streams), own(streams)], asked, task)
             figures.append({"threads": threads, "streams": streams, **_figures(runs)})
     return {"figures": figures, **loaded}
 
@@ -128,14 +129,17 @@ def _engine(task: dict[str, Any], entry: dict[str, Any], threads: int) -> Callab
 
 
 def _in_turns(
-    engines: Sequence[Engine], prompts: Sequence[Sequence[int]], tokens: int, rounds: int
+    engines: Sequence[Engine], prompts: Sequence[Sequence[int]], task: dict[str, Any]
 ) -> list[list[dict[str, Any]]]:
     for engine in engines:
         _run(engine, prompts, 2)
     found = []
-    for turn in range(rounds):
+    began = time.monotonic()
+    for turn in range(_MOST_ROUNDS):
+        if turn >= task["rounds"] and time.monotonic() - began > task["patience"]:
+            break
         order = list(range(len(engines)))[:: -1 if turn % 2 else 1]
-        done = {number: _run(engines[number], prompts, tokens) for number in order}
+        done = {number: _run(engines[number], prompts, task["tokens"]) for number in order}
         found.append([done[number] for number in sorted(done)])
     return found
 

@@ -51,10 +51,14 @@ class TextModel:
             else "",
         }
 
-    @property
-    def marker(self) -> str | None:
-        """What a jurisdiction wants to be told on every answer."""
-        return self.settings.marker
+    def marks(self, name: str) -> dict[str, Any]:
+        """What a jurisdiction wants every object of the answer `name` to say. The label is that of
+        GB 45438-2025, annex E: made by a machine, by whom, and which one."""
+        marks = self.settings.marks
+        said: dict[str, Any] = {} if marks.text is None else {"ai_generated": marks.text}
+        if marks.producer is not None:
+            said["AIGC"] = {"Label": "1", "ContentProducer": marks.producer, "ProduceID": name}
+        return said
 
     def decode(self, tokens: list[int]) -> str:
         text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
@@ -144,7 +148,7 @@ class OpenAi:
             if asked.stream:
                 first = await _first(running[0]) if len(running) == 1 else None
                 body = _events(shape, running, asked, first)
-                return Response(200, body, _EVENTS, _headers(model))
+                return Response(200, body, _EVENTS, headers(model))
             return await _whole(shape, running, model)
         except RequestError as error:
             return of_error(error)
@@ -201,7 +205,7 @@ async def _whole(shape: Form, running: Running, model: TextModel) -> Response:
         for _, stream in running:
             stream.close()
     body = shape.whole(answers, _total(running))
-    return Response(200, dump(body), headers=_headers(model))
+    return Response(200, dump(body), headers=headers(model))
 
 
 async def _events(
@@ -271,9 +275,10 @@ def _total(running: Running) -> Usage:
     return total
 
 
-def _headers(model: TextModel) -> tuple[tuple[bytes, bytes], ...]:
-    marker = model.marker
-    marked = () if marker is None else ((MARKER_HEADER, marker.encode("ascii", "replace")),)
+def headers(model: TextModel) -> tuple[tuple[bytes, bytes], ...]:
+    """Of every answer: not to be kept by whoever passes it on, and marked where a law says so."""
+    marker = model.settings.marks.text
+    marked = () if marker is None else ((MARKER_HEADER, marker.encode("ascii")),)
     return ((b"cache-control", b"no-store"), *marked)
 
 

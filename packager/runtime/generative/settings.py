@@ -45,6 +45,15 @@ class SpeculationSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Marks:
+    """What every answer is marked with. `text` goes into a header and into every object; `producer`
+    stands in China's metadata label AIGC, which is there unless it is None."""
+
+    text: str | None = None
+    producer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GenerativeSettings:
     """One text model. `slots` requests are answered at a time, each within `slot_tokens` of prompt
     and answer; a prompt is read `prefill_chunk` tokens at a time between the steps of the others.
@@ -71,7 +80,7 @@ class GenerativeSettings:
     max_queue_size: int
     speculation: SpeculationSettings
     shared_prefixes: bool
-    marker: str | None
+    marks: Marks
     golden: Golden | None
 
     def __str__(self) -> str:
@@ -93,12 +102,11 @@ def _model(reader: Reader) -> GenerativeSettings:
         *("name", "version", "files", "decoder", "execution_provider", "provider_options"),
         *("tokenizer", "chat_template", "vocabulary", "end_tokens", "begin_token"),
         *("slots", "slot_tokens", "prefill_chunk", "speculation", "golden"),
-        optional=("max_queue_size", "shared_prefixes", "marker"),
+        optional=("max_queue_size", "shared_prefixes", "marker", "aigc"),
     )
     decoder = _decoder(reader.at("decoder"))
     begin = reader.at("begin_token")
     template = reader.at("chat_template")
-    marker = reader.at("marker") if reader.has("marker") else None
     vocabulary = reader.integer("vocabulary", 1, 1 << 24)
     model = GenerativeSettings(
         name=reader.text("name"),
@@ -124,7 +132,7 @@ def _model(reader: Reader) -> GenerativeSettings:
         max_queue_size=reader.integer("max_queue_size", 1, 1 << 16, 64),
         speculation=_speculation(reader.at("speculation")),
         shared_prefixes=reader.flag("shared_prefixes", False),
-        marker=None if marker is None or marker.value is None else marker.as_text(),
+        marks=_marks(reader),
         golden=_golden(reader.at("golden")),
     )
     listed = {file.path for file in model.files}
@@ -164,6 +172,22 @@ def _speculation(reader: Reader) -> SpeculationSettings:
         most_active=reader.integer("most_active", 1, MOST_SLOTS, 1),
         draft=_decoder(draft) if kind is Speculation.DRAFT else None,
     )
+
+
+def _marks(reader: Reader) -> Marks:
+    """Raises Refusal for a marker that a header cannot carry: half a mark is none."""
+    text = producer = None
+    if reader.has("marker") and reader.at("marker").value is not None:
+        text = reader.text("marker")
+        if not (text.isascii() and text.isprintable() and text.strip() == text and text):
+            raise reader.at("marker").wrong(
+                "must be printable ASCII, since a header carries it; name a producer under aigc"
+            )
+    if reader.has("aigc"):
+        section = reader.at("aigc")
+        section.only("producer")
+        producer = section.text("producer")
+    return Marks(text, producer)
 
 
 def _golden(reader: Reader) -> Golden | None:
