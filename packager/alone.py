@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,24 +85,30 @@ def lock(
 
     A lock that is fresh and whose packages can still be had is kept, unless `upgrade`.
     """
+    known = _known(file) if file.exists() and not upgrade else None
+    request = steps.with_pinned_base(request, file if known else None, progress)
     plan, _ = pipeline.check(request, targets)
     hardware, features = steps.distinct_hardware(plan), request.serving.features
-    if file.exists() and not upgrade:
-        known = _known(file)
-        fresh = known and is_fresh(known, hardware, sources.wheels, features)
-        if known and fresh and _fetched(known, sources, progress):
+    architectures = {profile.platform.architecture for profile in hardware}
+    made = None
+    fresh = known and is_fresh(known, hardware, sources.wheels, features)
+    if known and fresh and _fetched(known, sources, progress):
+        if steps.pins_base(known, request.base, architectures):
             return known
-    progress.step("resolve packages and wheels")
-    made = resolve(
-        hardware,
-        mirror_option=sources.mirror,
-        wheels=sources.wheels,
-        features=features,
-        progress=progress,
-    )
-    for environment in made.environments:
-        progress.step(f"fetch {environment.key}")
-        _fetch(environment, sources, progress)
+        made = known
+    if made is None:
+        progress.step("resolve packages and wheels")
+        made = resolve(
+            hardware,
+            mirror_option=sources.mirror,
+            wheels=sources.wheels,
+            features=features,
+            progress=progress,
+        )
+        for environment in made.environments:
+            progress.step(f"fetch {environment.key}")
+            _fetch(environment, sources, progress)
+    made = replace(made, base=steps.locked_base(request.base, architectures, progress))
     write_atomically(file, lock_bytes(made))
     return made
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from pathlib import Path
 
 from packager.document import Section
 from packager.domain.release import BaseImage, Declarations
@@ -15,6 +16,7 @@ from packager.domain.target import Region
 from packager.domain.transfer import DeclaredTransfer
 
 COUNTRY = re.compile(r"[A-Z]{2}")
+_IN_REGISTRY = re.compile(r"(?!\.)(localhost|[^/]*[.:][^/]*)/")
 _MECHANISM = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
 _REGION = "such as aws/eu-central-1, or site/<name> for a room of your own"
 _ISO = "an ISO 3166 code such as SA"
@@ -34,8 +36,11 @@ def read_declarations(root: Section, model: Section, signing: Section) -> Declar
     )
 
 
-def read_base(root: Section) -> BaseImage:
-    """`base: {reference: host/name@sha256:…, origin: DE}`; nothing stands for no base at all."""
+def read_base(root: Section, folder: Path) -> BaseImage:
+    """`base: {reference: host/name@sha256:…, origin: DE}`; nothing stands for no base at all.
+
+    Paths are relative to `folder`.
+    """
     section = root.section("base")
     reference = section.optional_text("reference")
     origin = country(section, "origin")
@@ -46,7 +51,17 @@ def read_base(root: Section) -> BaseImage:
     digest = reference.partition("@")[2] or None
     if digest is not None and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         section.note("reference", "no digest", expected="@sha256: and 64 hex digits", got=digest)
-    return BaseImage(reference, digest, origin)
+    return base_named(reference, folder, origin)
+
+
+def base_named(reference: str, folder: Path, origin: str | None) -> BaseImage:
+    """A base by its name: `registry.example.de/name:tag` when it begins with a registry (a dot, a
+    port, or localhost before the first slash), else the path of a folder or archive."""
+    named, _, digest = reference.partition("@")
+    if _IN_REGISTRY.match(named):
+        return BaseImage(reference, digest or None, origin)
+    pinned = f"{Path(named).name}@{digest}" if digest else Path(named).name
+    return BaseImage(pinned, digest or None, origin, folder / named)
 
 
 def country(section: Section, key: str) -> str | None:

@@ -15,6 +15,9 @@ import zstandard
 from packager.domain.artifact import MediaType
 
 DAMAGE = (gzip.BadGzipFile, EOFError, ValueError, zlib.error, zstandard.ZstdError)
+# A compressed layer may grow this much: far more than software does, far less than a bomb.
+MAX_RATIO = 200
+PLAIN_FLOOR = 256 << 20
 _LARGEST_WINDOW = 128 << 20  # memory that a frame may ask for; our own ask for 8 MiB
 
 
@@ -35,3 +38,8 @@ def plain(blob: BinaryIO, media_type: str) -> BinaryIO | None:
             )
         case _:
             return None
+
+
+def largest_plain(size: int) -> int:
+    """How many bytes a blob of `size` may unpack to."""
+    return max(PLAIN_FLOOR, MAX_RATIO * size)

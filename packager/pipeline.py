@@ -74,6 +74,7 @@ def build(request: ReleaseRequest, options: BuildOptions, progress: Progress) ->
     is published and nothing of the user's is touched.
     """
     refuse_existing(options.output)
+    request = steps.with_pinned_base(request, options.lock_file, progress)
     plan, decisions = check(request, options.targets)
     refuse_violations(decisions)
     signer, *also = open_signers([options.key, *options.also])

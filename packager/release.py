@@ -16,7 +16,7 @@ from packager.document import Section, read_document
 from packager.domain.generation import ModelKind
 from packager.domain.hardware import Precision
 from packager.domain.model import Constraints, Metric, Objective, QualityBudget, TaskFiles
-from packager.domain.release import ReleaseRequest, TargetRequest
+from packager.domain.release import NO_BASE, BaseImage, ReleaseRequest, TargetRequest
 from packager.domain.serving import Serving
 from packager.domain.target import DataClass, DeploymentPlatform, Region, TargetName
 from packager.domain.version import MAX_COUNTER, counter_of
@@ -51,6 +51,7 @@ class ModelOptions:
     objective: Objective = Objective.LATENCY
     precision: Precision | None = None
     recipients: tuple[Path, ...] = ()
+    base: BaseImage = NO_BASE
 
 
 def read_release(file: Path) -> ReleaseRequest:
@@ -92,7 +93,7 @@ def read_release(file: Path) -> ReleaseRequest:
         where=str(file),
         declared=read_declarations(root, model, signing),
         serving=read_serving(root, file.parent, kind, path),
-        base=read_base(root),
+        base=read_base(root, file.parent),
         counter=_counter(metadata),
         recipients=_recipients(root, file.parent, targets),
         task=_task(asked, file.parent, quality.metric, sampled=samples is not None),
@@ -138,6 +139,7 @@ def request_for_model(model: Path, options: ModelOptions) -> ReleaseRequest:
         precision=options.precision,
         where="command line",
         serving=Serving(generation=generation_of(read_decoder(model))) if text else Serving(),
+        base=options.base,
         counter=counter or 0,
         recipients={options.jurisdiction: options.recipients} if options.recipients else {},
     )

@@ -14,7 +14,14 @@ from typing import Any, TypeVar
 
 from packager.canonical import dumps_readable
 from packager.digest import Digest
-from packager.domain.lock import Lock, LockedEnvironment, LockedPackage, LockedWheel
+from packager.domain.lock import (
+    Lock,
+    LockedBase,
+    LockedBaseImage,
+    LockedEnvironment,
+    LockedPackage,
+    LockedWheel,
+)
 from packager.errors import Finding, LockError
 
 API_VERSION = "packager.lock/v1"
@@ -40,8 +47,20 @@ def lock_bytes(lock: Lock) -> bytes:
             "inputs": str(lock.inputs),
             "suite": lock.suite,
             "environments": [_environment_dict(entry) for entry in lock.environments],
+            **({"base": _base_dict(lock.base)} if lock.base else {}),
         }
     )
+
+
+def _base_dict(base: LockedBase) -> dict[str, object]:
+    return {
+        "name": base.name,
+        "digest": str(base.digest),
+        "images": [
+            {"architecture": image.architecture, "manifest": str(image.manifest)}
+            for image in sorted(base.images)
+        ],
+    }
 
 
 def _environment_dict(environment: LockedEnvironment) -> dict[str, object]:
@@ -119,7 +138,8 @@ class _Reader:
         self.findings: list[Finding] = []
 
     def lock(self, value: object) -> Lock:
-        fields = self._object(value, "", {"apiVersion", "inputs", "suite", "environments"})
+        required = {"apiVersion", "inputs", "suite", "environments"}
+        fields = self._object(value, "", required, optional={"base"})
         if fields.get("apiVersion") != API_VERSION:
             self._wrong("apiVersion", API_VERSION, fields.get("apiVersion"))
         environments = self._list(fields, "environments", "environments", self._environment)
@@ -128,6 +148,24 @@ class _Reader:
             inputs=self._digest(fields.get("inputs"), "inputs"),
             suite=self._text(fields.get("suite"), "suite", _WORD),
             environments=environments,
+            base=self._base(fields["base"]) if "base" in fields else None,
+        )
+
+    def _base(self, value: object) -> LockedBase:
+        fields = self._object(value, "base", {"name", "digest", "images"})
+        images = self._list(fields, "images", "base.images", self._base_image)
+        self._unique([one.architecture for one in images], "base.images", "architecture")
+        return LockedBase(
+            name=self._text(fields.get("name"), "base.name", _LINE),
+            digest=self._digest(fields.get("digest"), "base.digest"),
+            images=images,
+        )
+
+    def _base_image(self, value: object, at: str) -> LockedBaseImage:
+        fields = self._object(value, at, {"architecture", "manifest"})
+        return LockedBaseImage(
+            architecture=self._text(fields.get("architecture"), f"{at}.architecture", _WORD),
+            manifest=self._digest(fields.get("manifest"), f"{at}.manifest"),
         )
 
     def _environment(self, value: object, at: str) -> LockedEnvironment:

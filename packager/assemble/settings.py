@@ -58,6 +58,9 @@ def _labels(target: PlannedTarget, request: ReleaseRequest) -> dict[str, str]:
         f"{_LABEL}platform": target.name.platform.value,
         f"{_LABEL}regions": ",".join(sorted(str(region) for region in target.regions)),
     }
+    if request.base.reference and request.base.digest:  # image-spec, "Pre-Defined Annotation Keys"
+        labels["org.opencontainers.image.base.name"] = request.base.reference.partition("@")[0]
+        labels["org.opencontainers.image.base.digest"] = request.base.digest
     if request.model_license:
         labels["org.opencontainers.image.licenses"] = request.model_license
     return labels

@@ -38,7 +38,10 @@ def slsa_provenance(
         "buildType": BUILD_TYPE,
         "externalParameters": _asked(built, request, epoch),
         "internalParameters": {"optimization": _optimization(built.model)},
-        "resolvedDependencies": _materials(built.model.source, request, environment, lock),
+        "resolvedDependencies": [
+            *_materials(built.model.source, request, environment, lock),
+            *_base_materials(built),
+        ],
     }
     return {
         "buildDefinition": definition,
@@ -130,6 +133,13 @@ def _materials(
         for wheel in sorted(environment.wheels)
     ]
     return materials
+
+
+def _base_materials(built: BuiltTarget) -> list[dict[str, Any]]:
+    if built.base is None:
+        return []
+    layers = built.base.layers
+    return [_material(f"base {layers.name}", layers.manifest, purl.base(layers))]
 
 
 def _material(name: str, digest: Digest, uri: str | None = None) -> dict[str, Any]:

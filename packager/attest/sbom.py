@@ -16,6 +16,7 @@ from typing import Any
 
 from packager import __version__
 from packager.attest import purl
+from packager.attest.base_sbom import base_components, base_composition, of_base
 from packager.attest.cosign import repository_of
 from packager.canonical import SourceDateEpoch, dumps
 from packager.digest import Digest
@@ -48,6 +49,8 @@ def cyclonedx(
         *(_package(package) for package in sorted(environment.packages)),
         *(_wheel(wheel) for wheel in sorted(environment.wheels)),
     ]
+    if built.base:
+        components += base_components(built.base, {part["bom-ref"] for part in components})
     subject = _image(built, request)
     content = {
         "metadata": {
@@ -58,6 +61,7 @@ def cyclonedx(
         },
         "components": components,
         "dependencies": _dependencies(subject, components),
+        **({"compositions": base_composition(built.base)} if built.base else {}),
     }
     return {
         "bomFormat": "CycloneDX",
@@ -222,8 +226,9 @@ def _wheel(wheel: LockedWheel) -> _Component:
 
 def _dependencies(subject: _Component, components: Sequence[_Component]) -> list[dict[str, Any]]:
     """The image holds all; the runtime runs on wheels, and those on packages, as layers do."""
-    wheels = [part["bom-ref"] for part in components if part["bom-ref"].startswith("pkg:pypi/")]
-    packages = [part["bom-ref"] for part in components if part["bom-ref"].startswith("pkg:deb/")]
+    ours = [part["bom-ref"] for part in components if not of_base(part)]
+    wheels = [reference for reference in ours if reference.startswith("pkg:pypi/")]
+    packages = [reference for reference in ours if reference.startswith("pkg:deb/")]
     shipped = [part["bom-ref"] for part in components if part["bom-ref"] != SAMPLES]
     return [
         {"ref": subject["bom-ref"], "dependsOn": shipped},

@@ -5,12 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import BinaryIO
 
-from packager.decompression import plain
+from packager.decompression import largest_plain, plain
 from packager.digest import CHUNK, Digest
-
-# A compressed layer may grow this much: far more than software does, far less than a bomb.
-MAX_RATIO = 200
-PLAIN_FLOOR = 256 << 20
 
 
 def plain_digest(blob: BinaryIO, size: int, media_type: str) -> Digest:
@@ -18,7 +14,7 @@ def plain_digest(blob: BinaryIO, size: int, media_type: str) -> Digest:
 
     Raises ValueError for a bomb and for a type that is no layer, `DAMAGE` for what is none.
     """
-    limit = max(PLAIN_FLOOR, MAX_RATIO * size)
+    limit = largest_plain(size)
     sha = hashlib.sha256()
     seen = 0
     unpacked = plain(blob, media_type)

@@ -14,6 +14,7 @@ from packager.cli.options import (
     lock_option,
     measurements_option,
     mirror_option,
+    pinned_by_lock,
     read_request,
     release_options,
     target_option,
@@ -149,7 +150,8 @@ def check(
         return _transfers(console, source, targets_folder, options)
     if source is None:
         raise click.UsageError("name a release file or a model, or ask for --matrix")
-    _, decisions = pipeline.check(read_request(source, options), targets_folder)
+    request = pinned_by_lock(read_request(source, options), source)
+    _, decisions = pipeline.check(request, targets_folder)
     console.result(
         explained({str(name): made for name, made in decisions.items()}, everything),
         {str(name): [decision.as_dict() for decision in made] for name, made in decisions.items()},
@@ -275,7 +277,7 @@ def render(
     from packager import alone
 
     written = alone.render(
-        read_request(source, options),
+        pinned_by_lock(read_request(source, options), source),
         targets_folder,
         release,
         trust,

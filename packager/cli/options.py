@@ -12,9 +12,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from packager.cli.console import Console
+from packager.declared import COUNTRY, base_named
 from packager.domain.hardware import Precision
 from packager.domain.model import Objective
-from packager.domain.release import ReleaseRequest
+from packager.domain.release import NO_BASE, ReleaseRequest
 from packager.domain.target import DataClass, DeploymentPlatform, Region, TargetName
 from packager.domain.trust import ANY_RELEASE, TrustFiles
 from packager.release import ModelOptions, read_release, request_for_model
@@ -286,6 +287,13 @@ def described_release(command: Command) -> Command:
                 multiple=True,
                 help="Encrypt the model for whoever holds this public key's private half.",
             ),
+            click.option(
+                "--base",
+                metavar="REF|PATH",
+                help="An image to build on: in a registry, an OCI layout, or an archive; pinned by "
+                "the lock.  [default: none, built from nothing]",
+            ),
+            click.option("--base-origin", help="The ISO 3166 country of the base's maker."),
             click.option("--name", help="The release's name.  [default: from the model's file]"),
             click.option("--version", "release_version", help="The release's version."),
             targets_option,
@@ -310,6 +318,11 @@ def read_request(source: Path, options: dict[str, Any]) -> ReleaseRequest:
         raise click.UsageError(
             "a bare model needs " + ", ".join(f"--{name}" for name in missing),
         )
+    base, origin = given.get("base"), given.get("base_origin")
+    if origin and not base:
+        raise click.UsageError("--base-origin goes with --base")
+    if origin and not COUNTRY.fullmatch(origin):
+        raise click.UsageError(f"--base-origin {origin!r} is no ISO 3166 code such as DE")
     return request_for_model(
         source,
         ModelOptions(
@@ -326,5 +339,15 @@ def read_request(source: Path, options: dict[str, Any]) -> ReleaseRequest:
             objective=Objective(given.get("objective", "latency")),
             precision=Precision(given["precision"]) if "precision" in given else None,
             recipients=tuple(given.get("recipients", ())),
+            base=base_named(base, Path(), origin) if base else NO_BASE,
         ),
     )
+
+
+def pinned_by_lock(request: ReleaseRequest, source: Path) -> ReleaseRequest:
+    """The request with its base named by digest, where the lock beside the source pins it."""
+    if request.base.reference is None or request.base.digest is not None:
+        return request
+    from packager.steps.basing import with_locked_base
+
+    return with_locked_base(request, source.with_name("packager.lock"))

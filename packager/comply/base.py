@@ -1,7 +1,8 @@
 """What the images are built on: from nothing, or on a base that somebody brings.
 
 Without a base every byte of an image is a pinned package that the bill of materials names. A base
-is another maker's work: it has to be pinned by digest, and what it does is not known here.
+is another maker's work: it has to be pinned by digest, and what it does is not known here, beyond
+the packages that its own records list.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ def decide_base(situation: Situation) -> Outcome:
         return Outcome(
             Status.VIOLATED,
             f"the base {base.reference} is not pinned by digest, so nobody can say what it is",
-            remedy="name it as <registry>/<name>@sha256:…",
+            remedy="name it as <registry>/<name>@sha256:…, or pin it: packager lock",
         )
     maker = f", made in {base.origin} as you declared" if base.origin else ", maker not declared"
     return Outcome(
         Status.LEFT_TO_OPERATOR,
-        f"base image: {base}{maker}; read its own bill of materials and licence, this release only "
-        "lists what it adds",
+        f"base image: {base}{maker}; our bill of materials lists the packages that the base's own "
+        "records name, unchecked; read its maker's bill of materials and licence",
         (sbom, DECLARED_IN),
     )
 

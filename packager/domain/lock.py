@@ -49,6 +49,30 @@ class LockedEnvironment:
     wheels: tuple[LockedWheel, ...]
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class LockedBaseImage:
+    """A base for one architecture: the digest of its manifest, which names every other byte."""
+
+    architecture: str
+    manifest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class LockedBase:
+    """A base image that images are put on.
+
+    `name` is what it was asked for by, without registry and folder; `digest` is of what stood
+    there: an index or a manifest.
+    """
+
+    name: str
+    digest: Digest
+    images: tuple[LockedBaseImage, ...]
+
+    def manifest(self, architecture: str) -> Digest | None:
+        return next((one.manifest for one in self.images if one.architecture == architecture), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Lock:
     """`packager.lock`. `inputs` is the digest of what was asked for, so that a stale lock shows."""
@@ -56,6 +80,7 @@ class Lock:
     inputs: Digest
     suite: str
     environments: tuple[LockedEnvironment, ...]
+    base: LockedBase | None = None
 
     def environment(self, key: str) -> LockedEnvironment | None:
         return next((entry for entry in self.environments if entry.key == key), None)

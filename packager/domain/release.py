@@ -9,6 +9,7 @@ from pathlib import Path
 from packager.canonical import SourceDateEpoch
 from packager.digest import Digest
 from packager.domain.artifact import Image
+from packager.domain.base import Base
 from packager.domain.decision import Decision
 from packager.domain.hardware import HardwareProfile, Precision
 from packager.domain.jurisdiction import Jurisdiction
@@ -38,13 +39,21 @@ class TargetRequest:
 class BaseImage:
     """What the images are built on: nothing at all, unless a base is brought.
 
-    `reference` is the base as named, `digest` pins it (`sha256:…`), and `origin` is the ISO 3166
-    country of its maker, as declared.
+    `reference` is the base as named (of a folder or archive the name alone: where it lies is
+    nobody's business), `digest` pins it (`sha256:…`), and `origin` is the ISO 3166 country of its
+    maker, as declared. `path` is where a folder or archive lies.
     """
 
     reference: str | None = None
     digest: str | None = None
     origin: str | None = None
+    path: Path | None = field(default=None, compare=False)
+
+    @property
+    def name(self) -> str:
+        """What a lock calls it: no registry, no folder, no digest."""
+        named = (self.reference or "").partition("@")[0]
+        return named if self.path else named.partition("/")[2]
 
     def __str__(self) -> str:
         if self.reference is None:
@@ -53,6 +62,9 @@ class BaseImage:
 
     def as_dict(self) -> dict[str, str | None]:
         return {"reference": self.reference, "digest": self.digest, "origin": self.origin}
+
+
+NO_BASE = BaseImage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +116,7 @@ class ReleaseRequest:
     constraints: Constraints = NO_CONSTRAINTS
     declared: Declarations = Declarations()
     serving: Serving = field(default_factory=Serving)
-    base: BaseImage = BaseImage()
+    base: BaseImage = NO_BASE
     counter: int = 0
     recipients: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     task: TaskFiles | None = None
@@ -136,12 +148,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class BuiltTarget:
-    """A target with its optimized model, its image and its decisions."""
+    """A target with its optimized model, its image and its decisions; `base` is what the image was
+    put on, None when on nothing."""
 
     plan: PlannedTarget
     model: OptimizedModel
     image: Image
     decisions: tuple[Decision, ...]
+    base: Base | None = None
 
     @property
     def folder(self) -> str:

@@ -54,6 +54,11 @@ class Reference:
         """Whether the registry is on this machine, where plain HTTP harms nobody."""
         return is_loopback(self.host)
 
+    @property
+    def api_host(self) -> str:
+        """Where the registry answers; Docker's own does so at another name than it goes by."""
+        return "registry-1.docker.io" if self.host == "docker.io" else self.host
+
     def __str__(self) -> str:
         return f"{self.host}/{self.repository}:{self.tag}"
 

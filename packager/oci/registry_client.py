@@ -57,7 +57,7 @@ class Repository:
     ) -> None:
         self._plain_http = plain_http or reference.on_loopback
         self._name = f"{reference.host}/{reference.repository}"
-        self._origin = f"{'http' if self._plain_http else 'https'}://{reference.host}"
+        self._origin = f"{'http' if self._plain_http else 'https'}://{reference.api_host}"
         self._base = f"{self._origin}/v2/{reference.repository}"
         self._scope = f"repository:{reference.repository}:{'pull,push' if writing else 'pull'}"
         self._writing = writing
@@ -139,11 +139,19 @@ class Repository:
         answer = self._send(f"read index {tag}", "GET", url, (200, 404), headers=headers)
         return None if answer.status_code == 404 else answer.content
 
-    def open(self, path: str, expected: tuple[int, ...], accepted: str) -> requests.Response:
+    def open(
+        self, path: str, expected: tuple[int, ...], accepted: str, offset: int = 0
+    ) -> requests.Response:
         """GET something below the repository, unread; a redirect is followed, without credentials
-        when it leads to another host, as registries send to their storage."""
+        when it leads to another host, as registries send to their storage.
+
+        With `offset` the rest from there is asked for; a registry may answer 206 with it, or 200
+        with all.
+        """
         step = f"read {path}"
         headers = {"Accept": accepted, "Accept-Encoding": "identity"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
         options: dict[str, Any] = {"headers": headers, "stream": True}
         wanted = (*expected, *_REDIRECTS)
         answer = self._send(step, "GET", f"{self._base}/{path}", wanted, **options)

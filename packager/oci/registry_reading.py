@@ -89,30 +89,35 @@ class RemoteImages:
         """A blob as it comes. Raises UnavailableError, also when the connection breaks."""
         answer = self._repository.open(f"blobs/{digest}", (200,), "application/octet-stream")
         with contextlib.closing(answer):
-            yield cast(BinaryIO, io.BufferedReader(_Raw(answer, self._name), 1 << 20))
+            yield RemoteBody.buffered(answer, self._name)
 
     def _document(self, path: str, limit: int) -> bytes | None:
         answer = self._repository.open(path, (200, 404, 400, 405), _ACCEPTED)
         with contextlib.closing(answer):
             if answer.status_code != 200:
                 return None
-            stream = io.BufferedReader(_Raw(answer, self._name))
-            return stream.read(limit + 1)
+            return RemoteBody.buffered(answer, self._name).read(limit + 1)
 
 
-class _Raw(io.RawIOBase):
+class RemoteBody(io.RawIOBase):
     """The body of an answer; a broken connection is told as what it is."""
 
     def __init__(self, answer: requests.Response, where: str) -> None:
         self._answer = answer
         self._where = where
 
+    @classmethod
+    def buffered(cls, answer: requests.Response, where: str) -> BinaryIO:
+        return cast(BinaryIO, io.BufferedReader(cls(answer, where), 1 << 20))
+
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         try:
-            data = self._answer.raw.read(len(buffer))
+            # As much as came, since a longer read would lose it when the connection breaks.
+            raw = self._answer.raw
+            data = getattr(raw, "read1", raw.read)(len(buffer))  # urllib3 1 has no read1
         except Exception as error:  # urllib3 has many
             raise UnavailableError(
                 "the registry broke off", where=self._where, got=f"{type(error).__name__}: {error}"

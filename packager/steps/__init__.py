@@ -12,6 +12,7 @@ from packager.steps.sources import Sources
 if TYPE_CHECKING:
     from packager.steps.assembling import assemble
     from packager.steps.attesting import attest
+    from packager.steps.basing import locked_base, pins_base, with_locked_base, with_pinned_base
     from packager.steps.charting import pack_charts
     from packager.steps.describing import describe
     from packager.steps.hardware import distinct_hardware
@@ -27,11 +28,15 @@ _HOMES = {
     "describe": "describing",
     "distinct_hardware": "hardware",
     "lock": "locking",
+    "locked_base": "basing",
     "optimize": "optimizing",
     "pack_charts": "charting",
+    "pins_base": "basing",
     "rebuilt": "rebuilding",
     "render": "rendering",
     "report": "reporting",
+    "with_locked_base": "basing",
+    "with_pinned_base": "basing",
 }
 
 __all__ = [
@@ -41,11 +46,15 @@ __all__ = [
     "describe",
     "distinct_hardware",
     "lock",
+    "locked_base",
     "optimize",
     "pack_charts",
+    "pins_base",
     "rebuilt",
     "render",
     "report",
+    "with_locked_base",
+    "with_pinned_base",
 ]
 
 

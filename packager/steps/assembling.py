@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from packager.assemble.base_contents import base_record, clearing_layer
 from packager.assemble.device import Device
 from packager.assemble.examining import examine
 from packager.assemble.fetch import Fetched
@@ -20,6 +21,7 @@ from packager.assemble.settings import image_settings
 from packager.canonical import dumps_readable
 from packager.content import Compression
 from packager.domain.artifact import Image
+from packager.domain.base import Base
 from packager.domain.decision import Decision
 from packager.domain.lock import Lock, LockedEnvironment
 from packager.domain.model import OptimizedModel
@@ -31,6 +33,7 @@ from packager.oci.image import write_image
 from packager.oci.layer import LayerStore
 from packager.oci.layout import LayoutWriter
 from packager.progress import Progress
+from packager.steps.basing import base_of
 from packager.steps.packing import compression_for
 from packager.steps.sources import Sources
 from packager.workspace import cache_folder, write_atomically
@@ -64,12 +67,13 @@ def assemble(
     for target in plan.targets:
         progress.step(f"assemble {target.name}")
         model = accompanied(models[target.hardware.id], plan.request.serving)
-        image, record = _image(plan, target, model, lock, store, sources, progress)
+        base = base_of(target, plan.request, lock, progress)
+        image, record = _image(plan, target, model, lock, base, store, sources, progress)
         write_atomically(
             release / "evidence" / "images" / f"{target.name.slug}.json", dumps_readable(record)
         )
         layout.add_image(image)
-        built.append(BuiltTarget(target, model, image, decisions[target.name]))
+        built.append(BuiltTarget(target, model, image, decisions[target.name], base))
     return Assembled(tuple(built), layout)
 
 
@@ -99,6 +103,7 @@ def _image(
     target: PlannedTarget,
     model: OptimizedModel,
     lock: Lock,
+    base: Base | None,
     store: LayerStore,
     sources: Sources,
     progress: Progress,
@@ -115,17 +120,22 @@ def _image(
     device = Device.of(target.hardware, environment, model, slimmed=sources.slim)
     examined = examine(environment, blobs, device, cache_folder())
     config = server_config(target, plan.request, model, plan.request.name)
-    contents = layers(
-        environment,
-        blobs,
-        model,
-        plan.request.name,
-        config,
-        device,
-        examined.cut,
-        sources.compression or Compression.GZIP,
+    compression = sources.compression or Compression.GZIP
+    cleared = clearing_layer(base.contents, compression) if base else None
+    contents = (
+        *([cleared] if cleared else []),
+        *layers(
+            environment,
+            blobs,
+            model,
+            plan.request.name,
+            config,
+            device,
+            examined.cut,
+            compression,
+        ),
     )
-    written = []
+    written = [*base.layers.layers] if base else []
     for number, content in enumerate(contents, start=1):
         written.append(store.write(content))
         progress.advance(f"layer {content.kind}", number, len(contents))
@@ -139,6 +149,8 @@ def _image(
     )
     recipients = [read_recipient(path) for path in plan.request.recipients.get(place, ())]
     record = dict(examined.record)
+    if base:
+        record["base"] = base_record(base)
     if recipients:
         image = encrypt_image(image, recipients, store.blobs)
         record["encryption"] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from packager.assemble.lock_file import lock_bytes, read_lock
@@ -10,6 +11,7 @@ from packager.domain.lock import Lock
 from packager.domain.release import Plan
 from packager.errors import LockError
 from packager.progress import Progress
+from packager.steps.basing import locked_base, pins_base
 from packager.steps.hardware import distinct_hardware
 from packager.steps.sources import Sources
 from packager.workspace import write_atomically
@@ -22,6 +24,7 @@ def lock(plan: Plan, file: Path, sources: Sources, progress: Progress) -> Lock:
     somebody says so.
     """
     hardware, features = distinct_hardware(plan), plan.request.serving.features
+    base, architectures = plan.request.base, {one.platform.architecture for one in hardware}
     if not file.exists():
         progress.step(f"lock: pin every package and wheel in {file}")
         made = resolve(
@@ -31,6 +34,7 @@ def lock(plan: Plan, file: Path, sources: Sources, progress: Progress) -> Lock:
             features=features,
             progress=progress,
         )
+        made = replace(made, base=locked_base(base, architectures, progress))
         write_atomically(file, lock_bytes(made))
         return made
     known = read_lock(file)
@@ -39,6 +43,14 @@ def lock(plan: Plan, file: Path, sources: Sources, progress: Progress) -> Lock:
             "the lock was made for other hardware profiles, other rules or other wheels",
             where=str(file),
             expected=", ".join(profile.id for profile in hardware),
+            next_step="bring it up to date: packager lock RELEASE.yaml",
+        )
+    if not pins_base(known, base, architectures):
+        raise LockError(
+            "the lock does not pin this base",
+            where=str(file),
+            expected=str(base),
+            got=f"{known.base.name} ({known.base.digest})" if known.base else "no base",
             next_step="bring it up to date: packager lock RELEASE.yaml",
         )
     return known

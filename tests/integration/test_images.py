@@ -16,6 +16,8 @@ from typing import IO
 
 import numpy as np
 import pytest
+from bases import FILES as BASE_FILES
+from bases import STATUS, archive_of, image_of, layout_of
 from engines import missing
 from tiny_models import classifier, classifier_answer
 
@@ -26,6 +28,7 @@ from packager.oci.layout_reading import Layout, read_layout
 pytestmark = [pytest.mark.network, pytest.mark.xdist_group("images")]
 _HARDWARE = {"amd64": "x86-64-v3", "arm64": "arm64-v8"}
 _PORT = 18473
+ALONE = ("unshare", "--net", "--map-root-user")
 
 
 @dataclass(frozen=True)
@@ -43,17 +46,35 @@ class Built:
         return layout, layout.images[0]
 
 
-def build(folder: Path, architecture: str, output: Path, *prefix: str) -> None:
+def build(
+    folder: Path,
+    architecture: str,
+    output: Path,
+    *prefix: str,
+    more: tuple[object, ...] = (),
+    code: int = 0,
+) -> str:
     command = [
-        *(*prefix, sys.executable, "-m", "packager", "build", folder / "model.onnx"),
-        *("-j", "de", "-w", _HARDWARE[architecture], "-p", "compose"),
-        *("--region", "aws/eu-central-1", "--license", "MIT", "--key", folder / "site.pem"),
-        *("--lock", folder / "packager.lock", "-o", output),
+        *(*prefix, sys.executable, "-m", "packager", "build", *described(folder, architecture)),
+        *("--key", folder / "site.pem", "-o", output, *more),
     ]
     done = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, check=False, timeout=600
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
+    return done.stderr
+
+
+def lock(folder: Path, architecture: str, *more: object) -> None:
+    command = [sys.executable, "-m", "packager", "lock", *described(folder, architecture), *more]
+    subprocess.run([str(part) for part in command], capture_output=True, check=True, timeout=600)
+
+
+def described(folder: Path, architecture: str) -> list[object]:
+    return [
+        *(folder / "model.onnx", "-j", "de", "-w", _HARDWARE[architecture], "-p", "compose"),
+        *("--region", "aws/eu-central-1", "--license", "MIT", "--lock", folder / "packager.lock"),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -78,20 +99,78 @@ def manifests(release: Path) -> list[str]:
 @pytest.mark.engine
 def test_with_a_filled_cache_a_build_needs_no_network(built, tmp_path):
     """`unshare --net` leaves not even a loopback that is up."""
-    alone = ["unshare", "--net", "--map-root-user"]
-    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+    if subprocess.run([*ALONE, "true"], capture_output=True, check=False).returncode:
         missing("unshare may not make a network namespace here")
     shutil.copyfile(built.locks["amd64"], built.folder / "packager.lock")
-    build(built.folder, "amd64", tmp_path / "again", *alone)
+    build(built.folder, "amd64", tmp_path / "again", *ALONE)
     assert manifests(tmp_path / "again") == manifests(built.release("amd64"))
 
 
 @pytest.mark.engine
 def test_a_scanner_lists_the_packages_of_our_own_bill(built, tmp_path):
+    layout, image = built.layout("amd64")
+    found, ours = scanned(layout, image, tmp_path), listed(built.release("amd64"))
+    assert len(ours) > 15
+    assert found == ours
+
+
+@pytest.mark.engine
+def test_an_image_on_a_base_is_the_bases_below_and_ours_above(built, tmp_path):
+    """From an archive and from a layout alike; a scanner and Docker find what the bill says."""
+    # A package of which the settings alone are left is none to us, and one to syft.
+    upper = {"var/lib/dpkg/status": STATUS.split(b"\n\n")[0] + b"\n"}
+    base = layout_of(image_of([BASE_FILES, upper]), tmp_path / "house")
+    shutil.copyfile(built.locks["amd64"], built.folder / "packager.lock")
+    lock(built.folder, "amd64", "--base", base)
+    build(built.folder, "amd64", tmp_path / "out", more=("--base", base))
+    again = archive_of(base, tmp_path / "again" / "house")
+    build(built.folder, "amd64", tmp_path / "same", *ALONE, more=("--base", again))
+    assert manifests(tmp_path / "same") == manifests(tmp_path / "out")
+    layout = read_layout(tmp_path / "out" / "images")
+    (image,) = layout.images
+    kinds = [layer.kind for layer in image.layers]
+    assert kinds[:4] == ["base-1", "base-2", "base-cleared", "system"]
+    below = json.loads((base / "blobs/sha256" / image_of_layout(base)).read_bytes())["layers"]
+    assert [str(one.descriptor.digest) for one in image.layers[:2]] == [
+        one["digest"] for one in below
+    ]
+    found, ours = scanned(layout, image, tmp_path), listed(tmp_path / "out")
+    assert ("deb", "base-thing", "1.2-3") in ours
+    assert found == ours
+    record = json.loads((tmp_path / "out/evidence/images/de-x86-64-v3-compose.json").read_text())
+    assert "etc/ld.so.preload" in record["base"]["hidden"]
+    assert record["base"]["settings_not_taken"] == ["Entrypoint", "Env.LD_PRELOAD", "User"]
+
+
+def test_another_base_than_the_locked_one_is_refused(built, tmp_path):
+    base = layout_of(image_of(), tmp_path / "house")
+    shutil.copyfile(built.locks["amd64"], built.folder / "packager.lock")
+    told = build(built.folder, "amd64", tmp_path / "out", more=("--base", base), code=1)
+    assert "does not pin this base" in told
+    assert "packager lock" in told
+
+
+def image_of_layout(folder: Path) -> str:
+    return json.loads((folder / "index.json").read_text())["manifests"][0]["digest"][7:]
+
+
+Packages = set[tuple[str, str, str]]
+
+
+def listed(release: Path) -> Packages:
+    """Kind, name and version of what our own bill of materials names."""
+    (bill,) = (release / "evidence" / "sbom").glob("*.cdx.json")
+    return {
+        (one["purl"].split(":")[1].split("/")[0], one["name"], one["version"])
+        for one in json.loads(bill.read_bytes())["components"]
+        if one.get("purl", "").startswith(("pkg:deb/", "pkg:pypi/"))
+    }
+
+
+def scanned(layout: Layout, image: Image, tmp_path: Path) -> Packages:
     syft = shutil.which("syft") or shutil.which("syft", path=str(Path(sys.executable).parent))
     if syft is None:
         missing("syft is not installed")
-    layout, image = built.layout("amd64")
     archive = tmp_path / "image.tar"
     with archive.open("wb") as stream:
         for chunk in tar_chunks(image_entries(layout, image)):
@@ -103,19 +182,11 @@ def test_a_scanner_lists_the_packages_of_our_own_bill(built, tmp_path):
         timeout=300,
         env={**os.environ, "SYFT_CHECK_FOR_APP_UPDATE": "false"},
     )
-    found = {
+    return {
         (one["type"].replace("python", "pypi"), one["name"], one["version"])
         for one in json.loads(done.stdout)["artifacts"]
         if one["type"] in ("deb", "python")
     }
-    (bill,) = (built.release("amd64") / "evidence" / "sbom").glob("*.cdx.json")
-    ours = {
-        (one["purl"].split(":")[1].split("/")[0], one["name"], one["version"])
-        for one in json.loads(bill.read_bytes())["components"]
-        if one.get("purl", "").startswith(("pkg:deb/", "pkg:pypi/"))
-    }
-    assert len(ours) > 15
-    assert found == ours
 
 
 @pytest.mark.engine

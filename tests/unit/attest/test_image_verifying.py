@@ -12,7 +12,7 @@ import pytest
 from memory_registry import MemoryRegistry
 from small_release import SmallRelease, artifacts_of, evidence_of, make_release
 
-from packager.attest import unpacking
+from packager import decompression
 from packager.attest.cosign import attestation_artifact, signature_artifact
 from packager.attest.image_verifying import verify_image
 from packager.attest.keys import generate_key, open_signer, read_public_key
@@ -389,7 +389,7 @@ def signed_image(release, registry, media_type: str, blob: bytes, plain: bytes) 
 def test_a_valid_signature_excuses_nothing(
     registry, release, media_type, blob, plain, told, monkeypatch
 ):
-    monkeypatch.setattr(unpacking, "PLAIN_FLOOR", 1 << 20)
+    monkeypatch.setattr(decompression, "PLAIN_FLOOR", 1 << 20)
     name = signed_image(release, registry, media_type, blob, plain)
     (finding,) = refusal(registry, name, TrustPolicy.of(release.public)).findings
     assert finding.what.startswith("step 6")

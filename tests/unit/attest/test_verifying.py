@@ -10,8 +10,7 @@ from inner_faults import FAULTS, Fault
 from small_release import SmallRelease, make_release
 from tampering import PROBES, Probe
 
-from packager import release_source
-from packager.attest import unpacking
+from packager import decompression, release_source
 from packager.attest.keys import generate_key, read_public_key
 from packager.attest.step_runner import MAX_FINDINGS
 from packager.attest.verifying import verify
@@ -68,7 +67,7 @@ def test_every_probe_is_refused(release, probe: Probe):
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 def test_a_valid_signature_excuses_nothing(tmp_path, pristine, fault: Fault, monkeypatch):
-    monkeypatch.setattr(unpacking, "PLAIN_FLOOR", 1 << 20)
+    monkeypatch.setattr(decompression, "PLAIN_FLOOR", 1 << 20)
     release = fault.make(tmp_path, pristine.key_file)
     error = refusal(release)
     told = [f for f in error.findings if f.what.startswith(f"step {fault.step},")]
