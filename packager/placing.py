@@ -22,7 +22,7 @@ from packager.place.geography import read_geography
 from packager.place.latency import Latencies
 from packager.place.options import Lawful, Problem, build_problem
 from packager.place.rehearsing import courses, rehearse_all
-from packager.place.release_file import data_classes, planned_release
+from packager.place.release_file import data_classes, planned_release, relocated
 from packager.place.report import placement_html
 from packager.place.routing import geodns, http_routes
 from packager.place.service_file import complete, read_services, services_of_release
@@ -59,13 +59,22 @@ class PlanOptions:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The answer: the placement, and the document of everything that was asked about it."""
+    """The answer: the placement, and the document of everything that was asked about it.
+
+    `releases` are texts by file name, with paths as they are in the file `base`.
+    """
 
     placement: Placement
     problem: Problem
     record: Mapping[str, Any]
     routing: Mapping[str, Any]
     releases: Mapping[str, str]
+    base: Path | None = None
+
+    def release_text(self, name: str, folder: Path) -> str:
+        """A release file as it must read in `folder`."""
+        text = self.releases[name]
+        return text if self.base is None else relocated(text, self.base.parent, folder)
 
 
 def plan_placement(
@@ -95,6 +104,7 @@ def plan_placement(
         record,
         geodns(problem, placement, question.latencies),
         _releases(options.release, placement, question.sites),
+        options.release,
     )
 
 
@@ -110,8 +120,8 @@ def write_plan(planned: Planned, service: str, output: Path) -> None:
         write_atomically(folder / "routing" / "geodns.json", dumps_readable(planned.routing))
         routes = http_routes(planned.routing, service)
         write_atomically(folder / "routing" / "httproutes.yaml", routes.encode())
-        for name, text in planned.releases.items():
-            write_atomically(folder / name, text.encode())
+        for name in planned.releases:
+            write_atomically(folder / name, planned.release_text(name, output).encode())
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,8 @@ def plan(
                 got=", ".join(sorted(planned.releases)),
                 next_step="write them all with -o DIR, or plan each class by itself",
             )
-        write_atomically(write, next(iter(planned.releases.values())).encode())
+        (name,) = planned.releases
+        write_atomically(write, planned.release_text(name, write.parent).encode())
     console.result(_told(planned.record, output, write), planned.record)
 
 

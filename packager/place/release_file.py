@@ -7,11 +7,17 @@ are new.
 
 from __future__ import annotations
 
+import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import yaml
 
 from packager.domain.placement import Placement
 from packager.domain.target import DataClass, TargetName
+from packager.narrow_yaml import compose
 
 _NEXT_KEY = re.compile(r"^[^\s#-]", re.MULTILINE)
 
@@ -45,6 +51,33 @@ def planned_release(
         listed = ", ".join(f"{name}: {_quoted(country)}" for name, country in sites.items())
         text = _replaced(text, "sites", f"sites: {{{listed}}}\n")
     return text
+
+
+def relocated(text: str, old: Path, new: Path) -> str:
+    """`text`, a release file that stood in the folder `old`, with the relative paths that it needs
+    to mean the same in `new`: of the model, its samples, and the keys that open it."""
+    start, target = old.resolve(), new.resolve()
+    for node in sorted(_paths(text), key=lambda one: one.start_mark.index, reverse=True):
+        if Path(node.value).is_absolute():
+            continue
+        moved = os.path.relpath(start / node.value, target)
+        # JSON's quotes are YAML's too; names that need none have none.
+        told = moved if re.fullmatch(r"[A-Za-z./_][\w./-]*", moved) else json.dumps(moved)
+        text = text[: node.start_mark.index] + told + text[node.end_mark.index :]
+    return text
+
+
+def _paths(text: str) -> Iterator[yaml.ScalarNode]:
+    """The values in a release file that are relative to it."""
+    tree = compose(text)
+    for key, value in tree.value if isinstance(tree, yaml.MappingNode) else ():
+        if key.value == "model" and isinstance(value, yaml.MappingNode):
+            for name, node in value.value:
+                if name.value in ("path", "samples") and isinstance(node, yaml.ScalarNode):
+                    yield node
+        if key.value == "encryption" and isinstance(value, yaml.MappingNode):
+            for _, listed in value.value:
+                yield from listed.value if isinstance(listed, yaml.SequenceNode) else ()
 
 
 def _targets(placement: Placement, data: DataClass) -> dict[TargetName, list[str]]:

@@ -47,9 +47,7 @@ class Lawfulness:
     catalogue: Catalogue
     rooms: Mapping[str, str]
     base: ReleaseRequest | None = None
-    _places: dict[tuple[str, DataClass, str, bool, tuple[str, ...]], tuple[str, ...]] = field(
-        default_factory=dict
-    )
+    _places: dict[tuple[object, ...], tuple[str, ...]] = field(default_factory=dict)
     _hardware: dict[tuple[str, DataClass, str], tuple[str, ...]] = field(default_factory=dict)
 
     def __call__(self, demand: Demand, site: Site, hardware: str) -> tuple[str, ...]:
@@ -63,6 +61,7 @@ class Lawfulness:
             demand.data,
             site.country,
             known is None and site.region.name not in self.rooms,
+            self.catalogue.home_of(site.region),
             site.certifications,
         )
         if key not in self._places:
@@ -110,7 +109,12 @@ class Lawfulness:
             reference="localhost/plan:0",
             where=demand.where,
         )
-        return decide(target, self._request(demand, site), self.catalogue.country_of)
+        return decide(
+            target,
+            self._request(demand, site),
+            self.catalogue.country_of,
+            home_of=self.catalogue.home_of,
+        )
 
     def _request(self, demand: Demand, site: Site) -> ReleaseRequest:
         declared = self.base.declared if self.base else Declarations()

@@ -20,8 +20,9 @@ from packager.errors import InputError, PackagerError, PolicyRefusal
 from packager.place.answering import bills, placement_record
 from packager.place.explaining import explain
 from packager.place.latency import Latencies
-from packager.place.rehearsing import Scenario, rehearse
-from packager.place.release_file import planned_release
+from packager.place.rehearsal import Scenario
+from packager.place.rehearsing import rehearse
+from packager.place.release_file import planned_release, relocated
 from packager.place.routing import geodns, http_routes
 from packager.place.solving import solve
 from packager.placing import PlanOptions, plan_placement, write_plan
@@ -234,10 +235,10 @@ def test_the_example_is_planned_and_passes_check(tmp_path: Path) -> None:
     assert {demand["name"] for demand in record["demands"]} >= {"de-personal", "sa-government"}
     page = (tmp_path / "plan" / "placement.html").read_text()
     assert "http" not in page.replace("http-equiv", "")
-    for text in planned.releases.values():
-        file = tmp_path / "release.yaml"
-        file.write_text(text)
+    for name in planned.releases:
+        file = tmp_path / "plan" / name
         request = read_release(file)
+        assert request.model_path.resolve() == (EXAMPLE / "../filetype/model.onnx").resolve()
         for target in request.targets:
             decisions = check(file, target.name)
             assert not [d for d in decisions if d.status is Status.VIOLATED]
@@ -265,6 +266,26 @@ def test_law_alone_is_a_policy_refusal_and_distance_is_not(tmp_path: Path) -> No
     with pytest.raises(PackagerError) as raised:
         plan_placement(file, tmp_path / "sites.yaml", options, SILENT)
     assert not isinstance(raised.value, PolicyRefusal | InputError)
+
+
+@pytest.mark.parametrize("folder", ["plan", ".", "../elsewhere/deep"])
+def test_a_written_release_finds_its_files_from_where_it_stands(
+    tmp_path: Path, folder: str
+) -> None:
+    text = (
+        "model: {path: 'models/a b.onnx', samples: ../samples.npz}   # kept\n"
+        "encryption: {de: [keys/de.pem, /etc/keys/all.pem]}\n"
+    )
+    old, new = tmp_path / "a" / "b", tmp_path / "a" / "b" / folder
+    written = yaml.safe_load(moved := relocated(text, old, new))
+    for path, kept in (
+        (written["model"]["path"], "models/a b.onnx"),
+        (written["model"]["samples"], "../samples.npz"),
+        (written["encryption"]["de"][0], "keys/de.pem"),
+    ):
+        assert (new / path).resolve() == (old / kept).resolve()
+    assert written["encryption"]["de"][1] == "/etc/keys/all.pem"
+    assert "# kept" in moved
 
 
 def test_a_release_file_keeps_everything_else() -> None:
