@@ -104,13 +104,15 @@ class Site:
 @dataclass(frozen=True, slots=True)
 class Service:
     """How one replica on one hardware profile serves: milliseconds of a lone request, requests a
-    second when saturated, and what that rests on (`measured on …`, `estimated for …`)."""
+    second when saturated, and what that rests on (`measured on …`, `estimated for …`). `batch` is
+    how many requests the server puts together at most, 1 for none."""
 
     hardware: str
     p50_ms: float
     p99_ms: float
     per_second: float
     told: str
+    batch: int = 1
 
 
 @dataclass(frozen=True, slots=True)

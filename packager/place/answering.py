@@ -12,9 +12,9 @@ from typing import Any
 
 from packager.domain.placement import HOURS_A_MONTH, Demand, Flow, Placement, Point, Pool, Scaling
 from packager.place.capacity import reply_ms
+from packager.place.costs import carbon_kg
 from packager.place.latency import Latencies
 from packager.place.options import Option, Problem
-from packager.place.solving import carbon_kg
 
 SCHEMA = {"apiVersion": "packager/v1", "kind": "Placement"}
 SECONDS_A_MONTH = HOURS_A_MONTH * 3600

@@ -1,36 +1,44 @@
 """What one replica carries within a latency limit: a queueing model of one server.
 
-A replica is a queue with Poisson arrivals and `servers` parallel servers, where `servers` is how
-many lone requests' worth of work it does at once when saturated (saturated rate × mean service
-time, at least one). Waiting follows the M/G/c approximation of Allen and Cunneen: a request waits
-with Erlang's C probability, and then for an exponential time whose mean is that of M/M/c scaled by
-(1 + cv²) ÷ 2. Service time is log-normal through the measured median and 99th percentile. A reply
-takes waiting plus service; its percentile is found by bisection over the mixture.
+Requests arrive as a Poisson process. What a service record tells decides on the queue:
 
-The model is held to a simulated queue in its tests; the real server has not been compared yet.
+- one request after the other, or up to `batch` together: `BatchQueue`, exact but for its grid;
+- more than one at once without batches (saturated rate × a lone request's time is well above one,
+  as on many cores): M/G/c by the approximation of Allen and Cunneen. A request waits with Erlang's
+  C probability, and then for an exponential time whose mean is that of M/M/c times (1 + cv²) ÷ 2.
+
+Service time is log-normal through the measured median and 99th percentile of a lone request, and
+its mean under load follows from the saturated rate. `benchmarks/place` holds the model to the real
+server, and docs/placement.md tells what was found.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, exp, log, sqrt
+from math import ceil, exp, floor, log
 from statistics import NormalDist
 
 from packager.domain.placement import Service
+from packager.place.batch_queue import BatchQueue
 
 # Utilizations that pools are run to. Above 0.9 a queue has no patience for anything unexpected.
 UTILIZATIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9)
-_QUANTILES = 64
+_QUANTILES, _FEW_QUANTILES, _NARROW = 16, 8, 0.2
 _Z99 = NormalDist().inv_cdf(0.99)
 _STEPS = 60
+# A lone request takes longer than one among others, up to twice as long where caches were cold:
+# only whole further servers count.
+_NEARLY = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """One replica: service times in milliseconds at the middle of equal shares of requests."""
+    """One replica: `servers` at once; service times in milliseconds of a lone request, at the
+    middle of equal shares of requests."""
 
     servers: int
+    batch: int
     per_ms: float
     cv_squared: float
     service_ms: tuple[float, ...]
@@ -38,20 +46,35 @@ class Queue:
     @classmethod
     def of(cls, service: Service) -> Queue:
         """The queue that a service record describes."""
-        sigma = max(0.0, log(max(service.p99_ms / service.p50_ms, 1.0)) / _Z99)
+        sigma = spread_of(service)
         normal = NormalDist()
+        count = _FEW_QUANTILES if sigma < _NARROW else _QUANTILES
         times = tuple(
-            service.p50_ms * exp(sigma * normal.inv_cdf((rank + 0.5) / _QUANTILES))
-            for rank in range(_QUANTILES)
+            service.p50_ms * exp(sigma * normal.inv_cdf((rank + 0.5) / count))
+            for rank in range(count)
         )
-        mean = sum(times) / len(times)
         per_ms = service.per_second / 1000
-        return cls(max(1, round(per_ms * mean)), per_ms, exp(sigma**2) - 1, times)
+        at_once = 1 if service.batch > 1 else max(1, floor(per_ms * sum(times) / count + _NEARLY))
+        return cls(at_once, service.batch, per_ms, exp(sigma**2) - 1, times)
+
+    @property
+    def lone_ms(self) -> float:
+        """The mean of a lone request."""
+        return sum(self.service_ms) / len(self.service_ms)
+
+    @property
+    def runs(self) -> BatchQueue:
+        """What one of the servers does."""
+        mean = self.lone_ms
+        full = self.batch * self.servers / self.per_ms
+        return BatchQueue(self.batch, mean, full, tuple(time / mean for time in self.service_ms))
 
     def percentile_ms(self, utilization: float, percentile: float) -> float:
         """The reply time that `percentile` (0 to 1) of requests stay within."""
         if not 0 <= utilization < 1:
             raise ValueError(f"utilization {utilization} is not within 0 and 1")
+        if self.servers == 1 and utilization:
+            return self.runs.percentile_ms(utilization * self.per_ms, percentile)
         waits = erlang_c(self.servers, utilization)
         idle_rate = self.per_ms * (1 - utilization)
         mean_wait = (1 + self.cv_squared) / 2 / idle_rate
@@ -70,6 +93,11 @@ class Queue:
             middle = (low + high) / 2
             low, high = (middle, high) if within(middle) < percentile else (low, middle)
         return high
+
+
+def spread_of(service: Service) -> float:
+    """The standard deviation of the logarithm of a lone request's time."""
+    return max(0.0, log(max(service.p99_ms / service.p50_ms, 1.0)) / _Z99)
 
 
 def erlang_c(servers: int, utilization: float) -> float:
@@ -107,8 +135,3 @@ def headroom(surge_factor: float, ramp_s: float, cold_start_s: float, *, elastic
 def replicas_for(rate: float, per_second: float) -> int:
     """Whole replicas for a rate, against the rounding of floating-point numbers."""
     return ceil(rate / per_second - 1e-9)
-
-
-def cv_of(service: Service) -> float:
-    """The coefficient of variation of a lone request's time."""
-    return sqrt(Queue.of(service).cv_squared)

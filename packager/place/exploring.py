@@ -13,7 +13,8 @@ from packager.domain.placement import Demand, Placement, Site, Weights
 from packager.domain.target import Region
 from packager.place.answering import bills
 from packager.place.options import Problem
-from packager.place.solving import sites_of, solve
+from packager.place.solution import sites_of
+from packager.place.solving import solve
 
 Rebuild = Callable[..., Problem]
 """The problem anew, with `sites=`, `lawful=` or `objective=` of the caller."""

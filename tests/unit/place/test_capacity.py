@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from math import exp, log
 
 import pytest
@@ -47,6 +48,57 @@ def test_the_percentile_is_near_a_simulated_queue(servers: int, utilization: flo
         replies.append(free[first] - now)
     seen = sorted(replies)[int(0.95 * len(replies))]
     assert reply_ms(service, utilization, 0.95) == pytest.approx(seen, rel=0.25)
+
+
+def replay(service: Service, utilization: float, count: int = 120_000) -> list[float]:
+    """Reply times of a server that batches, played request by request, in ascending order."""
+    chance, runs = random.Random(5), Queue.of(service).runs
+    sigma = log(service.p99_ms / service.p50_ms) / 2.3263
+    now, came = 0.0, []
+    for _ in range(count):
+        now += chance.expovariate(service.per_second / 1000 * utilization)
+        came.append(now)
+    free, first, replies = 0.0, 0, []
+    while first < count:
+        begin, together = max(free, came[first]), 1
+        mean = runs.lone_ms
+        if came[first] < free:
+            while together < runs.batch and first + together < count:
+                if came[first + together] > begin:
+                    break
+                together += 1
+            mean = runs.run_ms(together)
+        free = begin + mean * exp(sigma * chance.gauss(0, 1) - sigma**2 / 2)
+        replies += [free - came[first + each] for each in range(together)]
+        first += together
+    return sorted(replies)
+
+
+@pytest.mark.parametrize("utilization", [0.5, 0.7, 0.9])
+@pytest.mark.parametrize(
+    ("batch", "p50", "p99", "rate"),
+    [(1, 4.0, 9.0, 220.0), (1, 2.1, 2.6, 760.0), (4, 7.9, 11.0, 215.0), (32, 2.0, 3.0, 8000.0)],
+)
+def test_batches_and_cold_starts_as_played_request_by_request(
+    batch: int, p50: float, p99: float, rate: float, utilization: float
+) -> None:
+    service = Service("x", p50, p99, rate, "test", batch)
+    seen = replay(service, utilization)
+    for percentile in (0.5, 0.95):
+        predicted = reply_ms(service, utilization, percentile)
+        assert predicted == pytest.approx(seen[int(percentile * len(seen))], rel=0.08)
+
+
+@given(
+    batch=st.sampled_from([2, 8, 32]),
+    gain=st.floats(1.2, 8),
+    spread=st.floats(1, 3),
+)
+@settings(max_examples=8, deadline=None)
+def test_a_busier_server_that_batches_is_no_faster(batch: int, gain: float, spread: float) -> None:
+    service = Service("x", 5.0, 5.0 * spread, 200.0 * min(gain, batch), "test", batch)
+    times = [reply_ms(service, u, 0.95) for u in UTILIZATIONS]
+    assert all(later >= sooner * 0.999 for sooner, later in pairwise(times))
 
 
 @given(
