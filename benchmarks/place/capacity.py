@@ -1,0 +1,86 @@
+"""The capacity model against the real server: `python -m benchmarks.place.capacity --releases DIR`.
+
+For each example a release is built and served. Measured through the server are what a service
+record holds, a lone request's time (at 3 % load) and the saturated rate, and then the replies to an
+open-loop Poisson load at 50, 70 and 90 % of that rate. Both rates are measured right before and
+after each load, since the machine's speed wanders; `--rounds` are repeated, and medians are told.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.place.open_loop import Generator, poisson
+from benchmarks.place.served import Example, examples, served, undisturbed
+
+LOADS = (0.5, 0.7, 0.9)
+LONE = 0.03
+CLIENTS = 32
+BURST_S, PAUSE_S, BURSTS = 0.6, 0.35, 3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--releases", type=Path, required=True, help="a folder that is kept")
+    parser.add_argument("--minilm", type=Path, help="the package's folder with model.safetensors")
+    parser.add_argument("--only", action="append", help="an example's name")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=16)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--raw", type=Path, required=True, help="measurements, added to the file")
+    asked = parser.parse_args()
+    for example in examples(asked.releases, asked.minilm):
+        if not asked.only or example.name in asked.only:
+            for number in range(asked.rounds):
+                found = measure(example, asked.seconds, asked.seed + number)
+                with asked.raw.open("a") as stream:
+                    stream.write(json.dumps(found) + "\n")
+                print(json.dumps(found), flush=True)
+
+
+def measure(example: Example, seconds: float, seed: int) -> dict[str, Any]:
+    """One round on one example."""
+    bodies = example.bodies()
+    with served(example) as port, undisturbed(), Generator(port) as generator:
+        generator.closed(CLIENTS, BURST_S, bodies)
+        rate = saturated(generator, bodies)
+        lone = generator.play(poisson(LONE, 1 / rate, seconds / 2, seed), bodies).reply_ms
+        rows = []
+        for load in LOADS:
+            before = saturated(generator, bodies)
+            played = generator.play(poisson(load, 1 / before, seconds, seed), bodies)
+            after = saturated(generator, bodies)
+            rows.append(
+                {
+                    "load": load,
+                    "asked_per_s": round(load * before, 2),
+                    "saturated_per_s": [round(before, 2), round(after, 2)],
+                    "refused": int((~played.answered).sum()),
+                    **percentiles(played.reply_ms[played.answered], (50, 95, 99)),
+                }
+            )
+    lone_ms = percentiles(lone, (50, 99))
+    return {"model": example.name, "batch": example.batch(), "lone": lone_ms, "rows": rows}
+
+
+def saturated(generator: Generator, bodies: list[bytes]) -> float:
+    """Replies a second to many clients, in bursts."""
+    count = 0
+    for _ in range(BURSTS):
+        count += len(generator.closed(CLIENTS, BURST_S, bodies))
+        time.sleep(PAUSE_S)
+    return count / (BURSTS * BURST_S)
+
+
+def percentiles(times: Any, which: tuple[int, ...]) -> dict[str, float]:
+    return {f"p{one}_ms": round(float(np.percentile(times, one)), 3) for one in which}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""A rehearsed tenfold spike against the real server: `python -m benchmarks.place.spike`.
+
+The same course twice: simulated by `packager.place.rehearsing`, on a placement of one replica whose
+service record was measured through the server a moment before, and played to that server. Each
+request carries the deadline of the demand (`timeout`), as it does in the simulation. Two spikes:
+one that the replica carries (to 85 % of its rate) and one beyond it (to 150 %), which is shed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from benchmarks.place.capacity import BURST_S, CLIENTS, LONE, percentiles, saturated
+from benchmarks.place.open_loop import Generator, Played, Times, poisson
+from benchmarks.place.served import Example, examples, served, undisturbed
+from packager.domain.placement import Flow, Placement, Pool, Service, Surge
+from packager.place.rehearsal import Course, Rehearsal, Scenario
+from packager.place.rehearsing import rehearse
+from tests.support.placements import a_demand, a_problem, a_site, an_offer
+
+SPIKES = {"carried": 0.85, "beyond": 1.5}
+FACTOR, CALM_S, RAMP_S, HOLD_S = 10.0, 7.0, 7.0, 14.0
+LIMIT_IN_SERVICES = 40
+SEEDS = 9
+PHASES = {"rise": (CALM_S, CALM_S + RAMP_S), "hold": (CALM_S + RAMP_S, CALM_S + RAMP_S + HOLD_S)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--releases", type=Path, required=True, help="a folder that is kept")
+    parser.add_argument("--minilm", type=Path, help="the package's folder with model.safetensors")
+    parser.add_argument("--only", action="append", help="an example's name")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--raw", type=Path, required=True, help="measurements, added to the file")
+    asked = parser.parse_args()
+    for example in examples(asked.releases, asked.minilm):
+        for number in range(asked.rounds):
+            if not asked.only or example.name in asked.only:
+                found = measure(example, asked.seed + number)
+                with asked.raw.open("a") as stream:
+                    stream.write(json.dumps(found) + "\n")
+                print(json.dumps(found), flush=True)
+
+
+def measure(example: Example, seed: int) -> dict[str, Any]:
+    """Both spikes on one example: what the real server did. `simulated` is added by `judge`."""
+    bodies = example.bodies()
+    rows: list[dict[str, Any]] = []
+    with served(example) as port, undisturbed(), Generator(port) as generator:
+        generator.closed(CLIENTS, BURST_S, bodies)
+        rate = saturated(generator, bodies)
+        lone = percentiles(
+            generator.play(poisson(LONE, 1 / rate, 6, seed), bodies).reply_ms, (50, 99)
+        )
+        limit_ms = round(LIMIT_IN_SERVICES * 1000 / rate, 1)
+        timed = example.bodies(limit_ms)
+        for name, top in SPIKES.items():
+            before = saturated(generator, bodies)
+            played = generator.play(_arrivals(top * before / FACTOR, seed), timed)
+            after = saturated(generator, bodies)
+            rows.append(
+                {
+                    "spike": name,
+                    "peak_per_s": round(top * before / FACTOR, 3),
+                    "saturated_per_s": [round(before, 2), round(after, 2)],
+                    "limit_ms": limit_ms,
+                    "statuses": {
+                        int(s): int((played.status == s).sum()) for s in set(played.status)
+                    },
+                    "real": {phase: _phase(played, span) for phase, span in PHASES.items()},
+                }
+            )
+    return {"model": example.name, "batch": example.batch(), "lone": lone, "rows": rows}
+
+
+def _counted(played: Played) -> dict[str, int]:
+    found, counts = np.unique(played.status, return_counts=True)
+    return {str(status): int(count) for status, count in zip(found, counts, strict=True)}
+
+
+def _phase(played: Played, span: tuple[float, float]) -> dict[str, float]:
+    during = (played.at_s >= span[0]) & (played.at_s < span[1])
+    answered = during & played.answered
+    return {
+        "p95_ms": round(float(np.percentile(played.reply_ms[answered], 95)), 2),
+        "shed": round(1 - float(answered.sum() / during.sum()), 4),
+    }
+
+
+def _arrivals(peak: float, seed: int) -> Times:
+    """The rate stands, rises tenfold, and stays there."""
+    random = np.random.default_rng(seed)
+    length = CALM_S + RAMP_S + HOLD_S
+    drawn = np.sort(random.uniform(0.0, length, round(peak * FACTOR * length)))
+    factor = 1 + (FACTOR - 1) * np.clip((drawn - CALM_S) / RAMP_S, 0.0, 1.0)
+    return drawn[random.uniform(0.0, FACTOR, len(drawn)) < factor]
+
+
+def simulated(found: dict[str, Any], row: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """The same spike in the simulation: medians over several seeds."""
+    before, after = row["saturated_per_s"]
+    service = Service(
+        "x86-64-v3",
+        found["lone"]["p50_ms"],
+        max(found["lone"].values()),
+        (before + after) / 2,
+        "measured through the server",
+        found["batch"],
+    )
+    offer = an_offer(limit=1)
+    site = a_site(offers=(offer,))
+    demand = a_demand(
+        hourly=(row["peak_per_s"],),
+        limit_ms=row["limit_ms"],
+        surge=Surge(factor=FACTOR, ramp_s=RAMP_S),
+    )
+    pool = Pool(site, offer, service, 0.9)
+    placement = Placement((Flow(demand, pool, 1.0, 0.0),), ((pool, 1),), (), 1.0, None, 0.0, 0.0)
+    problem = a_problem([demand], [site])
+    course = Course(CALM_S, HOLD_S)
+    plays = [
+        rehearse(problem, placement, Scenario.SPIKE, seed=seed, course=course)
+        for seed in range(1, SEEDS + 1)
+    ]
+    return {
+        phase: {
+            key: round(median(_during(play, span)[key] for play in plays), 4)
+            for key in ("p95_ms", "shed")
+        }
+        for phase, span in PHASES.items()
+    }
+
+
+def _during(play: Rehearsal, span: tuple[float, float]) -> dict[str, float]:
+    buckets = [bucket for bucket in play.buckets if span[0] - 0.01 <= bucket.at_s < span[1] - 0.01]
+    replies = [reply for bucket in buckets for reply in bucket.replies_ms]
+    arrived = sum(bucket.arrived for bucket in buckets)
+    return {
+        "p95_ms": float(np.percentile(replies, 95)),
+        "shed": sum(bucket.shed for bucket in buckets) / arrived,
+    }
+
+
+if __name__ == "__main__":
+    main()
