@@ -68,8 +68,8 @@ def bundle_for(
 ) -> tuple[ReleaseFolder, tuple[SiteStanding, ...]]:
     """For each site that lacks the release a bundle of its targets in the new folder `output`.
 
-    With `older`, a folder of releases of which the sites kept their bundles, a site gets a delta
-    that stands on the one that it serves, for the target that it serves.
+    With `older`, a folder of older releases, a site gets a delta that stands on the one that it
+    serves, for the target that it serves, unless its report says that it did not keep the files.
     """
     found, rows = standings(release, trust, sites, progress)
     known = _older_releases(older) if older else {}
@@ -83,7 +83,8 @@ def bundle_for(
             report = _report(file)
             serving = report.serving if report else None
             same = serving and row.targets == (serving.target,)
-            base = known.get(serving.release) if serving and same else None
+            has_files = serving is not None and serving.stock is not False
+            base = known.get(serving.release) if serving and same and has_files else None
             key = (row.targets, base)
             if key not in made:
                 made[key] = f"{row.name}.tar"

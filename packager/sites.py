@@ -17,6 +17,7 @@ from typing import Any
 from packager import pipeline
 from packager.attest.trust import read_trust
 from packager.attest.verifying import verify
+from packager.bundle.opening import stands_on
 from packager.carrying import MAX_ROOT, Listing
 from packager.domain.target import DeploymentPlatform, TargetName
 from packager.domain.trust import TrustFiles
@@ -27,7 +28,7 @@ from packager.release_source import ReleaseSource, read_bounded
 from packager.site.driving import drive
 from packager.site.history import Record, read_history
 from packager.site.profile import Site, read_site
-from packager.site.state import INSTALLER, homes, read_state
+from packager.site.state import INSTALLER, homes, read_state, stock_of
 
 _HOSTS = (DeploymentPlatform.COMPOSE, DeploymentPlatform.QUADLET)
 _SCRIPT_LIMIT = 4 << 20
@@ -46,7 +47,8 @@ def install(
 ) -> dict[str, Any]:
     """Verify a release and bring it into service; the record of it, or of a dry run what would be.
 
-    A delta stands on `bases`, oldest first. Without keys of the caller's the site's own are
+    A delta stands on `bases`, oldest first; without them on what the site kept of an installed
+    bundle. Without keys of the caller's the site's own are
     believed. Raises VerificationError before anything is touched, PolicyRefusal when the release is
     not for this site or machine, UnavailableError for what may be better in an hour, PackagerError
     when the new version did not hold and the one before serves again.
@@ -54,6 +56,7 @@ def install(
     site = read_site(site_file)
     trust = _trust(trust, site)
     with ExitStack() as stack:
+        bases = bases or _stock(release, site)
         if bases:
             release = _whole(release, bases, trust, site, stack, progress)
         return _install_whole(release, trust, site, target, operator, dry_run, stack, progress)
@@ -72,6 +75,13 @@ def _trust(trust: TrustFiles, site: Site) -> TrustFiles:
             next_step="give the key from paper with --key, or name it in the site profile",
         )
     return trust
+
+
+def _stock(release: Path, site: Site) -> Sequence[Path]:
+    """What a delta stands on, where the site has it; nothing for a whole release."""
+    wanted = stands_on(release)
+    kept = stock_of(site.data, wanted.base) if wanted else None
+    return [kept] if kept else []
 
 
 def _whole(

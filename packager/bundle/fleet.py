@@ -34,12 +34,14 @@ class Drift(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A version that lies at a site; `release` is the digest of its release.json."""
+    """A version that lies at a site; `release` is the digest of its release.json, `stock` whether
+    the site kept its files, None where the report does not say."""
 
     version: str
     release: Digest
     target: str
     state: str
+    stock: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class SiteReport:
                     _digest(str(slot["digest"])),
                     str(slot["target"]),
                     str(slot["state"]),
+                    slot["stock"] is True if "stock" in slot else None,
                 )
                 for slot in found["slots"]
             ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from packager.bundle.document import Delta
 from packager.bundle.parts import Parts, is_parts
 from packager.bundle.reading import BundleSource
 from packager.bundle.rebuilding import RebuiltSource
@@ -46,6 +47,15 @@ def open_source(
         )
     base = open_source(bases[-1], check_index, progress, bases[:-1])
     return RebuiltSource(source, stands_on, base)
+
+
+def stands_on(path: Path) -> Delta | None:
+    """What a delta says that it stands on; None for what is whole. Believed by nobody.
+
+    Raises InputError when there is nothing, VerificationError when it is no bundle.
+    """
+    source = _open(path, None, SILENT)
+    return source.document.delta if isinstance(source, BundleSource) else None
 
 
 def _open(path: Path, check_index: CheckIndex | None, progress: Progress) -> ReleaseSource:

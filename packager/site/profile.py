@@ -41,7 +41,8 @@ class Site:
     `accept` are names of releases (empty: any); `keys` are files of public keys, of which `require`
     must have signed; `revoked` are digests of keys and releases that count for nothing; `listen` is
     an IPv4 address and port; `keep` counts versions beside the one in service; `watch` is in
-    seconds; `sign` is a private key file for the site's own records.
+    seconds; `stock` says whether files of installed bundles stay, for deltas to stand on; `sign` is
+    a private key file for the site's own records.
     """
 
     file: Path
@@ -59,6 +60,7 @@ class Site:
     listen: str = DEFAULT_LISTEN
     keep: int = 2
     watch: int = 30
+    stock: bool = True
     sign: str = ""
 
     @property
@@ -111,6 +113,7 @@ def read_site(file: Path) -> Site:
         listen=root.text("listen", DEFAULT_LISTEN),
         keep=_bounded(root, "keep", 2, 1, 99),
         watch=_bounded(root, "watch", 30, 0, 86400),
+        stock=root.flag("stock", True),
         sign=root.text("sign", ""),
     )
     if not site.data.is_absolute():
@@ -163,5 +166,5 @@ def _is_listen(text: str) -> bool:
 def _written(value: object) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(value)}]"
-    text = str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     return text if re.fullmatch(r"[A-Za-z0-9/._:-]+", text) else f'"{text}"'

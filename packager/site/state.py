@@ -15,6 +15,8 @@ from packager.errors import InputError
 FORMAT = "packager-site/v1"
 MAX_BYTES = 1 << 20
 INSTALLER = "install.sh"
+# Where the files of an installed bundle stay, below its slot's folder.
+STOCK = "release"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,18 @@ def parse_state(data: bytes) -> SiteState:
 def homes(data: Path) -> tuple[Path, ...]:
     """The folders of the releases that are, or were, installed below a site's data folder."""
     return tuple(sorted(path.parent.parent for path in data.glob("*/run/state")))
+
+
+def stock_of(data: Path, release: Digest) -> Path | None:
+    """The files of a release that stayed at the site; None when it keeps none of that release.
+
+    They are what they were when they were installed, or not: whoever uses them compares.
+    """
+    for home in homes(data):
+        for root in sorted(home.glob(f"slots/*/{STOCK}/release.json")):
+            if Digest.of_file(root) == release:
+                return root.parent
+    return None
 
 
 def _slot(value: str) -> Slot:

@@ -47,7 +47,7 @@ leave() {
     record "$(outcome "$1")" "$REASONS"
   fi
   [ -z "$WORK" ] || rm -rf "$WORK"
-  [ -z "${LOCKED:-}" ] || rm -rf "${HOME_DIR:?}/incoming"
+  [ -z "${LOCKED:-}" ] || rm -rf "${HOME_DIR:?}/incoming" "$HOME_DIR/incoming.base"
   unlock
   exit "$1"
 }

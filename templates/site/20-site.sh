@@ -6,7 +6,7 @@ CR=$(printf '\r')
 read_site() {
   SITE_name='' SITE_jurisdiction='' SITE_region='' SITE_owner='' SITE_hardware='' SITE_engine=''
   SITE_keys='' SITE_accept='' SITE_data=/var/lib/packager SITE_listen=127.0.0.1:8080 SITE_keep=2
-  SITE_watch=30 SITE_sign='' SITE_require=1 SITE_revoked='' SITE_apiVersion='' SITE_kind=''
+  SITE_watch=30 SITE_stock=true SITE_sign='' SITE_require=1 SITE_revoked='' SITE_apiVersion='' SITE_kind=''
   rs_seen=' ' rs_line=0
   [ -f "$SITE" ] || die 2 "there is no site profile" "$SITE" "" "" \
     "write one with: packager site init, or from the example in docs/site.md; name it with --site"
@@ -23,7 +23,7 @@ read_site() {
     rs_seen="$rs_seen$rs_key "
     site_value "${rs_text#*:}"
     case $rs_key in
-      apiVersion | kind | name | jurisdiction | region | owner | hardware | engine | data | listen | keep | watch | sign | require)
+      apiVersion | kind | name | jurisdiction | region | owner | hardware | engine | data | listen | keep | watch | stock | sign | require)
         case $VALUE in '['* | '{'* | '&'* | '*'* | '|'* | '>'* | '!'*)
           site_wrong "$rs_key is one plain value" ;;
         esac
@@ -70,6 +70,7 @@ check_site() {
   case $SITE_data in /*) ;; *) site_wrong "data is an absolute path" ;; esac
   case $SITE_keep in [1-9] | [1-9][0-9]) ;; *) site_wrong "keep is a number from 1 to 99" ;; esac
   case $SITE_watch in '' | *[!0-9]*) site_wrong "watch is a number of seconds" ;; esac
+  case $SITE_stock in true | false) ;; *) site_wrong "stock is true or false" ;; esac
   case $SITE_require in [1-9]) ;; *) site_wrong "require is a number from 1 to 9" ;; esac
   LISTEN_HOST=${SITE_listen%:*} LISTEN_PORT=${SITE_listen##*:}
   case $LISTEN_PORT in '' | *[!0-9]*) site_wrong "listen is address:port, such as 127.0.0.1:8080" ;; esac

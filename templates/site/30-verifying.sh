@@ -82,8 +82,11 @@ take() {
   if [ -d "$RELEASE" ]; then
     [ -f "$RELEASE/$1" ] && [ ! -L "$RELEASE/$1" ] || return 1
     head -c $(($2 + 1)) "$RELEASE/$1" >"$WORK/taken" 2>/dev/null
+  elif one_part; then
+    tar -xOf "$PARTS" "$1" 2>/dev/null | head -c $(($2 + 1)) >"$WORK/taken"
   else
-    bundle_bytes | tar -xOf - "$1" 2>/dev/null | head -c $(($2 + 1)) >"$WORK/taken"
+    # Small files lie at the front (docs/bundle.md), so that parts are not read to their end.
+    bundle_bytes 2>/dev/null | head -c 100663296 | tar -xOf - "$1" 2>/dev/null | head -c $(($2 + 1)) >"$WORK/taken"
   fi
   tk_size=$(wc -c <"$WORK/taken")
   [ "$tk_size" -gt 0 ] && [ "$tk_size" -le "$2" ]
@@ -103,6 +106,28 @@ bundle_bytes() {
   # shellcheck disable=SC2086 # the parts, one a word
   cat -- $PARTS
   IFS=$bb_ifs
+}
+
+one_part() { case $PARTS in *"$TAB"*) return 1 ;; esac; }
+
+# bundle_tar MODE …: tar on the bundle; one file is read in place, which skips what is not asked for.
+bundle_tar() {
+  bt_mode=$1
+  shift
+  if one_part; then tar "$bt_mode" "$PARTS" "$@"; else bundle_bytes | tar "$bt_mode" - "$@"; fi
+}
+
+# The size of the bundle in MiB, without reading it.
+bundle_mib() {
+  bm_ifs=$IFS
+  IFS=$TAB
+  # shellcheck disable=SC2086 # the parts, one a word
+  ls -lnL -- $PARTS | sed 's/  */ /g' | cut -d ' ' -f 5 | {
+    bm_sum=0
+    while read -r bm_size; do bm_sum=$((bm_sum + bm_size)); done
+    echo $((bm_sum / 1048576))
+  }
+  IFS=$bm_ifs
 }
 
 verify_release() {
@@ -176,13 +201,20 @@ check_files() {
     return 0 # a moment ago, by who called us; the engine hashes once more what it loads
   fi
   # A bundle may carry some targets only; what is there has to be right.
-  while IFS= read -r cf_line; do
-    if grep -qxF -e "${cf_line#*  }" "$WORK/found"; then printf '%s\n' "$cf_line"; fi
-  done <"$WORK/checksums.txt" >"$WORK/expected"
+  awk 'NR == FNR { found[$0]; next } substr($0, 67) in found' "$WORK/found" "$WORK/checksums.txt" >"$WORK/expected"
+  if [ -n "$VERIFIED" ]; then
+    # Unpacked from what was verified a moment ago: of the blobs the engine says whether they are right.
+    grep -v '^[0-9a-f]*  images/blobs/' "$WORK/expected" >"$WORK/taken"
+    mv "$WORK/taken" "$WORK/expected"
+  fi
   (cd "$RELEASE" && sha256sum -c "$WORK/expected") >"$WORK/sums" 2>/dev/null
   cf_status=$?
   grep -v ': OK$' "$WORK/sums" | sed 's/: FAILED.*//' | head -n 20 >"$WORK/bad"
   while IFS= read -r cf_name; do
+    if [ -n "$BASE_DIR" ]; then
+      blame "$cf_name"
+      continue
+    fi
     finding 4 "the file is not what was signed, or cannot be read" "$RELEASE/$cf_name" "" "" \
       "do not use this release; get it again from its maker"
   done <"$WORK/bad"
@@ -194,19 +226,23 @@ check_files() {
 # A bundle is unpacked only after its list of names was held against the signed list. The layout
 # stands in docs/bundle.md: blobs lie at its root, and four documents are there for engines.
 unpack_bundle() {
-  bundle_bytes | tar -tvf - 2>"$WORK/tar" | grep -v '^-' >"$WORK/odd"
+  bundle_tar -tvf 2>"$WORK/tar" | grep -v '^-' >"$WORK/odd"
   [ ! -s "$WORK/tar" ] || die 4 "the bundle cannot be read to its end" "$RELEASE" "" "$(head -n 1 "$WORK/tar")" \
     "try another medium, or get it again"
   [ ! -s "$WORK/odd" ] || die 4 "the bundle holds what is no plain file" "$RELEASE" "" "$(head -n 1 "$WORK/odd")"
-  bundle_bytes | tar -tf - 2>/dev/null | sort >"$WORK/names"
+  bundle_tar -tf 2>/dev/null | sort >"$WORK/names"
   ub_twice=$(uniq -d <"$WORK/names" | head -n 1)
   [ -z "$ub_twice" ] || die 4 "the bundle holds a file twice" "$RELEASE" "" "$ub_twice"
-  if grep -q '^delta/' "$WORK/names"; then
-    die 2 "this is a difference, not a whole release" "$RELEASE" "" "" \
-      "make the whole one first: packager delta apply OLD $RELEASE -o FILE"
-  fi
+  take bundle.json 33554432 || die 4 "the bundle does not say what it is" "$RELEASE: bundle.json"
+  cp "$WORK/taken" "$WORK/bundle.json"
   sed 's|^blobs/|images/blobs/|' "$WORK/names" |
     grep -vxF -e bundle.json -e oci-layout -e index.json -e manifest.json >"$WORK/carried"
+  if stands_on; then
+    grep -vxE 'delta/[0-9a-f]{64}\.(recipe|data)' "$WORK/carried" >"$WORK/taken"
+    mv "$WORK/taken" "$WORK/carried"
+  elif [ -n "$BASE" ]; then
+    die 2 "this bundle is whole: it stands on no other release" "$RELEASE" "" "" "install it without --base"
+  fi
   grep -vxF -f "$WORK/listed" "$WORK/carried" | head -n 20 >"$WORK/more"
   while IFS= read -r ub_name; do
     finding 4 "the release does not list this file" "$RELEASE: $ub_name"
@@ -219,21 +255,24 @@ unpack_bundle() {
     grep '^release\.' "$WORK/listed"
     echo checksums.txt
   } >"$WORK/needed"
-  ub_need=$(($(bundle_bytes | wc -c) / 1048576 + 16))
-  ub_free=$(free_mib "$HOME_DIR")
-  if [ "$ub_free" -lt "$ub_need" ]; then
-    die 5 "too little space to unpack the bundle" "$HOME_DIR" "$ub_need MiB" "$ub_free MiB" \
-      "free some, or extract it elsewhere and give the folder"
-  fi
-  step "unpack $RELEASE"
   # Of a dry run nothing stays; else a place that the next command finds and clears.
   if [ -n "$DRY" ]; then ub_into=$WORK/incoming; else ub_into=$HOME_DIR/incoming; fi
+  ub_need=$(($(bundle_mib) + 16))
+  [ ! -e "$BASE" ] || ub_need=$((ub_need + $(du -sLk "$BASE" | cut -f 1) / 1024))
+  ub_free=$(free_mib "$ub_into")
+  if [ "$ub_free" -lt "$ub_need" ]; then
+    die 5 "too little space to unpack the bundle" "$ub_into" "$ub_need MiB" "$ub_free MiB" \
+      "free some, or extract it elsewhere and give the folder"
+  fi
+  [ -z "$BASE_DIGEST" ] || find_base "$ub_into.base"
+  step "unpack $RELEASE"
   rm -rf "$ub_into"
   mkdir -p "$ub_into/images" || die 1 "the data folder cannot be written" "$HOME_DIR"
-  bundle_bytes | tar -xf - -C "$ub_into" 2>"$WORK/tar" ||
+  bundle_tar -xf -C "$ub_into" 2>"$WORK/tar" ||
     die 5 "the bundle cannot be unpacked" "$RELEASE" "" "$(head -n 1 "$WORK/tar")" "free some space, then run this again"
   rm -f "$ub_into/bundle.json" "$ub_into/oci-layout" "$ub_into/index.json" "$ub_into/manifest.json"
-  mv "$ub_into/blobs" "$ub_into/images/blobs" || die 4 "the bundle holds no images" "$RELEASE"
+  mkdir -p "$ub_into/blobs/sha256" && mv "$ub_into/blobs" "$ub_into/images/blobs" || die 4 "the bundle holds no images" "$RELEASE"
+  [ -z "$BASE_DIR" ] || make_whole "$ub_into"
   RELEASE=$ub_into
 }
 

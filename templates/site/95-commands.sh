@@ -2,9 +2,9 @@
 
 do_install() {
   if [ -n "$DRY" ]; then
+    load_state
     verify_release
     SLOT=$(slot_of "$RELEASE_DIGEST")
-    load_state
     preflight
     echo "$R_NAME $R_VERSION would be installed; nothing was changed"
     return 0
@@ -26,6 +26,7 @@ do_install() {
   preflight
   load_image
   write_slot
+  keep_stock
   activate fresh
   keep_installer
   record 'done' ''
@@ -150,9 +151,9 @@ do_status() {
     [ "$ds_slot" != "$S_fallback" ] || ds_state='standing by'
     if running "$ds_slot"; then ds_container=running; elif exists "$ds_slot"; then ds_container=stopped; else ds_container=gone; fi
     if [ -n "$JSON" ]; then
-      printf '%s{"container":%s,"digest":%s,"image":%s,"name":%s,"state":%s,"target":%s,"version":%s}' "$ds_comma" \
+      printf '%s{"container":%s,"digest":%s,"image":%s,"name":%s,"state":%s,"stock":%s,"target":%s,"version":%s}' "$ds_comma" \
         "$(json "$ds_container")" "$(json "$(slot_field "$ds_slot" 3)")" "$(json "$(slot_field "$ds_slot" 5)")" \
-        "$(json "$ds_slot")" "$(json "$ds_state")" "$(json "$(slot_field "$ds_slot" 4)")" "$(json "$(slot_field "$ds_slot" 2)")"
+        "$(json "$ds_slot")" "$(json "$ds_state")" "$(has_stock "$ds_slot")" "$(json "$(slot_field "$ds_slot" 4)")" "$(json "$(slot_field "$ds_slot" 2)")"
       ds_comma=,
     else
       printf '  %-10s  %-10s  %-9s  %.12s\n' "$(slot_field "$ds_slot" 2)" "$ds_state" "$ds_container" "$(slot_field "$ds_slot" 3)"
@@ -161,6 +162,9 @@ do_status() {
   [ -z "$JSON" ] || printf ']}\n'
   [ $ds_ready = true ] || leave 1
 }
+
+# Whether the files of a version are here, for a delta to stand on.
+has_stock() { if [ -f "$HOME_DIR/slots/$1/release/release.json" ]; then echo true; else echo false; fi; }
 
 STATUS_PROGRAM='
 import sys, urllib.request, urllib.error
@@ -213,7 +217,7 @@ usage() {
   cat <<USAGE
 Installs $R_NAME $R_VERSION for $R_TARGET on this machine, with no network.
 
-  sh $0 install   --key KEY --site site.yaml [--dry-run] [--operator NAME] [RELEASE_DIR | BUNDLE | PART…]
+  sh $0 install   --key KEY --site site.yaml [--dry-run] [--operator NAME] [--base OLD] [RELEASE_DIR | BUNDLE | DELTA | FILE.parts.json]
   sh $0 rollback  --site site.yaml [--to VERSION] [--dry-run]
   sh $0 status    --site site.yaml [--json]
   sh $0 history   --site site.yaml
@@ -231,17 +235,21 @@ usage_error() {
 }
 
 main() {
-  COMMAND=${1:-} SITE='' KEY='' KEYS='' DRY='' JSON='' TO='' PURGE='' OPERATOR='' PERMITTED='' VERIFIED='' KEY_PRINT='' PARTS='' RELEASE='' WORK='' RECORDING=''
+  COMMAND=${1:-} SITE='' BASE='' KEY='' KEYS='' DRY='' JSON='' TO='' PURGE='' OPERATOR='' PERMITTED='' VERIFIED='' KEY_PRINT='' PARTS='' RELEASE='' WORK='' RECORDING=''
   PROC=${PACKAGER_PROC:-/proc}
   [ $# -gt 0 ] && shift
   while [ $# -gt 0 ]; do
     case $1 in
       # The last three are for a caller that verified the release itself: packager install.
-      --key | --site | --to | --operator | --permitted | --verified | --signed-by)
+      --key | --site | --base | --to | --operator | --permitted | --verified | --signed-by)
         [ $# -gt 1 ] || usage_error "$1 needs a value"
         case $1 in
           --key) KEYS="$KEYS${KEYS:+$TAB}$2" ;;
           --site) SITE=$2 ;;
+          --base)
+            [ -z "$BASE" ] || usage_error "one --base: deltas are installed one after another, oldest first"
+            BASE=$2
+            ;;
           --to) TO=$2 ;;
           --operator) OPERATOR=$2 ;;
           --permitted) PERMITTED=$2 ;;
@@ -249,6 +257,9 @@ main() {
           --signed-by) KEY_PRINT=$2 ;;
         esac
         shift
+        ;;
+      --rotation | --revocations | --allow-rollback)
+        usage_error "$1 needs Python: packager install; without it put the key or the digest into site.yaml (keys, revoked)"
         ;;
       --dry-run) DRY=1 ;;
       --json) JSON=1 ;;

@@ -1,22 +1,29 @@
 """A site with no route out, on real Docker and real podman: from the first stick to a rollback.
 
-install 1.0 → serve → 1.1 without a failed request → corrupted 1.2 refused → bad 1.3 goes back by
-itself → rollback to 1.0; `status` tells the truth at each step. What stands between the engines and
-the installer's decisions in hundreds of cases is in tests/unit/site.
+install 1.0 → serve → delta to 1.1 without a failed request → corrupted 1.2 refused → bad 1.3 goes
+back by itself → rollback to 1.0; `status` tells the truth at each step. 1.0 comes as a bundle in
+parts, 1.1 as a delta on what the site kept of it, the others as bundles. What stands between the
+engines and the installer's decisions in hundreds of cases is in tests/unit/site.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import replace
+import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from bundles import make_bundle, trusting
 from real_site import RealSite, real_site
+from site_machine import Done
 from site_releases import NAME, site_release
 from small_release import SmallRelease
+from weights import fine_tuned, initializers
 
+from packager import pipeline
+from packager.progress import SILENT
 from packager.site.history import read_history
 
 pytestmark = pytest.mark.engine
@@ -28,24 +35,46 @@ if os.environ.get("PACKAGER_REQUIRE_ENGINES") == "1":
     DEFAULT = max(DEFAULT, 2)
 
 
+@dataclass
+class Stick:
+    """Releases by version; an answer shows the factor of its version: 1.0 → 1, 1.1 → 2, …
+
+    `media` are what the operator is given of each: a bundle, parts, a delta.
+    """
+
+    folder: Path
+    releases: dict[str, SmallRelease]
+    media: dict[str, Path]
+
+    def install(self, site: RealSite, version: str, medium: Path | None = None) -> Done:
+        return site.run("install", self.releases[version], medium or self.media[version])
+
+
 @pytest.fixture(scope="module")
-def stick(tmp_path_factory) -> dict[str, SmallRelease]:
-    """Releases by version; an answer shows the factor of its version: 1.0 → 1, 1.1 → 2, …"""
+def stick(tmp_path_factory) -> Stick:
     base = tmp_path_factory.mktemp("stick")
-    made = {"1.0.0": site_release(base / "1.0.0", "1.0.0", 1.0)}
+    tensors = initializers(4 << 20)
+    tuned, _ = fine_tuned(tensors, 0.05)
+    old = {"weights": b"".join(tensors)}
+    made = {"1.0.0": site_release(base / "1.0.0", "1.0.0", 1.0, **old)}
     key = made["1.0.0"].key_file
-    for version, factor, fault in (
-        ("1.1.0", 2.0, ""),
-        ("1.2.0", 3.0, ""),
-        ("1.3.0", 4.0, "liar"),
-        ("1.3.1", 5.0, "collapses"),
-    ):
-        made[version] = site_release(base / version, version, factor, key_file=key, fault=fault)
-    return made
-
-
-def folder_of(stick: dict[str, SmallRelease]) -> Path:
-    return stick["1.0.0"].folder.parent.parent
+    more = {"key_file": key, "weights": b"".join(tuned)}
+    made["1.1.0"] = site_release(base / "1.1.0", "1.1.0", 2.0, **more)
+    made["1.2.0"] = site_release(base / "1.2.0", "1.2.0", 3.0, **more)
+    made["1.3.0"] = site_release(base / "1.3.0", "1.3.0", 4.0, fault="liar", **more)
+    made["1.3.1"] = site_release(base / "1.3.1", "1.3.1", 5.0, fault="collapses", **more)
+    media = {version: base / f"{version}.tar" for version in made}
+    trust = trusting(made["1.0.0"])
+    cut = pipeline.Cut(40_000_000, str(key))
+    pipeline.bundle(made["1.0.0"].folder, trust, base / "parts", [], SILENT, cut=cut)
+    media["1.0.0"] = base / "parts" / "parts.parts.json"
+    pipeline.bundle(
+        made["1.1.0"].folder, trust, media["1.1.0"], [], SILENT, delta_from=made["1.0.0"].folder
+    )
+    assert media["1.1.0"].stat().st_size < 2_000_000, "the delta holds what is new"
+    for version in ("1.2.0", "1.3.0", "1.3.1"):
+        make_bundle(made[version], media[version])
+    return Stick(base, made, media)
 
 
 def holds(site: RealSite, version: str) -> None:
@@ -61,25 +90,25 @@ def holds(site: RealSite, version: str) -> None:
 def test_from_the_first_stick_to_a_rollback(engine, by, stick, tmp_path):
     if (engine, by) not in WAYS[:DEFAULT]:
         pytest.skip("some minutes: set PACKAGER_LONG=1")
-    with real_site(engine, by, tmp_path, folder_of(stick)) as site:
-        done = site.run("install", stick["1.0.0"])
+    with real_site(engine, by, tmp_path, stick.folder) as site:
+        done = stick.install(site, "1.0.0")
         assert done.code == 0, done.err
         holds(site, "1.0.0")
 
         with site.load() as told:
-            done = site.run("install", stick["1.1.0"])
+            done = stick.install(site, "1.1.0")
         assert done.code == 0, done.err
         assert told["failures"] == []
         assert set(told["answers"]) == {"1.0", "2.0"}
         holds(site, "1.1.0")
 
-        done = site.run("install", corrupted(stick["1.2.0"], tmp_path))
+        done = stick.install(site, "1.2.0", corrupted(stick, "1.2.0"))
         assert done.code == 4, done.err
         holds(site, "1.1.0")
 
         with site.load() as told:
-            never = site.run("install", stick["1.3.0"])
-            back = site.run("install", stick["1.3.1"])
+            never = stick.install(site, "1.3.0")
+            back = stick.install(site, "1.3.1")
         assert (never.code, back.code) == (1, 1), never.err + back.err
         assert "off by 1" in never.err
         assert told["failures"] == []
@@ -100,12 +129,16 @@ def test_from_the_first_stick_to_a_rollback(engine, by, stick, tmp_path):
         assert site.containers() == {}
 
 
-def corrupted(release: SmallRelease, tmp_path: Path) -> SmallRelease:
-    folder = tmp_path / "corrupted"
-    shutil.copytree(release.folder, folder)
-    layers = (folder / "images/blobs/sha256").iterdir()
-    biggest = max(layers, key=lambda path: path.stat().st_size)
-    data = bytearray(biggest.read_bytes())
-    data[len(data) // 2] ^= 1
-    biggest.write_bytes(data)
-    return replace(release, folder=folder)
+def corrupted(stick: Stick, version: str) -> Path:
+    """A bundle of the version with one flipped bit, in the middle of its biggest file."""
+    file = stick.folder / "corrupted.tar"
+    shutil.copy(stick.media[version], file)
+    with tarfile.open(file, "r:") as archive:
+        biggest = max(archive, key=lambda member: member.size)
+        at = biggest.offset_data + biggest.size // 2
+    with file.open("r+b") as stream:
+        stream.seek(at)
+        byte = stream.read(1)[0]
+        stream.seek(at)
+        stream.write(bytes([byte ^ 1]))
+    return file

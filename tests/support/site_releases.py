@@ -82,10 +82,12 @@ def site_release(
     target: SiteTarget | None = None,
     change=None,
     light: bool = False,
+    weights: bytes = b"",
 ) -> SmallRelease:
     """Build and seal a release in `base`/release; releases of one parent folder share layers.
 
-    `light` makes an image of some bytes that no engine can run.
+    `light` makes an image of some bytes that no engine can run; `weights` lie beside the model, for
+    deltas to have something to cut.
     """
     chosen = target or SiteTarget()
     base.mkdir(parents=True, exist_ok=True)
@@ -109,11 +111,11 @@ def site_release(
             image = tiny_image(
                 store,
                 built.plan.reference,
-                model=f"{asked} {factor}".encode(),
+                model=f"{asked} {factor}".encode() + weights,
                 architecture=built.plan.hardware.platform.architecture,
             )
         else:
-            image = _image(store, built, request, fault)
+            image = _image(store, built, request, fault, weights)
         return request, (replace(built, image=image),)
 
     def manifests(folder: Path, built: BuiltTarget, request: ReleaseRequest) -> None:
@@ -154,12 +156,15 @@ def _model(base: Path, factor: float, wrong: bool) -> OptimizedModel:
     return replace(optimized_model(), model=model, golden=golden, intra_op_threads=1)
 
 
-def _image(store: LayerStore, built: BuiltTarget, request: ReleaseRequest, fault: str):
+def _image(
+    store: LayerStore, built: BuiltTarget, request: ReleaseRequest, fault: str, weights: bytes
+):
+    more = [Entry.of_bytes(f"{MODEL_ROOT}/weights", weights)] if weights else []
     configuration = server_config(built.plan, request, built.model, NAME)
     layers = [
         store.write(_layer("system", _system(), Compression.NONE)),
         store.write(_layer("runtime", _runtime(fault))),
-        store.write(_layer("model", model_entries(built.model, NAME))),
+        store.write(_layer("model", [*model_entries(built.model, NAME), *more], Compression.NONE)),
         store.write(
             _layer("configuration", [Entry.of_bytes(f"{MODEL_ROOT}/server.json", configuration)])
         ),
