@@ -207,9 +207,10 @@ check_files() {
     grep -v '^[0-9a-f]*  images/blobs/' "$WORK/expected" >"$WORK/taken"
     mv "$WORK/taken" "$WORK/expected"
   fi
-  (cd "$RELEASE" && sha256sum -c "$WORK/expected") >"$WORK/sums" 2>/dev/null
-  cf_status=$?
-  grep -v ': OK$' "$WORK/sums" | sed 's/: FAILED.*//' | head -n 20 >"$WORK/bad"
+  hash_files
+  # What was hashed to something else, and what could not be read to its end.
+  awk 'NR == FNR { want[substr($0, 67)] = $1; next } { if (want[substr($0, 67)] == $1) delete want[substr($0, 67)] }
+    END { for (name in want) print name }' "$WORK/expected" "$WORK/sums" | sort | head -n 20 >"$WORK/bad"
   while IFS= read -r cf_name; do
     if [ -n "$BASE_DIR" ]; then
       blame "$cf_name"
@@ -218,10 +219,33 @@ check_files() {
     finding 4 "the file is not what was signed, or cannot be read" "$RELEASE/$cf_name" "" "" \
       "do not use this release; get it again from its maker"
   done <"$WORK/bad"
-  [ "$cf_status" = 0 ] || [ "$RESULT" = 4 ] || finding 4 "a file is not what was signed" "$RELEASE"
   [ "$RESULT" = 0 ] || leave "$RESULT"
   note "signed by $KEY_PRINT; $(wc -l <"$WORK/expected" | tr -d ' ') files are as signed"
 }
+
+# hash_files: `digest *name` of all that is expected. By openssl, which uses what the processor has for
+# it and many a sha256sum does not; the big ones in two halves at the same time.
+hash_files() {
+  (cd "$RELEASE/images/blobs/sha256" 2>/dev/null && ls -S) | sed 's|^|images/blobs/sha256/|' >"$WORK/big"
+  cut -c 67- "$WORK/expected" |
+    awk -v one="$WORK/hash.1" -v two="$WORK/hash.2" 'FILENAME != "-" { big[NR] = $0; n = NR; next } { want[$0] }
+      END {
+        for (i = 1; i <= n; i++) if (big[i] in want) { print big[i] > (k++ % 4 % 3 ? two : one); delete want[big[i]] }
+        for (name in want) print name > two
+      }' "$WORK/big" -
+  hash_list "$WORK/hash.1" >"$WORK/sums.1" 2>/dev/null &
+  hash_list "$WORK/hash.2" >"$WORK/sums" 2>/dev/null
+  wait $!
+  cat "$WORK/sums.1" >>"$WORK/sums"
+}
+
+hash_list() (
+  [ -f "$1" ] || return 0
+  set -- "$1"
+  while IFS= read -r hl_name; do set -- "$@" "$hl_name"; done <"$1"
+  shift
+  cd "$RELEASE" && openssl dgst -sha256 -r "$@"
+)
 
 # A bundle is unpacked only after its list of names was held against the signed list. The layout
 # stands in docs/bundle.md: blobs lie at its root, and four documents are there for engines.

@@ -1,7 +1,7 @@
 # ── the engine ────────────────────────────────────────────────────────────────────────────────────
 # Docker and podman take the same words for nearly everything; where they differ stands here.
 
-ENGINE_VERSION=''
+ENGINE_VERSION='' NOT_HERE=''
 
 engine() { "$SITE_engine" "$@"; }
 quietly() { "$SITE_engine" "$@" >/dev/null 2>&1; }
@@ -25,6 +25,7 @@ engine_answers() {
 }
 
 need_engine() {
+  [ -z "$ENGINE_VERSION" ] || return 0
   engine_answers && return 0
   die 5 "$SITE_engine does not answer" "this machine" "" \
     "$(engine version 2>&1 >/dev/null | tail -n 1 | cut -c 1-200)" "start it, then run this again"
@@ -41,8 +42,7 @@ storage_folder() {
 find_image() {
   IMAGE_ID=''
   for fi_id in "$R_CONFIG" "$R_MANIFEST"; do
-    fi_found=$(engine image inspect --format '{{.Id}}' "sha256:$fi_id" 2>/dev/null ||
-      engine image inspect --format '{{.Id}}' "$fi_id" 2>/dev/null) || continue
+    fi_found=$(engine image inspect --format '{{.Id}}' "$(image_name "$fi_id")" 2>/dev/null) || continue
     if [ "${fi_found#sha256:}" = "$fi_id" ]; then
       IMAGE_ID=$fi_id
       return 0

@@ -230,7 +230,7 @@ fits_validity() {
 }
 
 fits_engine() {
-  if ! engine_answers; then
+  if [ -z "$ENGINE_VERSION" ] && ! engine_answers; then
     missed 5 engine "$SITE_engine does not answer" "$SITE_engine" \
       "$(engine version 2>&1 >/dev/null | tail -n 1 | cut -c 1-200)" "start it, then run this again"
     return 0
@@ -243,6 +243,7 @@ fits_engine() {
     passed engine "$SITE_engine, at least $fe_floor" "$ENGINE_VERSION"
   fi
   if ! find_image; then
+    NOT_HERE=1
     fe_free=$(free_mib "$(storage_folder)")
     if [ "$fe_free" -ge "$R_SPACE_MIB" ]; then
       passed space "$R_SPACE_MIB MiB" "$fe_free MiB"

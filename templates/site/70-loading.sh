@@ -4,7 +4,7 @@
 # an ID that is a signed one means bytes that are the signed ones.
 
 load_image() {
-  if find_image; then
+  if [ -z "$NOT_HERE" ] && find_image; then
     note "the image is here already: $IMAGE_ID"
   else
     step "load $R_REFERENCE into $SITE_engine"

@@ -57,27 +57,57 @@ start_server() {
     die 5 "the engine did not start the server" "$SLOT" "" "$(said)"
 }
 
-# probe MODE SLOT SECONDS [running]: asks through the real port, from a container of the slot's own image.
-# Sets SELFTEST to what came out. A server that ends meanwhile ends the waiting.
-probe() {
+# start_probe MODE SLOT SECONDS [WATCH]: asks through the real port, from a container of the slot's own
+# image, in the background; what it tells comes into $WORK/selftest.
+start_probe() {
   quietly rm -f "$PROBE"
+  : >"$WORK/selftest"
   # shellcheck disable=SC2086 # lists of words
   engine run --rm --name "$PROBE" --label "$LABEL" $HARDENING --memory 512m --pids-limit 64 --network host \
-    --env OPENBLAS_NUM_THREADS=1 --entrypoint "$R_PYTHON" "$IMAGE" -I -c "$(selftest_program)" \
-    "$1" "$ASK_HOST" "$LISTEN_PORT" "$2" "$3" >"$WORK/selftest" 2>"$WORK/said" &
-  pr_pid=$!
-  while kill -0 "$pr_pid" 2>/dev/null; do
-    if [ "$1" = test ] && ! "${4:-steady}" "$SLOT"; then
+    --env OPENBLAS_NUM_THREADS=1 --volume "$RUN_DIR:/run/packager:ro,z" --entrypoint "$R_PYTHON" "$IMAGE" \
+    -I -c "$(selftest_program)" "$1" "$ASK_HOST" "$LISTEN_PORT" "$2" "$3" "${4:-0}" \
+    >"$WORK/selftest" 2>"$WORK/said" &
+  PROBE_PID=$!
+}
+
+# probe MODE SLOT SECONDS [running]: one question and its answer; sets SELFTEST to what came out. A
+# server that ends meanwhile ends the waiting.
+probe() {
+  start_probe "$1" "$2" "$3"
+  [ "$1" != test ] || await_answer "${4:-steady}" || return 1
+  probe_ended
+}
+
+# trial SLOT: the self-test of a candidate. Its container stays, and watches the version as soon as
+# the state file says that it is in service; what comes of that is for probe_ended.
+trial() {
+  start_probe both "$1" "$R_START_SECONDS" "$SITE_watch"
+  await_answer steady || return 1
+  case $(head -n 1 "$WORK/selftest") in
+    'tested: '*) SELFTEST=$(sed -n '1s/^tested: //p' "$WORK/selftest" | cut -c 1-300) ;;
+    *) probe_ended ;;
+  esac
+}
+
+# await_answer ALIVE: until the probe told something, or ended, or the server did.
+await_answer() {
+  aw_turn=0
+  while [ ! -s "$WORK/selftest" ] && kill -0 "$PROBE_PID" 2>/dev/null; do
+    if [ $((aw_turn % 5)) = 0 ] && ! "$1" "$SLOT"; then
       quietly rm -f "$PROBE"
-      wait "$pr_pid"
+      wait "$PROBE_PID"
       SELFTEST="the server ended: $(engine logs --tail 3 "$SLOT" 2>&1 | tail -n 1 | cut -c 1-300)"
       return 1
     fi
-    sleep 0.2 2>/dev/null || sleep 1
+    aw_turn=$((aw_turn + 1))
+    sleep 0.1 2>/dev/null || sleep 1
   done
-  wait "$pr_pid"
+}
+
+probe_ended() {
+  wait "$PROBE_PID"
   pr_status=$?
-  SELFTEST=$(head -n 1 "$WORK/selftest" | cut -c 1-300)
+  SELFTEST=$(tail -n 1 "$WORK/selftest" | cut -c 1-300)
   [ -n "$SELFTEST" ] || SELFTEST="the self-test could not run: $(said)"
   return "$pr_status"
 }

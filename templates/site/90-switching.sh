@@ -9,7 +9,7 @@ activate() { # fresh | kept
   save_state
   start_server "$1"
   step "self-test through $ASK_HOST:$LISTEN_PORT"
-  if ! probe test "$SLOT" "$R_START_SECONDS"; then
+  if ! trial "$SLOT"; then
     finding 1 "the self-test failed, and nothing was switched" "$R_NAME $R_VERSION" "" "$SELFTEST" \
       "${S_serving:+the version before goes on serving; }do not use this release here"
     leave_candidate "$1"
@@ -41,7 +41,7 @@ leave_candidate() {
 # Watches the version in service; the one before takes over when it is not fit.
 watch_over() {
   step "watch for $SITE_watch s"
-  if probe watch "$SLOT" "$SITE_watch"; then
+  if probe_ended; then
     if steady "$SLOT"; then
       note "$SELFTEST"
       settle

@@ -3,13 +3,14 @@
 Runs in a container of the release's own image, on the host's network, so that it asks where every
 caller asks. Nothing of the model is loaded here; the answers come over HTTP.
 
-    python -I -c "$(cat selftest.py)" test  HOST PORT SLOT SECONDS
-    python -I -c "$(cat selftest.py)" watch HOST PORT SLOT SECONDS
+    python -I -c "$(cat selftest.py)" test HOST PORT SLOT SECONDS
+    python -I -c "$(cat selftest.py)" both HOST PORT SLOT SECONDS WATCH
 
-`test` waits up to SECONDS for readiness, then compares. `watch` asks for readiness for all of
-SECONDS, gives up after three refusals in a row, and compares at the end. One line says what came
-out; the exit status is 0 when all is well, 1 when an answer is wrong, 3 when it never was ready.
-SLOT names the version to ask (see the door); empty for whoever serves.
+`test` waits up to SECONDS for readiness, then compares. `both` does that and says `tested: …`; as
+soon as the state file names SLOT as serving it asks for readiness for all of WATCH seconds, gives
+up after three refusals in a row, and compares again. The last line says what came out; the exit
+status is 0 when all is well, 1 when an answer is wrong, 3 when it never was ready or was not
+switched to. SLOT names the version to ask (see the door); empty for whoever serves.
 """
 
 import http.client
@@ -22,6 +23,8 @@ import time
 import numpy as np
 
 CONFIGURATION = pathlib.Path("/opt/packager/server.json")
+STATE = pathlib.Path("/run/packager/state")
+SWITCH_SECONDS = 120
 REFUSALS = 3
 PERIOD_SECONDS = 0.25
 INTEGERS = ("BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
@@ -65,6 +68,15 @@ def wait_ready(server, seconds):
         if time.monotonic() > deadline:
             raise TimeoutError(f"not ready after {seconds:g} s: {why}")
         time.sleep(PERIOD_SECONDS)
+
+
+def wait_serving(slot):
+    """Until the site's state file names the slot."""
+    deadline = time.monotonic() + SWITCH_SECONDS
+    while f"serving={slot}" not in STATE.read_text(encoding="utf-8").splitlines():
+        if time.monotonic() > deadline:
+            raise TimeoutError("it was not switched to")
+        time.sleep(0.02)
 
 
 def watch(server, seconds):
@@ -189,12 +201,23 @@ def difference(got, spec, expected, golden):
     return worst
 
 
-def main(mode, host, port, slot, seconds):
-    """The line and the exit status."""
+def tell(text):
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def main(mode, host, port, slot, seconds, watched="0"):
+    """The last line and the exit status."""
     server = Server(host, port, slot)
     try:
-        wait_ready(server, float(seconds)) if mode == "test" else watch(server, float(seconds))
-        return compare(server), 0
+        wait_ready(server, float(seconds))
+        told = compare(server)
+        if mode == "both":
+            tell("tested: " + told)
+            wait_serving(slot)
+            watch(server, float(watched))
+            told = compare(server)
+        return told, 0
     except TimeoutError as error:
         return str(error), 3
     except Wrong as error:
@@ -204,6 +227,6 @@ def main(mode, host, port, slot, seconds):
 
 
 if __name__ == "__main__":
-    told, status = main(*sys.argv[1:6])
-    sys.stdout.write(told + "\n")
+    last, status = main(*sys.argv[1:7])
+    tell(last)
     sys.exit(status)
