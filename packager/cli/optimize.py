@@ -81,7 +81,9 @@ def _candidates(hardware: str, record: Any) -> str:
             row["name"],
             row["verdict"],
             human_size(row["size"]) if row.get("size") else "",
-            f"{row['measurement']['speedup']:.2f}×" if row.get("measurement") else "",
+            f"{row['measurement']['speedup']:.2f}×"
+            if row.get("measurement", {}).get("speedup")
+            else "",
             f"{row['quality']['value']:.4f}" if row.get("quality") else "",
             row["reason"],
         ]

@@ -122,7 +122,8 @@ NO_CONSTRAINTS = Constraints()
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Figures of one candidate, rounded. Milliseconds, inferences per second, ratio to baseline.
+    """Figures of one candidate, rounded. Milliseconds, inferences per second, ratio to baseline;
+    the ratios are None where a site timed the candidate without its source.
 
     `threads` and `batch` are those that serve the objective best; `load_ms` is the time to open the
     model, `resident_bytes` what that added to the process's memory.
@@ -131,11 +132,11 @@ class Measurement:
     latency_p50_ms: float
     latency_p99_ms: float
     throughput_per_s: float
-    speedup: float
+    speedup: float | None
     threads: int = 1
     batch: int = 1
-    latency_speedup: float = 1.0
-    throughput_speedup: float = 1.0
+    latency_speedup: float | None = 1.0
+    throughput_speedup: float | None = 1.0
     load_ms: float | None = None
     resident_bytes: int | None = None
 

@@ -29,13 +29,8 @@ def layer_sqnr(source: Path, candidate: Path, feeds: Iterable[Feed]) -> list[tup
     Of more than `TENSORS_AT_MOST` common tensors evenly many are left out.
     """
     ours, theirs = _graph(source), _graph(candidate)
-    common = float_names(theirs)
-    names = [
-        name
-        for node in ours.graph.node
-        for name in node.output
-        if name in float_names(ours) & common
-    ]
+    common = float_names(ours) & float_names(theirs)
+    names = [name for node in ours.graph.node for name in node.output if name in common]
     names = names[:: max(1, math.ceil(len(names) / TENSORS_AT_MOST))]
     if not names:
         return []

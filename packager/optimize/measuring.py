@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from packager.digest import Digest
 from packager.domain.hardware import HardwareProfile
-from packager.domain.model import Model
+from packager.domain.model import Model, Objective
+from packager.optimize.choosing import NOISE
 from packager.optimize.engine import engine_version
 from packager.optimize.legality import CPU
 from packager.optimize.making import Workshop
@@ -24,6 +26,13 @@ from packager.progress import Progress
 
 BATCHES = (1, 4, 16)
 THREADS_AT_MOST = 4
+
+MARGIN = {Objective.LATENCY: 0.8, Objective.THROUGHPUT: 0.6, Objective.COST: 0.6}
+"""How far a candidate may lie behind at batch 1 on one thread and still be timed in full. Threads
+and batches changed the order of two candidates by at most a fifth on the models of
+benchmarks/optimize; throughput, which is timed in batches, gets twice that."""
+RACE_FROM = 4
+"""With fewer candidates than this a first look costs more than it saves."""
 
 # Go's word for an architecture → what `uname -m` says.
 _MACHINES = {"amd64": ("x86_64", "amd64"), "arm64": ("aarch64", "arm64")}
@@ -35,6 +44,7 @@ def measure(
     hardware: HardwareProfile,
     record: MeasurementRecord,
     progress: Progress,
+    objective: Objective = Objective.LATENCY,
 ) -> tuple[dict[str, Row], dict[str, Failure]]:
     """Candidate name → its figures, and why some have none. `models` includes the source.
 
@@ -43,23 +53,83 @@ def measure(
     """
     rows: dict[str, Row] = {}
     failures: dict[str, Failure] = {}
+    wanted: dict[str, Model] = {}
     source = workshop.source.digest
-    for position, (name, model) in enumerate(sorted(models.items())):
+    for name, model in sorted(models.items()):
         known = record.find(source, model.digest, hardware.id)
-        if known is None and not measurable(hardware):
-            continue
-        if known is None and (twin := record.elsewhere(source, model.digest, host())):
+        if known is not None and not known.compared:
+            known = _compared(known, record, source)
+        twin = record.elsewhere(source, model.digest, host()) if measurable(hardware) else None
+        if known is None and twin is not None:
             known = replace(twin, hardware=hardware.id)
-        if known is None:
-            progress.advance(f"measuring {name}", position, len(models))
-            timed = _time(workshop, name, model, hardware)
-            if isinstance(timed, Failure):
-                failures[name] = timed
-                continue
-            known = timed
-        rows[name] = known
+        if known is not None:
+            rows[name] = known
+        if measurable(hardware) and not (known and known.compared):
+            wanted[name] = model
+    timed, failures = _race(workshop, wanted, models, hardware, progress, objective)
+    for name, row in timed.items():
+        site = rows.get(name)
+        rows[name] = site.compared_like(row) if site else row
     progress.advance("measured", len(models), len(models))
     return rows, failures
+
+
+def _compared(row: Row, record: MeasurementRecord, source: Digest) -> Row:
+    """A site's row with ratios, where the same site timed the source as well."""
+    base = record.find(source, source, row.hardware)
+    same = base is not None and base.measured_on == row.measured_on
+    return row.compared_with(base) if base and same else row
+
+
+def _race(
+    workshop: Workshop,
+    wanted: Mapping[str, Model],
+    models: Mapping[str, Model],
+    hardware: HardwareProfile,
+    progress: Progress,
+    objective: Objective,
+) -> tuple[dict[str, Row], dict[str, Failure]]:
+    """Time `wanted` in two rungs: all at batch 1 on one thread, then those over threads and batches
+    that can still be the choice (successive halving: Jamieson & Talwalkar, AISTATS 2016, with a
+    margin in place of a half). What fell behind keeps the figures of its first look.
+    """
+    rows: dict[str, Row] = {}
+    failures: dict[str, Failure] = {}
+    between: dict[str, tuple[float, float]] = {}
+    whole = _thread_counts(), _batches(workshop)
+    first = whole if len(wanted) < RACE_FROM else ([1], [1])
+    for position, (name, model) in enumerate(wanted.items()):
+        progress.advance(f"measuring {name}", position, len(models))
+        timed = _time(workshop, name, model, hardware, *first)
+        if isinstance(timed, Failure):
+            failures[name] = timed
+        else:
+            rows[name], between[name] = timed
+    if first == whole:
+        return rows, failures
+    sizes = {name: wanted[name].size for name in rows}
+    for name in in_the_race(between, sizes, objective):
+        progress.advance(f"measuring {name} over threads and batches", len(rows), len(models))
+        timed = _time(workshop, name, wanted[name], hardware, *whole)
+        if isinstance(timed, Failure):
+            failures[name] = timed
+            del rows[name]
+        else:
+            rows[name] = timed[0]
+    return rows, failures
+
+
+def in_the_race(
+    between: Mapping[str, tuple[float, float]], sizes: Mapping[str, int], objective: Objective
+) -> list[str]:
+    """Which candidates can still be the choice: their ratio to the source at batch 1 on one thread,
+    at its best, is not behind the best one's at its worst by more than `MARGIN`; for size, those
+    near the smallest. Pure."""
+    if objective is Objective.SIZE:
+        bound = min(sizes.values(), default=0) * (1 + 2 * NOISE)
+        return sorted(name for name, size in sizes.items() if size <= bound)
+    best = max((low for low, _ in between.values()), default=0.0)
+    return sorted(name for name, (_, high) in between.items() if high >= best * MARGIN[objective])
 
 
 def measurable(hardware: HardwareProfile) -> bool:
@@ -73,6 +143,8 @@ def where(hardware: HardwareProfile, rows: Mapping[str, Row]) -> str:
     if not hosts:
         return f"not measured: no figures for {hardware.id} can be made on a CPU"
     told = f"measured on {' and '.join(hosts)}"
+    if elsewhere := sorted({row.compared_on for row in rows.values() if row.compared_on}):
+        told += f", compared with the source on {' and '.join(elsewhere)}"
     if not measurable(hardware) or _is_host(hardware, hosts):
         return told  # figures for an accelerator come from a record of that accelerator only
     return f"{told}; estimated for {hardware.id}"
@@ -89,9 +161,21 @@ def _is_host(hardware: HardwareProfile, hosts: list[str]) -> bool:
     return all(any(f"({machine})" in text for machine in machines) for text in hosts)
 
 
-def _time(workshop: Workshop, name: str, model: Model, hardware: HardwareProfile) -> Row | Failure:
+def _batches(workshop: Workshop) -> list[int]:
+    taken = _takes_batches(workshop.source, workshop.samples.stackable)
+    return list(BATCHES) if taken else [1]
+
+
+def _time(
+    workshop: Workshop,
+    name: str,
+    model: Model,
+    hardware: HardwareProfile,
+    threads: list[int],
+    batches: list[int],
+) -> tuple[Row, tuple[float, float]] | Failure:
+    """The row, and between what its ratio at batch 1 lies."""
     samples = workshop.samples
-    batches = BATCHES if _takes_batches(workshop.source, samples.stackable) else (1,)
     task = {
         "task": "measure",
         "source": str(workshop.source.files[0].path),
@@ -100,21 +184,23 @@ def _time(workshop: Workshop, name: str, model: Model, hardware: HardwareProfile
         "batched": dict(samples.batched),
         "start": 0,
         "stop": min(len(samples.evaluation), 2 * BATCHES[-1]),
-        "threads": _thread_counts(),
-        "batches": list(batches),
+        "threads": threads,
+        "batches": batches,
     }
     result = workshop.workers.do(f"measure-{name}", task, workshop.folder)
     if isinstance(result, Failure):
         return Failure(f"could not be measured: {result.reason}")
-    return Row(
+    low, high = result["between"]
+    row = Row(
         source=workshop.source.digest,
         candidate=model.digest,
         hardware=hardware.id,
-        measured_on=host(),
+        measured_on=result.get("host") or host(),
         figures=tuple(sorted(Figures(**figures) for figures in result["figures"])),
         load_ms=result["load_ms"],
         resident_bytes=result["resident_bytes"],
     )
+    return row, (float(low), float(high))
 
 
 def _takes_batches(source: Model, stackable: bool) -> bool:

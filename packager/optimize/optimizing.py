@@ -101,7 +101,7 @@ def optimize(
             if isinstance(trial.outcome, Made) and trial.eligible
         }
         measured, failures = measure(
-            bench.workshop, {SOURCE: model, **fit}, hardware, record, progress
+            bench.workshop, {SOURCE: model, **fit}, hardware, record, progress, objective
         )
         findings = Findings(
             rows=rows,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,16 @@ from packager.errors import InputError
 BATCHING_PAYS = 1.2
 """Gains below this share are not worth that requests wait for each other."""
 
+_RATIOS = ("latency_speedup", "throughput_speedup")
 KIND = {"apiVersion": "packager/v1", "kind": "MeasurementRecord"}
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Figures:
-    """One comparison with the source. Milliseconds at batch 1, inferences a second at `batch`."""
+    """One comparison with the source. Milliseconds at batch 1, inferences a second at `batch`.
+
+    The ratios to the source are None in the record of a site, where the source was not.
+    """
 
     threads: int
     batch: int
@@ -34,15 +38,16 @@ class Figures:
     latency_p50_ms: float
     latency_p99_ms: float
     throughput_per_s: float
-    latency_speedup: float
-    throughput_speedup: float
+    latency_speedup: float | None
+    throughput_speedup: float | None
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Row:
     """All figures of one candidate for one hardware profile, for each number of threads and batch.
 
-    `load_ms` and `resident_bytes` are None in records that do not say.
+    `load_ms` and `resident_bytes` are None in records that do not say. `compared_on` is the machine
+    that the ratios to the source come from, where that is another one than `measured_on`.
     """
 
     source: Digest
@@ -52,6 +57,47 @@ class Row:
     figures: tuple[Figures, ...]
     load_ms: float | None = None
     resident_bytes: int | None = None
+    compared_on: str | None = None
+
+    @property
+    def compared(self) -> bool:
+        """Whether it says how the candidate stands to the source."""
+        return all(f.latency_speedup and f.throughput_speedup for f in self.figures)
+
+    def compared_like(self, other: Row) -> Row:
+        """These figures with the ratios that `other` has for the same threads and batch, or for the
+        nearest ones."""
+        figures = []
+        for own in self.figures:
+            near = min(
+                other.figures,
+                key=lambda f, own=own: (  # type: ignore[misc]
+                    abs(f.threads - own.threads),
+                    abs(f.batch - own.batch),
+                ),
+            )
+            figures.append(
+                replace(
+                    own,
+                    latency_speedup=near.latency_speedup,
+                    throughput_speedup=near.throughput_speedup,
+                )
+            )
+        return replace(self, figures=tuple(figures), compared_on=other.measured_on)
+
+    def compared_with(self, source: Row) -> Row:
+        """These figures with ratios to the source's own figures of the same machine."""
+        theirs = {(f.threads, f.batch): f for f in source.figures}
+        figures = tuple(
+            replace(
+                own,
+                latency_speedup=round(base.latency_p50_ms / own.latency_p50_ms, 2),
+                throughput_speedup=round(own.throughput_per_s / base.throughput_per_s, 2),
+            )
+            for own in self.figures
+            if (base := theirs.get((own.threads, own.batch)))
+        )
+        return replace(self, figures=figures) if figures else self
 
     def best(self, objective: Objective) -> Figures:
         """The figures within a tenth of the best at the fewest threads and the smallest batch."""
@@ -173,20 +219,23 @@ def record_bytes(record: MeasurementRecord) -> bytes:
             "candidate": str(row.candidate),
             "hardware": row.hardware,
             "measured_on": row.measured_on,
-            "figures": [asdict(figures) for figures in row.figures],
-            **{
-                name: value
-                for name, value in (
-                    ("load_ms", row.load_ms),
-                    ("resident_bytes", row.resident_bytes),
-                )
-                if value is not None
-            },
+            "figures": [_said(asdict(figures)) for figures in row.figures],
+            **_said(
+                {
+                    "load_ms": row.load_ms,
+                    "resident_bytes": row.resident_bytes,
+                    "compared_on": row.compared_on,
+                }
+            ),
         }
         for row in record.rows
     ]
     texts = [{**asdict(row), "candidate": str(row.candidate)} for row in record.texts]
     return dumps_readable({**KIND, "measurements": rows, **({"texts": texts} if texts else {})})
+
+
+def _said(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def read_record(path: Path) -> MeasurementRecord:
@@ -213,6 +262,9 @@ def _row(entry: dict[str, Any]) -> Row:
     if not figures or not all(isinstance(text, str) for text in texts):
         raise ValueError("a row needs texts and at least one set of figures")
     load, resident = entry.get("load_ms"), entry.get("resident_bytes")
+    compared_on = entry.get("compared_on")
+    if not isinstance(compared_on, str | None):
+        raise ValueError("compared_on is no text")
     return Row(
         Digest.parse(entry["source"]),
         Digest.parse(entry["candidate"]),
@@ -220,6 +272,7 @@ def _row(entry: dict[str, Any]) -> Row:
         figures,
         None if load is None else float(_number("load_ms", load)),
         None if resident is None else int(_number("resident_bytes", resident)),
+        compared_on,
     )
 
 
@@ -255,7 +308,10 @@ def _number(name: str, value: Any) -> float:
 def _figures(item: dict[str, Any]) -> Figures:
     values: dict[str, Any] = {}
     for field in fields(Figures):
-        value = item[field.name]
+        value = item.get(field.name) if field.name in _RATIOS else item[field.name]
+        if value is None and field.name in _RATIOS:
+            values[field.name] = None
+            continue
         whole = field.name in ("threads", "batch", "rounds")
         if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
             raise ValueError(f"{field.name} is not a number")

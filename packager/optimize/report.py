@@ -40,7 +40,7 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": row["verdict"],
         "front": row["on_front"],
         "size": f"{row['size'] / 1e6:.2f} MB" if row.get("size") else "",
-        "speed": f"{measured['speedup']:.2f}×" if measured else "",
+        "speed": f"{measured['speedup']:.2f}×" if measured.get("speedup") else "",
         "p50": f"{measured['latency_p50_ms']} ms" if measured else "",
         "p99": f"{measured['latency_p99_ms']} ms" if measured else "",
         "rate": f"{measured['throughput_per_s']:.0f}/s" if measured else "",

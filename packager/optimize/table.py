@@ -62,7 +62,9 @@ def _point(row: Candidate, metric: Metric) -> Point:
     return Point(
         row.name,
         {
-            "latency": round(1 / figures.latency_speedup, 2) if figures else None,
+            "latency": round(1 / figures.latency_speedup, 2)
+            if figures and figures.latency_speedup
+            else None,
             "throughput": figures.throughput_speedup if figures else None,
             "size": row.size,
             "memory": figures.resident_bytes if figures else None,

@@ -43,6 +43,7 @@ def time_candidate(
     batches: Sequence[int],
 ) -> dict[str, Any]:
     """Figures for each number of threads and each batch, time to load, resident memory. Rounded.
+    `between` is the 95 % interval of the ratio at batch 1 with the first number of threads.
 
     Latency is that of batch 1 with these threads; throughput that of the batch.
     """
@@ -59,6 +60,7 @@ def time_candidate(
         }
         sessions = (open_session(source, count), own)
         single = _rounds([_caller(session, feeds) for session in sessions], ROUNDS_AT_LEAST)
+        loaded.setdefault("between", interval(single))
         figures.append(_figures(count, 1, single, single))
         if interval(single)[1] < SURELY_SLOWER:
             break
