@@ -20,7 +20,7 @@ INTERPRETER = "/usr/bin/python3.13"
 _LEFT_OUT = {"test", "site-packages", "__pycache__", "idlelib", "tkinter", "ensurepip"}
 
 SERVER = r"""
-import json, socket
+import json, os, signal, socket
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 def reach(address, port):
@@ -39,12 +39,12 @@ class Probe(BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
     def environment(self):
-        import os
         return dict(os.environ)
 
     def log_message(self, *arguments):
         pass
 
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 ThreadingHTTPServer(("0.0.0.0", 8080), Probe).serve_forever()
 """
 

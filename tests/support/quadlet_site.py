@@ -108,26 +108,7 @@ class Site:
 @contextmanager
 def started(room: EngineRoom, folder: Path, user: tuple[str, ...] = ()) -> Iterator[Site]:
     """The release runs until the block ends; `user` is a command that runs another as a user."""
-    archive = python_archive(folder)
-    entrypoint = f"ENTRYPOINT {json.dumps(python_entrypoint())}"
-    repository = "registry.example.sa/ml/filetype"
-    room.run(*user, "podman", "import", "--change", entrypoint, str(archive), f"{repository}:1.4.0")
-    told = room.run(
-        *user, "podman", "image", "inspect", "--format={{.Digest}}", f"{repository}:1.4.0"
-    )
-    digest = Digest.parse(told.stdout.strip())
-    region = Region("site", "riyadh-lab")
-    request = release_request()
-    built = build_target(
-        request,
-        jurisdiction("sa", "Saudi Arabia", (region,)),
-        HARDWARE["x86-64-v3"],
-        DeploymentPlatform.QUADLET,
-        regions=(region,),
-        registry="registry.example.sa/ml",
-        digest=digest,
-    )
-    files = render_target(built, request)
+    files, digest = site_files(room, folder, user)
     _, services = generate(room, files, folder / "started", *(["--user"] if user else []))
     server = without_systemd(command_of(services[f"{NAME}.service"]))
     door = without_systemd(command_of(services[f"{NAME}-door.service"]))
@@ -148,3 +129,29 @@ def started(room: EngineRoom, folder: Path, user: tuple[str, ...] = ()) -> Itera
         room.run(*user, "podman", "stop", "--time=5", f"{NAME}-door", check=False)
         waiting.wait(30)
         room.run(*user, "podman", "rm", "--force", "--time=1", NAME, f"{NAME}-door", check=False)
+
+
+def site_files(
+    room: EngineRoom, folder: Path, user: tuple[str, ...] = ()
+) -> tuple[dict[str, bytes], Digest]:
+    """The files of a target whose image lies in podman's store, and that image's digest."""
+    archive = python_archive(folder)
+    entrypoint = f"ENTRYPOINT {json.dumps(python_entrypoint())}"
+    repository = "registry.example.sa/ml/filetype"
+    room.run(*user, "podman", "import", "--change", entrypoint, str(archive), f"{repository}:1.4.0")
+    told = room.run(
+        *user, "podman", "image", "inspect", "--format={{.Digest}}", f"{repository}:1.4.0"
+    )
+    digest = Digest.parse(told.stdout.strip())
+    region = Region("site", "riyadh-lab")
+    request = release_request()
+    built = build_target(
+        request,
+        jurisdiction("sa", "Saudi Arabia", (region,)),
+        HARDWARE["x86-64-v3"],
+        DeploymentPlatform.QUADLET,
+        regions=(region,),
+        registry="registry.example.sa/ml",
+        digest=digest,
+    )
+    return render_target(built, request), digest
