@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs the verifying peers that npm has: sigstore's own verifier of bundles, and CycloneDX's own
-# validator of bills of materials. Needs node and npm, no root:
+# Installs the verifying peers that npm has: sigstore's own verifier of bundles, CycloneDX's own
+# validator of bills of materials, and the types of Flux, Argo CD, KEDA and Prometheus' operator, made
+# from those operators' own. Needs node and npm, no root:
 #
 #   tests/peers/install-npm.sh [FOLDER]        (default: $PACKAGER_NPM_ROOT, /var/lib/packager-npm)
 #
@@ -9,7 +10,8 @@ set -euo pipefail
 
 root="${1:-${PACKAGER_NPM_ROOT:-/var/lib/packager-npm}}"
 packages="@sigstore/verify@3 @sigstore/bundle@4 @cyclonedx/cyclonedx-library@10 ajv@8 ajv-formats@3
-  ajv-formats-draft2019@1"
+  ajv-formats-draft2019@1 typescript@5 @kubernetes-models/argo-cd@4 @kubernetes-models/flux-cd@4
+  @kubernetes-models/keda@2 @kubernetes-models/prometheus-operator@6"
 stamp="$(echo "$packages" | tr -s ' \n' ' ')"
 
 if [ "$(cat "$root/.packager-npm" 2>/dev/null)" = "$stamp" ]; then
