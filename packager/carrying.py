@@ -5,6 +5,7 @@ country is a closed world too: everything travels but
 
   - the folders `targets/<target>/` of targets that stay behind,
   - evidence about them alone: files whose name begins with their slug and a dot,
+  - indexes over images of several architectures, unless all their images travel,
   - blobs that none of the travelling images and charts needs. One of these needs its manifest,
     configuration and layers, and those of the artifacts about it: signatures and attestations. All
     *manifests* travel, so that the reader can follow this rule without the rest; artifacts about
@@ -24,6 +25,7 @@ from typing import Any
 
 from packager.canonical import dumps
 from packager.digest import Digest
+from packager.domain.artifact import MediaType
 from packager.errors import VerificationError
 
 INDEX = "images/index.json"
@@ -62,6 +64,14 @@ class ListedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedIndex:
+    """An index over images of several architectures: the digest of its bytes, and its targets."""
+
+    manifest: Digest
+    targets: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """What `release.json` names. Parsing is not believing: its signature is checked elsewhere."""
 
@@ -70,6 +80,7 @@ class Listing:
     digest: Digest
     files: Mapping[str, ListedFile]
     images: Mapping[str, ListedImage]
+    indexes: tuple[ListedIndex, ...] = ()
 
     @classmethod
     def parse(cls, data: bytes) -> Listing:
@@ -94,6 +105,10 @@ class Listing:
                     )
                     for entry in document["targets"]
                 },
+                tuple(
+                    ListedIndex(Digest.parse(entry["digest"]), frozenset(entry["targets"]))
+                    for entry in document.get("indexes", ())
+                ),
             )
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise _not_understood("release.json", error) from None
@@ -139,6 +154,8 @@ def carried(listing: Listing, targets: Collection[str], read: Read) -> Carried:
     all_images = {image.manifest for image in listing.images.values()}
     travelling = {one for image in chosen.values() for one in image.manifests}
     known = {one for image in listing.images.values() for one in image.manifests}
+    known |= {index.manifest for index in listing.indexes}
+    travelling |= {index.manifest for index in listing.indexes if index.targets <= chosen.keys()}
     needed: set[str] = set()
     kept_entries = []
     configurations = set()
@@ -191,6 +208,8 @@ def _owner(
 
 
 def _members(document: Mapping[str, Any], path: str) -> list[str]:
+    if document.get("mediaType") == MediaType.INDEX:
+        return []  # its images are members of the layout themselves
     try:
         named = [document["config"], *document["layers"]]
         return [_blob(member["digest"]) for member in named]

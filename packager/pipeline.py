@@ -93,10 +93,11 @@ def build(request: ReleaseRequest, options: BuildOptions, progress: Progress) ->
             request, built, options.templates, signer.public_key_pem(), work.release, progress
         )
         charts = steps.pack_charts(built, plan.epoch, signer, images.layout, work.release, progress)
+        indexes = steps.index_images(built, signer, images.layout)
         images.layout.close()
         steps.report(request, built, plan.epoch, work.release)
         progress.step("seal the release")
-        document = steps.describe(request, built, lock, plan.epoch, charts)
+        document = steps.describe(request, built, lock, plan.epoch, charts, indexes)
         digest = seal(work.release, document, signer, also=also)
 
     return Release(
@@ -105,6 +106,7 @@ def build(request: ReleaseRequest, options: BuildOptions, progress: Progress) ->
         version=request.version,
         digest=digest,
         targets=tuple((str(target.plan.name), target.pinned_reference) for target in built),
+        indexes=tuple(index.pinned for index in indexes),
     )
 
 
@@ -255,12 +257,12 @@ def apply_deltas(
 def push(
     folder: Path, trust: TrustFiles, registry: str | None, plain_http: bool, progress: Progress
 ) -> dict[str, str]:
-    """Verify a release, then push its images and charts with their signatures; name → pinned
-    reference.
+    """Verify a release, then push its images, indexes and charts, each with its signature; name →
+    pinned reference.
 
     Each jurisdiction's go where the release says, or all below `registry` when given.
     """
-    from packager.oci.chart_registry import push_charts
+    from packager.oci.artifact_registry import push_artifacts
     from packager.oci.registry import push as push_layout
 
     release = open_verified(folder, trust, progress)
@@ -270,10 +272,13 @@ def push(
         plain_http=plain_http,
         progress=progress,
     )
-    charts = push_charts(
-        release.images, release.charts(registry), plain_http=plain_http, progress=progress
+    others = push_artifacts(
+        release.images,
+        release.indexes(registry) | release.charts(registry),
+        plain_http=plain_http,
+        progress=progress,
     )
-    return images | charts
+    return images | others
 
 
 def source_of(

@@ -38,6 +38,14 @@ class ReleasedChart:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleasedIndex:
+    """One name for the images of several architectures."""
+
+    reference: str
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
 class ReleasedTarget:
     """One target of a release folder."""
 
@@ -58,7 +66,8 @@ class ReleasedTarget:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseFolder:
-    """What `release.json` says; `targets` are those that the source carries."""
+    """What `release.json` says; `targets` are those that the source carries, `indexed` the names
+    for several of them together."""
 
     source: ReleaseSource
     name: str
@@ -66,6 +75,7 @@ class ReleaseFolder:
     digest: Digest
     data_class: str
     targets: tuple[ReleasedTarget, ...]
+    indexed: tuple[ReleasedIndex, ...] = ()
 
     @classmethod
     def read(cls, source: ReleaseSource) -> ReleaseFolder:
@@ -83,6 +93,12 @@ class ReleaseFolder:
                     _target(entry)
                     for entry in document["targets"]
                     if not isinstance(source, DeclaringSource) or entry["name"] in source.targets
+                ),
+                indexed=tuple(
+                    ReleasedIndex(entry["reference"], Digest.parse(entry["digest"]))
+                    for entry in document.get("indexes", ())
+                    if not isinstance(source, DeclaringSource)
+                    or set(entry["targets"]) <= set(source.targets)
                 ),
             )
         except (ValueError, KeyError, TypeError, RecursionError, VerificationError) as error:
@@ -137,6 +153,18 @@ class ReleaseFolder:
                 else f"{registry.rstrip('/')}/{target.reference.rpartition('/')[2]}"
             )
             for target in self.targets
+        }
+
+    def indexes(self, registry: str | None) -> dict[str, tuple[Digest, str]]:
+        """Index's reference → its digest, and where to push it, beside its images."""
+        return {
+            index.reference: (
+                index.digest,
+                index.reference
+                if registry is None
+                else f"{registry.rstrip('/')}/{index.reference.rpartition('/')[2]}",
+            )
+            for index in self.indexed
         }
 
     def charts(self, registry: str | None) -> dict[str, tuple[Digest, str]]:

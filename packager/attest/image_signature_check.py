@@ -45,9 +45,9 @@ REQUIRED_PREDICATES = (SLSA_PROVENANCE, CYCLONEDX, SPDX, COMPLIANCE, QUALITY)
 
 
 def check_image_signatures(release: SignedRelease) -> dict[str, int]:
-    """Step 9, image signatures: each image and each chart is signed for its repository, in the
+    """Step 9, image signatures: each image, chart and index is signed for its repository, in the
     classic form and as a bundle, and every signature in the layout is the key's and about one of
-    this release."""
+    these."""
     claims: set[Claim] = set()
     findings: list[Finding] = []
     for document in _of_kind(release, cosign.SIGNATURES):
@@ -68,17 +68,21 @@ def check_image_signatures(release: SignedRelease) -> dict[str, int]:
         for image in release.root.images
         if image.chart
     }
+    indexes = {
+        (index.manifest, index.repository): index.reference for index in release.root.indexes
+    }
+    others = {digest for digest, _ in (*charts, *indexes)}
     about = {digest for digest, _ in claims} | bundled
-    findings += _unmatched(release, about - {digest for digest, _ in charts}, "a signature")
+    findings += _unmatched(release, about - others, "a signature")
     findings += [
         Finding(f"the {what} is not signed", target, f"a signature of {digest} for {repository}")
-        for what, things in (("image", needed), ("chart", charts))
+        for what, things in (("image", needed), ("chart", charts), ("index", indexes))
         for (digest, repository), target in sorted(things.items())
         if (digest, repository) not in claims
     ]
     findings += [
         Finding(f"the {what} has no signature in the form of a bundle", target, str(digest))
-        for what, things in (("image", needed), ("chart", charts))
+        for what, things in (("image", needed), ("chart", charts), ("index", indexes))
         for (digest, _), target in sorted(things.items())
         if digest not in bundled
     ]

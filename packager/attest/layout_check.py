@@ -13,6 +13,7 @@ from typing import Any
 
 from packager.attest.bounded_json import loads
 from packager.attest.hashing import workers
+from packager.attest.index_check import index_findings
 from packager.attest.layout_index import (
     BLOBS,
     ENCRYPTED,
@@ -21,6 +22,7 @@ from packager.attest.layout_index import (
     MAX_JSON,
     ManifestDocument,
     Member,
+    read_index_members,
     read_json,
     read_manifests,
 )
@@ -45,6 +47,7 @@ def check_layout(release: SignedRelease) -> dict[str, int]:
     findings = list(_layout_findings(release))
     manifests = read_manifests(release)
     reached = {member.path for document in manifests for member in document.members}
+    reached.update(member.path for member in read_index_members(release))
     if release.part:
         reached.update(release.part.manifests)
     findings += _stray_blobs(release, reached)
@@ -55,11 +58,17 @@ def check_layout(release: SignedRelease) -> dict[str, int]:
             layers |= _image_layers(release, image, by_digest.get(image.manifest))
         except VerificationError as error:
             findings += error.findings
+    findings += index_findings(release)
     findings += _docker_findings(release, by_digest)
     findings += _diff_id_findings(release, layers)
     if findings:
         raise VerificationError.of(findings)
-    return {"images": len({image.manifest for image in release.root.images}), "layers": len(layers)}
+    counted = {
+        "images": len({image.manifest for image in release.root.images}),
+        "layers": len(layers),
+    }
+    indexes = len(release.root.indexes)
+    return counted | ({"indexes": indexes} if indexes else {})
 
 
 def _layout_findings(release: SignedRelease) -> Iterator[Finding]:

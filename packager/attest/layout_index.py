@@ -63,8 +63,28 @@ class ManifestDocument:
 def read_manifests(release: SignedRelease) -> tuple[ManifestDocument, ...]:
     """Every manifest that `index.json` names, each once, with its descriptor's annotations.
 
-    Raises VerificationError for an index or a manifest that does not hold together.
+    The indexes that the root names are not among them (`read_index_members`). Raises
+    VerificationError for any other index, and for a manifest that does not hold together.
     """
+    members = _members(release)
+    return tuple(_manifest(release, one) for one in members if not _is_bound_index(release, one))
+
+
+def read_index_members(release: SignedRelease) -> tuple[Member, ...]:
+    """The indexes that both `index.json` and the root name; raises VerificationError for one whose
+    bytes are not there."""
+    found = [one for one in _members(release) if _is_bound_index(release, one)]
+    for member in found:
+        _present(release, member)
+    return tuple(found)
+
+
+def _is_bound_index(release: SignedRelease, member: Member) -> bool:
+    bound = {index.manifest for index in release.root.indexes}
+    return member.media_type == MediaType.INDEX and member.digest in bound
+
+
+def _members(release: SignedRelease) -> tuple[Member, ...]:
     index = read_json(release, INDEX)
     if release.part:
         index = load_object(release.part.index, limit=MAX_JSON)
@@ -76,7 +96,7 @@ def read_manifests(release: SignedRelease) -> tuple[ManifestDocument, ...]:
         name = member.annotations.get(REF_NAME)
         if name and names.setdefault(name, member.digest) != member.digest:
             raise VerificationError(f"two images are named {name[:200]!r}", where=INDEX)
-    return tuple(_manifest(release, member) for member in members)
+    return members
 
 
 def read_json(release: SignedRelease, path: str, limit: int = MAX_JSON) -> dict[str, Any]:

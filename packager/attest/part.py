@@ -35,7 +35,11 @@ def narrowed(release: SignedRelease) -> SignedRelease:
     part = carried(listing, declared, lambda path: release.read(path, MAX_DOCUMENT))
     return replace(
         release,
-        root=replace(release.root, images=images),
+        root=replace(
+            release.root,
+            images=images,
+            indexes=tuple(one for one in release.root.indexes if declared.issuperset(one.targets)),
+        ),
         listed={path: file for path, file in release.listed.items() if path in part.files},
         part=part,
     )

@@ -88,6 +88,20 @@ class ImageBinding:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexBinding:
+    """What the root says about an index over the images of several targets."""
+
+    reference: str
+    manifest: Digest
+    targets: tuple[str, ...]
+
+    @property
+    def repository(self) -> str:
+        """`registry/name`"""
+        return repository_of(self.reference)
+
+
+@dataclass(frozen=True, slots=True)
 class Root:
     """A parsed `release.json`. `document` is all of it, `files` are sorted bytewise by path.
 
@@ -105,6 +119,7 @@ class Root:
     checksums: ListedFile
     checksums_count: int
     images: tuple[ImageBinding, ...]
+    indexes: tuple[IndexBinding, ...] = ()
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -171,8 +186,9 @@ def parse_root(data: bytes) -> Root:
     images = tuple(_image(entry) for entry in _list(document, "targets"))
     if not images or len({image.target for image in images}) != len(images):
         raise ValueError("no targets, or two targets of one name")
+    indexes = _indexes(document, images)
     name, version, counter = _metadata(document.get("metadata"))
-    return Root(document, name, version, counter, signers, files, checksums, count, images)
+    return Root(document, name, version, counter, signers, files, checksums, count, images, indexes)
 
 
 def _metadata(entry: Any) -> tuple[str, str, int]:
@@ -258,6 +274,38 @@ def _image(entry: Any) -> ImageBinding:
         Platform(os, architecture, variant),
         _chart(entry["chart"]) if "chart" in entry else None,
     )
+
+
+def _indexes(
+    document: Mapping[str, Any], images: Sequence[ImageBinding]
+) -> tuple[IndexBinding, ...]:
+    if "indexes" not in document:
+        return ()
+    indexes = tuple(_index(entry) for entry in _list(document, "indexes"))
+    known = {image.target for image in images}
+    for index in indexes:
+        if len(set(index.targets)) != len(index.targets) or not known.issuperset(index.targets):
+            raise ValueError("an index names a target twice, or one that is not in the release")
+    if len({index.manifest for index in indexes}) != len(indexes):
+        raise ValueError("two indexes are one")
+    return indexes
+
+
+def _index(entry: Any) -> IndexBinding:
+    match entry:
+        case {
+            "reference": str(reference),
+            "pinned": str(pinned),
+            "digest": str(digest),
+            "targets": list(targets),
+            **other,
+        } if not other and all(isinstance(target, str) for target in targets):
+            index = IndexBinding(reference, Digest.parse(digest), tuple(targets))
+            if pinned == f"{index.repository}@{digest}":
+                return index
+        case _:
+            pass
+    raise ValueError("an index is not exactly reference, pinned reference, digest and targets")
 
 
 def _chart(entry: Any) -> ChartBinding:

@@ -104,6 +104,7 @@ def build(
         console,
     )
     rows = [[name, reference] for name, reference in release.targets]
+    rows += [["every architecture", reference] for reference in release.indexes]
     console.result(
         f"{table(['target', 'image'], rows)}\n\n{release.folder}  {release.digest}",
         {
@@ -112,6 +113,7 @@ def build(
             "name": release.name,
             "version": release.version,
             "targets": dict(release.targets),
+            "indexes": list(release.indexes),
         },
     )
 

@@ -171,10 +171,12 @@ class BuiltTarget:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A published release folder."""
+    """A published release folder; `targets` are names with pinned references of their images,
+    `indexes` pinned references of what joins images of several architectures."""
 
     folder: Path
     name: str
     version: str
     digest: Digest
     targets: tuple[tuple[str, str], ...]
+    indexes: tuple[str, ...] = ()

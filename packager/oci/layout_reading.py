@@ -160,6 +160,8 @@ def _read_image(files: Files, entry: Document) -> Image:
 
 
 def _read_artifact(files: Files, entry: Document) -> Artifact:
+    if entry.text("mediaType") == MediaType.INDEX:
+        return _read_index(files, entry)
     descriptor = _expect(entry, MediaType.MANIFEST)
     data = _read_blob(files, descriptor, MAX_BYTES)
     manifest = parse(data, str(descriptor.digest))
@@ -174,6 +176,15 @@ def _read_artifact(files: Files, entry: Document) -> Artifact:
         tag=name if tag else None,
         subject=subject.digest("digest") if subject else (Digest(tag[1]) if tag else None),
     )
+
+
+def _read_index(files: Files, entry: Document) -> Artifact:
+    """An index over images of the layout: whether these are the right ones, the root says."""
+    descriptor = _expect(entry, MediaType.INDEX)
+    data = _read_blob(files, descriptor, MAX_BYTES)
+    for member in parse(data, str(descriptor.digest)).children("manifests"):
+        _read_document(files, _expect(member, MediaType.MANIFEST))
+    return Artifact(descriptor, data, ())
 
 
 def _read_part(files: Files, descriptor: Descriptor) -> tuple[Digest, bytes]:

@@ -143,5 +143,7 @@ def _artifact_entry(artifact: Artifact) -> Descriptor:
     containerd makes an image of whatever carries a reference name, and fails to unpack a signature.
     """
     given = artifact.descriptor
+    if given.media_type == MediaType.INDEX:  # this one stands for images, and is asked for by name
+        return given
     named = {name: text for name, text in given.annotations.items() if name != REFERENCE_NAME}
     return replace(given, annotations=named | ({TAG: artifact.tag} if artifact.tag else {}))

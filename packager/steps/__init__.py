@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from packager.steps.charting import pack_charts
     from packager.steps.describing import describe
     from packager.steps.hardware import distinct_hardware
+    from packager.steps.indexing import index_images
     from packager.steps.locking import lock
     from packager.steps.optimizing import optimize
     from packager.steps.rebuilding import rebuilt
@@ -27,6 +28,7 @@ _HOMES = {
     "attest": "attesting",
     "describe": "describing",
     "distinct_hardware": "hardware",
+    "index_images": "indexing",
     "lock": "locking",
     "locked_base": "basing",
     "optimize": "optimizing",
@@ -45,6 +47,7 @@ __all__ = [
     "attest",
     "describe",
     "distinct_hardware",
+    "index_images",
     "lock",
     "locked_base",
     "optimize",

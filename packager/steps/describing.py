@@ -10,6 +10,7 @@ from packager.assemble.lock_file import lock_bytes
 from packager.canonical import SourceDateEpoch
 from packager.digest import Digest
 from packager.domain.chart import PackedChart
+from packager.domain.image_index import ImageIndex
 from packager.domain.lock import Lock
 from packager.domain.release import BuiltTarget, ReleaseRequest
 
@@ -20,6 +21,7 @@ def describe(
     lock: Lock,
     epoch: SourceDateEpoch,
     charts: Mapping[str, PackedChart] | None = None,
+    indexes: Sequence[ImageIndex] = (),
 ) -> dict[str, Any]:
     """The document of a release: its model, its targets with their images and charts, its lock."""
     source = built[0].model.source
@@ -50,6 +52,7 @@ def describe(
             "digest": str(Digest.of(lock_bytes(lock))),
         },
         "targets": [_target(target, packed.get(str(target.plan.name))) for target in built],
+        **({"indexes": [index.as_dict() for index in indexes]} if indexes else {}),
     }
 
 

@@ -64,6 +64,7 @@ from packager.optimize.evidence import quality_record
 from packager.progress import SILENT
 from packager.steps.charting import Charts, pack_charts
 from packager.steps.describing import describe
+from packager.steps.indexing import index_images
 
 EPOCH = SourceDateEpoch(1767225600)
 LOCK_DIGEST = Digest.of(b"the lock file")
@@ -181,6 +182,36 @@ def build_targets(
     return request, tuple(built)
 
 
+def architectures(*machines: str) -> BuildTargets:
+    """As `build_targets`, for one place and one platform on these machines."""
+
+    def build(store: LayerStore, version: str = "1.4.0", registry: str | None = None):
+        request = release_request(version=version)
+        title, labels, _ = JURISDICTIONS["de"]
+        regions = tuple(Region.parse(label) for label in labels)
+        built = []
+        for machine in machines:
+            target = build_target(
+                request,
+                jurisdiction("de", title, regions),
+                HARDWARE[machine],
+                DeploymentPlatform.KUBERNETES,
+                regions=regions,
+                registry=registry or "registry.example.de/ml",
+                model=optimized_model(),
+            )
+            image = tiny_image(
+                store,
+                target.plan.reference,
+                model=f"weights {version}".encode(),
+                architecture=HARDWARE[machine].platform.architecture,
+            )
+            built.append(replace(target, image=image))
+        return request, tuple(built)
+
+    return build
+
+
 def evidence_of(built: BuiltTarget, request: ReleaseRequest) -> dict[str, dict[str, Any]]:
     """Predicate type → predicate."""
     bom = cyclonedx(built, request, ENVIRONMENT, EPOCH)
@@ -266,8 +297,9 @@ def make_release(
         (manifests or _write_manifest)(folder, target, request)
         _write_evidence(folder, target, request)
     made = charts(built, signer, layout, folder)
+    indexes = index_images(built, signer, layout)
     layout.close()
-    document = describe(request, built, LOCK, EPOCH, made)
+    document = describe(request, built, LOCK, EPOCH, made, indexes)
     if before_seal:
         before_seal(folder, document)
     seal(folder, document, signer, also=also)

@@ -1,4 +1,4 @@
-"""Pushes charts of a layout to where Helm looks for them, with their signatures."""
+"""Pushes what of a layout is no image: charts, and indexes over images, with their signatures."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from packager.progress import SILENT, Progress
 from packager.release_source import Files
 
 
-def push_charts(
+def push_artifacts(
     layout_files: Files | Path,
     destinations: Mapping[str, tuple[Digest, str]],
     *,
     plain_http: bool = False,
     progress: Progress = SILENT,
 ) -> dict[str, str]:
-    """Push charts; `destinations` maps reference → the manifest's digest, and where to:
+    """Push them; `destinations` maps reference → the manifest's digest, and where to:
     `registry/repository:version`.
 
-    The signature goes first and the version last, so that nobody meets a chart whose signature is
+    The signature goes first and the version last, so that nobody meets a name whose signature is
     still on its way. Returns reference → `registry/repository@sha256:…`. Raises as `registry.push`.
     """
     if not destinations:
@@ -37,7 +37,9 @@ def push_charts(
         target = Reference.parse(name)
         found = manifests.get(digest)
         if found is None:
-            raise VerificationError("the image layout lacks a chart", where=reference)
+            raise VerificationError(
+                "the image layout lacks what the release names", where=reference
+            )
         progress.step(f"push {target}")
         with Repository(target, plain_http=plain_http) as repository:
             repository.ping()
