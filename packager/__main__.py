@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from types import FrameType
 
 # Before anything can import ONNX Runtime: its telemetry reads this variable once, when it loads.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -11,9 +13,20 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
     from packager.cli.main import main as run
 
+    # From here on there may be something to clean up: the command line takes SIGTERM over.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(run())
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """While the commands are loaded nothing has begun, and nobody wants a traceback of imports."""
+    del number, frame
+    os.write(2, b"interrupted: nothing was published\n")
+    os._exit(130)
 
 
 if __name__ == "__main__":
