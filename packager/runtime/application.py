@@ -55,21 +55,31 @@ class Application:
         route, exchange.arguments = self.routes.find(exchange.path)
         exchange.route = route
         route.handler(exchange.method)
-        self.enter(exchange, route.kind)
+        self._identify(exchange, route.kind)
+        if route.kind is Kind.INFERENCE:
+            self._lifecycle.announce()
+            exchange.arriving = True
         return self._most
 
     def enter(self, exchange: Exchange, kind: Kind) -> None:
-        """Access and admission, whatever carries the request; raises RequestError."""
-        exchange.id = f"{self._prefix}-{next(self._numbers)}"
-        self._access.check(exchange, kind)
+        """Access and admission of a request that is complete; raises RequestError."""
+        self._identify(exchange, kind)
         if kind is Kind.INFERENCE:
             self._lifecycle.enter()
             exchange.admitted = True
+
+    def _identify(self, exchange: Exchange, kind: Kind) -> None:
+        exchange.id = f"{self._prefix}-{next(self._numbers)}"
+        self._access.check(exchange, kind)
 
     def handle(self, exchange: Exchange) -> None:
         """Answer a complete request, now or later."""
         route = exchange.route or self.routes.find(exchange.path)[0]
         try:
+            if exchange.arriving:
+                self._arrived(exchange)
+                self._lifecycle.enter()
+                exchange.admitted = True
             answer = route.handler(exchange.method)(exchange)
         except Exception as error:
             exchange.reply(self._of_exception(error))
@@ -111,6 +121,8 @@ class Application:
 
     def leave(self, exchange: Exchange, kind: Kind, status: int, sent: int) -> None:
         """The end of a request, whatever carried it: place, figures, journal, record."""
+        if exchange.arriving:
+            self._arrived(exchange)
         if exchange.admitted:
             exchange.admitted = False
             self._lifecycle.leave()
@@ -131,6 +143,10 @@ class Application:
                 bytes_out=sent,
                 ms=round(milliseconds, 3),
             )
+
+    def _arrived(self, exchange: Exchange) -> None:
+        exchange.arriving = False
+        self._lifecycle.arrived()
 
     def closing(self) -> bool:
         """The client shall open its next connection to another replica."""

@@ -11,28 +11,25 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol, cast
-from urllib.parse import unquote
 
 import httptools
 
 from .errors import RequestError
-from .exchange import Exchange, Headers, Response
+from .exchange import Exchange, Response
+from .lifecycle import unavailable
+from .request_head import RequestHead
 from .tls import principal
+from .wire import CONTINUE, LAST_CHUNK, answer_head, chunk_of, target_of
 
 if TYPE_CHECKING:
     from .listening import Connections
 
-_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 # Many clients read an answer only when they have sent everything, so closing on them would show
 # them a reset instead of the refusal. This many bytes are let run into nothing.
 _DISCARDED = 8
-_MOST_FIELDS = 100
 _MOST_PIPELINED = 64
 _JOINED = 1 << 16
-_ONCE = (b"inference-header-content-length", b"content-encoding", b"content-length", b"host")
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LINGER_SECONDS = 2.0
 _NEVER = float("inf")
 
@@ -69,11 +66,7 @@ class Connection(asyncio.Protocol):
         self._reading_head = False
         self._ended = False
         self._writable: asyncio.Event | None = None
-        self._head_bytes = 0
-        self._url = b""
-        self._fields: Headers = {}
-        self._field_count = 0
-        self._twice: bytes | None = None
+        self._head = RequestHead(self._limits.max_header_bytes)
         self._chunks: list[bytes] = []
         self._most = 0
         self._advancing = False
@@ -105,6 +98,7 @@ class Connection(asyncio.Protocol):
         if exchange.finished:
             return
         exchange.finished = exchange.gone = True
+        self._release(exchange)
         self._service.finished(exchange, None, 0)
         if exchange.on_gone is not None:
             exchange.on_gone()
@@ -122,11 +116,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ended:
             return
-        if self._reading_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > self._limits.max_header_bytes:
-                self._refuse_peer(431, "the head of the request is too large")
-                return
+        if self._reading_head and not self._head.grown(len(data)):
+            self._refuse_peer(431, "the head of the request is too large")
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -146,10 +138,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._reading_head = True
-        self._head_bytes = self._field_count = 0
-        self._url = b""
-        self._fields = {}
-        self._twice = None
+        self._head = RequestHead(self._limits.max_header_bytes)
         self._chunks = []
         if len(self._exchanges) >= _MOST_PIPELINED:
             raise RequestError(429, "too many requests on one connection at a time")
@@ -157,27 +146,19 @@ class Connection(asyncio.Protocol):
             self.due = self._connections.now() + self._limits.header_seconds
 
     def on_url(self, url: bytes) -> None:
-        self._url += url
-        if len(self._url) > self._limits.max_header_bytes:
-            raise RequestError(431, "the head of the request is too large")
+        self._head.add_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if name in self._fields and name in _ONCE:
-            self._twice = name
-        self._fields[name] = value
-        self._field_count += 1
-        if self._field_count > _MOST_FIELDS:
-            raise RequestError(431, f"the request has more than {_MOST_FIELDS} header fields")
+        self._head.add_field(name, value)
 
     def on_headers_complete(self) -> None:
         self._reading_head = False
-        path, query = _split(self._url)
+        path, query = target_of(self._head.url)
         exchange = Exchange(
             self._parser.get_method().decode("latin-1"),
             path,
             query,
-            self._fields,
+            self._head.fields,
             self.client,
             # Another protocol may be asked for and ignored, but what follows is not HTTP then.
             keep_alive=self._parser.should_keep_alive() and not self._parser.should_upgrade(),
@@ -187,17 +168,14 @@ class Connection(asyncio.Protocol):
             exchange.principal = exchange.client = self.principal
         self._reading = exchange
         try:
-            if self._twice:
-                raise RequestError(
-                    400, f"the header {self._twice.decode('latin-1')} is given twice"
-                )
+            self._head.require_clear()
             self._most = self._service.admit(exchange)
             self._check_declared(exchange)
         except RequestError as error:
             self._discard(exchange, Response.of_error(error))
         else:
-            if self._fields.get(b"expect", b"").lower() == b"100-continue":
-                self._transport.write(_CONTINUE)
+            if self._head.expects_continue():
+                self._transport.write(CONTINUE)
         self._exchanges.append(exchange)
         if len(self._exchanges) == 1:
             self.due = self._connections.now() + self._limits.body_seconds
@@ -214,8 +192,15 @@ class Connection(asyncio.Protocol):
                 self._close()
             return
         self._chunks.append(chunk)
+        exchange.held += len(chunk)
+        self._connections.held += len(chunk)
+        refusal: RequestError | None = None
         if exchange.received > self._most:
-            self._discard(exchange, Response.of_error(too_large(self._most, close=True)))
+            refusal = too_large(self._most, close=True)
+        elif self._connections.held > self._limits.max_held_bytes:
+            refusal = unavailable("other requests fill the memory that all may hold")
+        if refusal is not None:
+            self._discard(exchange, Response.of_error(refusal))
             self._advance()
 
     def on_message_complete(self) -> None:
@@ -241,6 +226,12 @@ class Connection(asyncio.Protocol):
         exchange.refusal = refusal
         exchange.discarding = True
         self._chunks = []
+        self._release(exchange)
+
+    def _release(self, exchange: Exchange) -> None:
+        """Its body no longer counts against what all requests may hold."""
+        self._connections.held -= exchange.held
+        exchange.held = 0
 
     def _advance(self) -> None:
         if self._advancing:
@@ -278,7 +269,7 @@ class Connection(asyncio.Protocol):
             return
         keep = exchange.keep_alive and not response.close and not self._service.closing()
         if isinstance(response.body, bytes):
-            head = self._head(exchange, response, keep, len(response.body))
+            head = self._head_of(exchange, response, keep, len(response.body))
             body = b"" if exchange.method == "HEAD" else response.body
             if len(body) < _JOINED:
                 self._transport.write(head + body)
@@ -297,24 +288,25 @@ class Connection(asyncio.Protocol):
         self, exchange: Exchange, response: Response, chunks: AsyncIterator[bytes], keep: bool
     ) -> None:
         """An answer that grows: chunked, at the pace of the client."""
-        self._transport.write(self._head(exchange, response, keep, None))
+        self._transport.write(self._head_of(exchange, response, keep, None))
         sent = 0
         try:
             async for chunk in chunks:
                 if self._ended:
                     return
                 if chunk:
-                    self._transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+                    self._transport.write(chunk_of(chunk))
                     sent += len(chunk)
                 if self._writable is not None:
                     await self._writable.wait()
             if not self._ended:
-                self._transport.write(b"0\r\n\r\n")
+                self._transport.write(LAST_CHUNK)
                 self._done(exchange, response, sent, keep)
         except Exception:
             # The status is out already; an answer that breaks off is seen by the client as such.
             self._service.finished(exchange, response, sent)
             exchange.finished = True
+            self._release(exchange)
             self._close()
         finally:
             close = getattr(chunks, "aclose", None)
@@ -323,28 +315,23 @@ class Connection(asyncio.Protocol):
 
     def _done(self, exchange: Exchange, response: Response, sent: int, keep: bool) -> None:
         exchange.finished = True
+        self._release(exchange)
         self._service.finished(exchange, response, sent)
         if not keep:
             self._close(still_sending=not exchange.whole)
             return
         self._advance()
 
-    def _head(self, exchange: Exchange, response: Response, keep: bool, size: int | None) -> bytes:
-        status = response.status
-        parts = [
-            b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\n"
-            % (status, _REASONS.get(status, b"Unknown"), response.content_type),
-            b"transfer-encoding: chunked\r\n" if size is None else b"content-length: %d\r\n" % size,
-            b"x-request-id: %b\r\n" % exchange.id.encode(),
-            self._connections.date_line,
-        ]
-        if response.json_length is not None:
-            parts.append(b"inference-header-content-length: %d\r\n" % response.json_length)
-        parts.extend(b"%b: %b\r\n" % field for field in response.headers)
-        if not keep:
-            parts.append(b"connection: close\r\n")
-        parts.append(b"\r\n")
-        return b"".join(parts)
+    def _head_of(
+        self, exchange: Exchange, response: Response, keep: bool, size: int | None
+    ) -> bytes:
+        return answer_head(
+            response,
+            request_id=exchange.id,
+            date_line=self._connections.date_line,
+            keep=keep,
+            size=size,
+        )
 
     # Patience
 
@@ -364,8 +351,8 @@ class Connection(asyncio.Protocol):
         return not self._exchanges and not self._reading_head
 
     def accepted(self) -> list[Exchange]:
-        """The exchanges that hold a place and have no answer yet."""
-        return [exchange for exchange in self._exchanges if exchange.admitted]
+        """The exchanges that hold a place, or were told to come, and have no answer yet."""
+        return [one for one in self._exchanges if one.admitted or one.arriving]
 
     def overdue(self) -> None:
         """Patience is over: a slow sender hears of it, whoever else is simply closed."""
@@ -412,17 +399,3 @@ class Connection(asyncio.Protocol):
 def too_large(limit: int, *, close: bool = False) -> RequestError:
     """413, for what may not be read."""
     return RequestError(413, f"the body is larger than {limit} bytes", close=close)
-
-
-def _split(url: bytes) -> tuple[str, bytes]:
-    """Path, decoded, and query of a request target (RFC 9112, section 3.2)."""
-    if not url.startswith(b"/"):
-        try:
-            parsed = httptools.parse_url(url)
-        except httptools.HttpParserInvalidURLError:
-            return url.decode("latin-1"), b""
-        path, query = parsed.path or b"/", parsed.query or b""
-    else:
-        path, _, query = url.partition(b"?")
-    text = path.decode("latin-1")
-    return (unquote(text) if "%" in text else text), query

@@ -52,14 +52,15 @@ class Exchange:
     """A request: method, decoded path, raw query, header fields by lower-case name, body.
 
     `client` is whom a fair queue tells apart (the holder of an API key, else the address);
-    `arguments` are the parts of the path that the route left open; `began` and `deadline` are
+    `arguments` are the parts of the path that the route left open; `received` bytes of body came,
+    `held` of them count against what all requests may hold; `began` and `deadline` are
     monotonic seconds.
     """
 
     __slots__ = (
-        "admitted", "arguments", "began", "body", "client", "deadline", "discarding", "finished",
-        "gone", "headers", "id", "keep_alive", "method", "note", "on_gone", "path", "principal",
-        "query", "received", "refusal", "route", "send", "started", "whole",
+        "admitted", "arguments", "arriving", "began", "body", "client", "deadline", "discarding",
+        "finished", "gone", "headers", "held", "id", "keep_alive", "method", "note", "on_gone",
+        "path", "principal", "query", "received", "refusal", "route", "send", "started", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -81,13 +82,13 @@ class Exchange:
         self.began = time.perf_counter()
         self.arguments: Mapping[str, str] = {}
         self.body = b""
-        self.received = 0
+        self.received = self.held = 0
         self.deadline: float | None = None
         self.id = ""
         self.principal: str | None = None
         self.route: Route | None = None
         self.note: Any = None
-        self.admitted = self.whole = self.started = self.discarding = False
+        self.admitted = self.arriving = self.whole = self.started = self.discarding = False
         self.finished = self.gone = False
         self.refusal: Response | None = None
         self.on_gone: Callable[[], None] | None = None

@@ -19,12 +19,14 @@ class Limits:
 
     A head must be complete `header_seconds` after its first byte, a body `body_seconds` after its
     head; a peer that does not read its answer is cut after `write_seconds`, one that says nothing
-    between requests after `idle_seconds`.
+    between requests after `idle_seconds`. The bodies of all requests, from their first byte to the
+    answer, hold at most `max_held_bytes`.
     """
 
     max_body_bytes: int = 32 << 20
     max_header_bytes: int = 64 << 10
     max_connections: int = 16384
+    max_held_bytes: int = 256 << 20
     header_seconds: float = 10.0
     body_seconds: float = 30.0
     write_seconds: float = 30.0
@@ -64,7 +66,7 @@ def read_http(reader: Reader) -> HttpSettings:
     reader.only(
         *("host", "port", "max_body_bytes", "max_concurrency", "drain_seconds"),
         optional=(
-            *("max_header_bytes", "max_connections", "header_seconds"),
+            *("max_header_bytes", "max_connections", "max_held_bytes", "header_seconds"),
             *("body_seconds", "write_seconds", "idle_seconds"),
         ),
     )
@@ -72,17 +74,21 @@ def read_http(reader: Reader) -> HttpSettings:
     if not is_address(host):
         raise reader.at("host").wrong("must be an IP address, such as 0.0.0.0")
     usual = Limits()
+    largest = reader.integer("max_body_bytes", 1, 1 << 40)
     return HttpSettings(
         host=host,
         port=reader.integer("port", 0, 65535),
         max_concurrency=reader.integer("max_concurrency", 1, 1 << 20),
         drain_seconds=reader.number("drain_seconds", 0, 3600),
         limits=Limits(
-            max_body_bytes=reader.integer("max_body_bytes", 1, 1 << 40),
+            max_body_bytes=largest,
             max_header_bytes=reader.integer(
                 "max_header_bytes", 1024, 1 << 20, usual.max_header_bytes
             ),
             max_connections=reader.integer("max_connections", 1, 1 << 20, usual.max_connections),
+            max_held_bytes=reader.integer(
+                "max_held_bytes", largest, 1 << 50, max(largest, usual.max_held_bytes)
+            ),
             header_seconds=reader.number("header_seconds", 0.1, 3600, usual.header_seconds),
             body_seconds=reader.number("body_seconds", 0.1, 3600, usual.body_seconds),
             write_seconds=reader.number("write_seconds", 0.1, 3600, usual.write_seconds),

@@ -24,6 +24,8 @@ class Phase(StrEnum):
 class Lifecycle:
     """Phase and admission. At most `max_concurrency` inferences are in hand; more are refused.
 
+    A place is taken when a request is complete, so that slow senders keep nobody from being served;
+    `arriving` counts those that are still being read (their bytes are bounded by the connections).
     `quiet_since` is when the last inference came or ended (monotonic seconds); `cut` counts the
     accepted requests that were given up because the time to drain was over; `hopeless` says that
     only a restart can help; `conditions` are what features add to readiness.
@@ -32,21 +34,32 @@ class Lifecycle:
     def __init__(self, max_concurrency: int) -> None:
         self.phase = Phase.STARTING
         self.in_hand = 0
+        self.arriving = 0
         self.cut = 0
         self.hopeless = False
         self.quiet_since = time.monotonic()
         self.conditions: list[Callable[[], bool]] = []
         self._max_concurrency = max_concurrency
 
-    def enter(self) -> None:
-        """Take a place among the inferences in hand; raises RequestError (503) without one.
+    def announce(self) -> None:
+        """The head of an inference is there; raises RequestError (503) when no place is free now,
+        since reading its body would be in vain."""
+        self._require_place()
+        self.arriving += 1
 
-        The place is taken before the body is read, so that bodies cannot fill the memory.
-        """
+    def arrived(self) -> None:
+        """It is complete, or will never be."""
+        self.arriving -= 1
+
+    def enter(self) -> None:
+        """Take a place among the inferences in hand; raises RequestError (503) without one."""
+        self._require_place()
+        self.in_hand += 1
+
+    def _require_place(self) -> None:
         self.require_started()
         if self.in_hand >= self._max_concurrency:
             raise unavailable(f"{self._max_concurrency} requests are in hand already")
-        self.in_hand += 1
 
     def leave(self) -> None:
         """Give the place back."""
@@ -62,9 +75,14 @@ class Lifecycle:
         if self.phase is Phase.STARTING:
             raise unavailable("the server is starting")
 
+    @property
+    def busy(self) -> bool:
+        """Whether an inference is in hand or arrives."""
+        return bool(self.in_hand or self.arriving)
+
     def quiet_for(self) -> float:
-        """Seconds since the last inference came or ended; 0 while one is in hand."""
-        return 0.0 if self.in_hand else time.monotonic() - self.quiet_since
+        """Seconds since the last inference came or ended; 0 while one is in hand or arrives."""
+        return 0.0 if self.busy else time.monotonic() - self.quiet_since
 
 
 def unavailable(why: str, *, status: int = 503, seconds: int = RETRY_AFTER_SECONDS) -> RequestError:

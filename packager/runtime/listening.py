@@ -27,11 +27,13 @@ _RESERVED_FILES = 64
 
 
 class Connections:
-    """All open connections. `date_line` is the header field of the current second."""
+    """All open connections. `date_line` is the header field of the current second, `held` the bytes
+    of body of all requests that are not answered yet."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.refused = 0
+        self.held = 0
         self.date_line = b""
         self._most = min(limits.max_connections, raise_file_limit() - _RESERVED_FILES)
         # A dict keeps the order of arrival; whoever becomes active moves to its end.

@@ -25,7 +25,7 @@ _REMEMBERED = 1024
 
 class Kind(Enum):
     """HEALTH asks for no key and is not logged when all is well; METADATA reads what is there;
-    INFERENCE works: it takes one of the bounded places before its body is read."""
+    INFERENCE works: it takes one of the bounded places, and is not read when none is free."""
 
     HEALTH = "health"
     METADATA = "metadata"

@@ -228,7 +228,7 @@ class _Service:
         if remote is not None:
             left = max(0.0, deadline - time.monotonic()) if self._signals.empty() else 0.0
             stopping = asyncio.create_task(remote.stop(left))
-        while self._lifecycle.in_hand and time.monotonic() < deadline and self._signals.empty():
+        while self._lifecycle.busy and time.monotonic() < deadline and self._signals.empty():
             await asyncio.sleep(0.01)
         self._connections.close_idle()
         if stopping is not None:

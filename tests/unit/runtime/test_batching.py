@@ -183,11 +183,13 @@ def test_a_full_queue_refuses_and_an_old_request_times_out(tmp_path: Path) -> No
             time.sleep(0.03)
         for thread in threads:
             thread.join(30)
-    assert answers[0][0] == 200
-    assert answers[1][0] == 503
-    assert "waited longer" in answers[1][1]["error"]
-    assert answers[2][0] == 503
-    assert "queue is full" in answers[2][1]["error"]
+    # On a busy machine they may come in another order.
+    assert sorted(status for status, _ in answers.values()) == [200, 503, 503]
+    refusals = " | ".join(
+        sorted(body["error"] for status, body in answers.values() if status > 200)
+    )
+    assert "waited longer" in refusals
+    assert "queue is full" in refusals
 
 
 def test_work_of_a_client_that_left_is_not_begun(tmp_path: Path) -> None:

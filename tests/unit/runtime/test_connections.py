@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from runtime_process import RuntimeProcess
 from tiny_models import RuntimeFolder
+
+REQUEST = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +128,40 @@ def test_more_connections_than_allowed_push_out_the_idle_ones(server: RuntimePro
     client.close()
     for connection in idle:
         connection.close()
+
+
+def test_slow_bodies_keep_nobody_from_being_served(tmp_path: Path) -> None:
+    folder = RuntimeFolder(tmp_path)
+    folder.add_classifier()
+    folder.document["http"] |= {"max_concurrency": 2}
+    head = b"POST /v2/models/classifier/infer HTTP/1.1\r\nContent-Length: 100\r\n\r\n{"
+    with RuntimeProcess(folder.write()) as server, contextlib.ExitStack() as stack:
+        client = server.wait_ready().client()
+        for _ in range(8):
+            peer = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            peer.sendall(head)
+        time.sleep(0.2)
+        assert client.infer("classifier", REQUEST)[0] == 200
+        client.close()
+
+
+def test_bodies_together_hold_no_more_than_they_may(tmp_path: Path) -> None:
+    folder = RuntimeFolder(tmp_path)
+    folder.add_classifier()
+    folder.document["http"] |= {"max_body_bytes": 100_000, "max_held_bytes": 150_000}
+    head = b"POST /v2/models/classifier/infer HTTP/1.1\r\nContent-Length: 90001\r\n\r\n"
+    with RuntimeProcess(folder.write()) as server:
+        client = server.wait_ready().client()
+        first = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        first.sendall(head + b" " * 90_000)
+        time.sleep(0.2)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as second:
+            second.sendall(head + b" " * 90_000)
+            assert b" 503 " in second.recv(65536).partition(b"\r\n")[0]
+        assert client.infer("classifier", REQUEST)[0] == 200
+        first.close()
+        time.sleep(0.2)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as third:
+            third.sendall(head + b" " * 90_001)
+            assert b" 400 " in third.recv(65536).partition(b"\r\n")[0]
+        client.close()

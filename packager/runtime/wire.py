@@ -1,0 +1,59 @@
+"""The bytes around an HTTP/1.1 message: a request's target taken apart, an answer's head made.
+
+Sources: RFC 9110, RFC 9112.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from urllib.parse import unquote
+
+import httptools
+
+from .exchange import Response
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+# Fields of which a second one would leave two readers with two requests.
+ONCE = (b"inference-header-content-length", b"content-encoding", b"content-length", b"host")
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+
+def answer_head(
+    response: Response, *, request_id: str, date_line: bytes, keep: bool, size: int | None
+) -> bytes:
+    """Status line and fields. `size` is the body's, None for one that is sent in chunks."""
+    status = response.status
+    parts = [
+        b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\n"
+        % (status, _REASONS.get(status, b"Unknown"), response.content_type),
+        b"transfer-encoding: chunked\r\n" if size is None else b"content-length: %d\r\n" % size,
+        b"x-request-id: %b\r\n" % request_id.encode(),
+        date_line,
+    ]
+    if response.json_length is not None:
+        parts.append(b"inference-header-content-length: %d\r\n" % response.json_length)
+    parts.extend(b"%b: %b\r\n" % field for field in response.headers)
+    if not keep:
+        parts.append(b"connection: close\r\n")
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def chunk_of(data: bytes) -> bytes:
+    """One piece of a chunked body; `data` has at least a byte."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def target_of(url: bytes) -> tuple[str, bytes]:
+    """Path, decoded, and query of a request target (RFC 9112, section 3.2)."""
+    if not url.startswith(b"/"):
+        try:
+            parsed = httptools.parse_url(url)
+        except httptools.HttpParserInvalidURLError:
+            return url.decode("latin-1"), b""
+        path, query = parsed.path or b"/", parsed.query or b""
+    else:
+        path, _, query = url.partition(b"?")
+    text = path.decode("latin-1")
+    return (unquote(text) if "%" in text else text), query
