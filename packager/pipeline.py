@@ -257,8 +257,8 @@ def apply_deltas(
 def push(
     folder: Path, trust: TrustFiles, registry: str | None, plain_http: bool, progress: Progress
 ) -> dict[str, str]:
-    """Verify a release, then push its images, indexes and charts, each with its signature; name →
-    pinned reference.
+    """Verify a release, then push its images, indexes and charts, each with its signature, and
+    beside them the release itself, to install from; name → pinned reference.
 
     Each jurisdiction's go where the release says, or all below `registry` when given.
     """
@@ -278,7 +278,58 @@ def push(
         plain_http=plain_http,
         progress=progress,
     )
-    return images | others
+    releases = _push_releases(release, registry, plain_http, progress)
+    return images | others | releases
+
+
+def _push_releases(
+    release: ReleaseFolder, registry: str | None, plain_http: bool, progress: Progress
+) -> dict[str, str]:
+    """The release as an artifact beside its images: in each repository what its targets need."""
+    from packager.carrying import MAX_ROOT, Listing
+    from packager.oci.reference import Reference
+    from packager.oci.release_artifact import push_release
+    from packager.release_source import read_bounded
+
+    listing = Listing.parse(read_bounded(release.source, "release.json", MAX_ROOT))
+    places: dict[str, list[str]] = {}
+    for reference, place in release.repositories(registry).items():
+        names = [str(each.name) for each in release.targets if each.reference == reference]
+        places.setdefault(place.rpartition(":")[0], []).extend(names)
+    pushed = {}
+    for place, names in places.items():
+        # A tag has no place for a version's build metadata; Helm writes it so, too.
+        target = Reference.parse(f"{place}:{release.version.replace('+', '_')}")
+        pushed[f"oci://{target}"] = push_release(
+            release.source, listing, tuple(names), target, plain_http=plain_http, progress=progress
+        )
+    return pushed
+
+
+def pull(
+    name: str,
+    trust: TrustFiles,
+    output: Path,
+    targets: Sequence[TargetName],
+    plain_http: bool,
+    progress: Progress,
+) -> Bundled:
+    """The release that `push` left in a registry as a bundle, byte for byte the one that `bundle`
+    makes of it; `name` is `registry/repository:version`.
+
+    The signature is checked before anything else is fetched, every file while it is written. Raises
+    VerificationError, UnavailableError when the registry does not answer.
+    """
+    from packager.attest.opening import open_front
+    from packager.attest.trust import read_trust
+    from packager.bundle.bundling import bundle_release
+    from packager.oci.release_artifact import RegistrySource
+
+    policy = read_trust(trust)
+    with RegistrySource(name.removeprefix("oci://"), plain_http=plain_http) as source:
+        front = open_front(source, policy, progress)
+        chosen = tuple(str(target) for target in targets)
+        return bundle_release(source, front.seal, chosen, output, progress)
 
 
 def source_of(

@@ -31,11 +31,12 @@ from packager.site.profile import Site, read_site
 from packager.site.state import INSTALLER, homes, read_state, stock_of
 
 _HOSTS = (DeploymentPlatform.COMPOSE, DeploymentPlatform.QUADLET)
+REGISTRY = "oci://"
 _SCRIPT_LIMIT = 4 << 20
 
 
 def install(
-    release: Path,
+    release: str | Path,
     trust: TrustFiles,
     site_file: Path,
     *,
@@ -43,10 +44,12 @@ def install(
     target: TargetName | None = None,
     operator: str = "",
     dry_run: bool = False,
+    plain_http: bool = False,
     progress: Progress,
 ) -> dict[str, Any]:
     """Verify a release and bring it into service; the record of it, or of a dry run what would be.
 
+    `release` is a path, or `oci://registry/repository:version` of a registry that the site reaches.
     A delta stands on `bases`, oldest first; without them on what the site kept of an installed
     bundle. Without keys of the caller's the site's own are
     believed. Raises VerificationError before anything is touched, PolicyRefusal when the release is
@@ -56,10 +59,25 @@ def install(
     site = read_site(site_file)
     trust = _trust(trust, site)
     with ExitStack() as stack:
-        bases = bases or _stock(release, site)
-        if bases:
-            release = _whole(release, bases, trust, site, stack, progress)
-        return _install_whole(release, trust, site, target, operator, dry_run, stack, progress)
+        if is_registry(release):
+            path = _scratch(site, stack) / "release.tar"
+            pipeline.pull(str(release), trust, path, [], plain_http, progress)
+        else:
+            path = Path(release)
+            if bases := bases or _stock(path, site):
+                path = _whole(path, bases, trust, site, stack, progress)
+        return _install_whole(path, trust, site, target, operator, dry_run, stack, progress)
+
+
+def is_registry(release: str | Path) -> bool:
+    """Whether a release is named by its place in a registry."""
+    return str(release).startswith(REGISTRY)
+
+
+def _scratch(site: Site, stack: ExitStack) -> Path:
+    """A folder beside the site's data, where there is space for a release; gone afterwards."""
+    near = site.data if site.data.is_dir() else None
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".whole-", dir=near)))
 
 
 def _trust(trust: TrustFiles, site: Site) -> TrustFiles:
@@ -92,10 +110,8 @@ def _whole(
     stack: ExitStack,
     progress: Progress,
 ) -> Path:
-    """The whole bundle of a delta on older releases, beside the site's data; gone afterwards."""
-    near = site.data if site.data.is_dir() else None
-    scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix=".whole-", dir=near))
-    whole = Path(scratch) / "release.tar"
+    """The whole bundle of a delta on older releases."""
+    whole = _scratch(site, stack) / "release.tar"
     pipeline.apply_deltas(bases[0], [*bases[1:], delta], trust, whole, progress)
     return whole
 

@@ -26,6 +26,7 @@ from packager.cli.fleet import fleet
 from packager.cli.keys import keys
 from packager.cli.optimize import optimize
 from packager.cli.plan import plan
+from packager.cli.registry import pull
 from packager.cli.run import load, push, run
 from packager.cli.site import history, install, rollback, site, status, uninstall
 from packager.cli.targets import targets
@@ -70,6 +71,7 @@ for command in (
     run,
     bench,
     push,
+    pull,
     load,
     decrypt,
     install,

@@ -88,7 +88,8 @@ def run(
 def push(
     console: Console, release: Path, registry: str | None, trust: TrustFiles, plain_http: bool
 ) -> None:
-    """Push a verified release's images and Helm charts, with signatures and attestations.
+    """Push a verified release's images and Helm charts, with signatures and attestations, and the
+    release itself to install from.
 
     RELEASE is a folder or a bundle. Without REGISTRY each goes to its jurisdiction's registry, as
     the release says. Charts lie below it in charts/, where `helm install oci://…` finds them.

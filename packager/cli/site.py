@@ -26,7 +26,7 @@ name_argument = click.argument("name", required=False)
 
 
 @click.command()
-@click.argument("release", metavar="RELEASE", type=FILE)
+@click.argument("release", metavar="RELEASE")
 @site_option
 @click.option(
     "--key", "keys", multiple=True, type=FILE, help="A public key.  [default: the site's]"
@@ -37,12 +37,13 @@ name_argument = click.argument("name", required=False)
 @click.option("--revocations", multiple=True, type=FILE, help="A signed list of what to refuse.")
 @click.option("--allow-rollback", "permits", multiple=True, type=FILE, help="A signed permit.")
 @target_option
+@click.option("--plain-http", is_flag=True, help="A registry without TLS, beyond loopback.")
 @click.option("--operator", default=None, help="Who does this, for the record.  [default: you]")
 @dry_run_option
 @with_console
 def install(
     console: Console,
-    release: Path,
+    release: str,
     site_file: Path,
     keys: tuple[Path, ...],
     require: int,
@@ -52,19 +53,23 @@ def install(
     permits: tuple[Path, ...],
     target: TargetName | None,
     operator: str | None,
+    plain_http: bool,
     dry_run: bool,
 ) -> None:
     """Bring a release into service at this site, with no network and no lost request.
 
     Verifies, holds the release against the site and the machine, loads, starts beside the running
     version, tests with known answers through the real port, switches, watches; goes back by itself
-    when the new version does not hold. RELEASE is a folder, a bundle, or FILE.parts.json.
+    when the new version does not hold. RELEASE is a folder, a bundle, FILE.parts.json, a delta on
+    what this site installed from a bundle, or oci://REGISTRY/REPOSITORY:VERSION (packager push).
 
     \b
     Examples:
       packager install /media/stick/filetype-1.4.0.tar --key site.pub --site site.yaml --dry-run
       packager install /media/stick/filetype-1.4.0.tar --key site.pub --site site.yaml
+      packager install /media/stick/delta.tar --key site.pub
       packager install /media/stick/delta.tar --base filetype-1.3.0.tar --key site.pub
+      packager install oci://registry.site.example/ml/filetype:1.4.0 --key site.pub
     """
     from packager import sites
 
@@ -78,6 +83,7 @@ def install(
         target=target,
         operator=operator if operator is not None else _user(),
         dry_run=dry_run,
+        plain_http=plain_http,
         progress=console,
     )
     console.result(done["message"], done)
