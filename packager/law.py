@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from packager.catalogue import Catalogue, load_catalogue
+from packager.catalogue import Catalogue
+from packager.catalogue.states import open_state
 from packager.comply.deciding import decide
 from packager.comply.law_diff import RuleChange, changed_rules, newly_violated
 from packager.domain.decision import Decision
@@ -14,7 +15,6 @@ from packager.domain.jurisdiction import Jurisdiction
 from packager.domain.release import PlannedTarget, ReleaseRequest, TargetRequest
 from packager.errors import InputError
 from packager.release import read_release
-from packager.resources import data_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def law_diff(old: Path, new: Path, releases: Sequence[Path]) -> LawDiff:
     A folder with a built-in profile's id in it is a whole catalogue; any other one extends the
     built-in catalogue, as with --targets. Raises InputError for what cannot be read.
     """
-    before, after = _open(old), _open(new)
+    before, after = open_state(old), open_state(new)
     names = sorted({*before.jurisdiction_ids(), *after.jurisdiction_ids()})
     changes = {name: changed_rules(_find(before, name), _find(after, name)) for name in names}
     refused = [
@@ -92,18 +92,6 @@ def _decide(
         where=target.where,
     )
     return decide(planned, request, catalogue.country_of, catalogue.distance_km, catalogue.home_of)
-
-
-def _open(folder: Path) -> Catalogue:
-    if not (folder / "jurisdictions").is_dir():
-        raise InputError(
-            "there is no such folder of profiles",
-            where=str(folder),
-            expected="a folder with jurisdictions/ in it",
-        )
-    built_in = {file.stem for file in (data_folder("targets") / "jurisdictions").glob("*.yaml")}
-    whole = built_in & {file.stem for file in (folder / "jurisdictions").glob("*.yaml")}
-    return load_catalogue(built_in=folder) if whole else load_catalogue(folder)
 
 
 def _find(catalogue: Catalogue, name: str) -> Jurisdiction | None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from packager import pipeline
 from packager.canonical import dumps_readable
 from packager.catalogue import Catalogue, load_catalogue
+from packager.catalogue.states import open_state
+from packager.comply.law_diff import changed_rules
 from packager.domain.placement import Demand, Placement, Service, Site, Weights
 from packager.domain.release import ReleaseRequest
+from packager.domain.target import DataClass
 from packager.domain.trust import TrustFiles
 from packager.errors import PackagerError, PolicyRefusal
 from packager.place.answering import placement_record
+from packager.place.comparing import under_other_law
 from packager.place.demand_file import read_demand
 from packager.place.explaining import explain
 from packager.place.exploring import pareto, price_of_residency, sensitivity
@@ -43,7 +47,8 @@ class PlanOptions:
 
     The figures of the model come from `service`, a file, or from a verified release folder
     `measured` with its public `key`; `release` is the file that will be placed. `seconds` bounds
-    each solution.
+    each solution. The answer is compared with the one under the profiles in each of `laws`, and
+    with the one for each class of data in `as_data`.
     """
 
     objective: Weights = field(default_factory=Weights)
@@ -55,6 +60,8 @@ class PlanOptions:
     seconds: float = 60.0
     explore: bool = True
     rehearse: bool = False
+    laws: tuple[Path, ...] = ()
+    as_data: tuple[DataClass, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,9 @@ def plan_placement(
     record["unmeasured"] = question.unknown
     if options.explore:
         record |= _explored(question, problem, placement, options.seconds, progress)
+    if options.laws or options.as_data:
+        progress.step("place the same demand under other law")
+        record["other_law"] = _compared(question, problem, placement, options)
     if options.rehearse:
         progress.step("rehearse a spike, a lost site and a roll-out")
         record["rehearsals"] = courses(rehearse_all(problem, placement))
@@ -126,6 +136,8 @@ def write_plan(planned: Planned, service: str, output: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
+    catalogue: Catalogue
+    base: ReleaseRequest | None
     demands: tuple[Demand, ...]
     sites: Sites
     services: Mapping[str, Service]
@@ -140,9 +152,10 @@ class _Question:
         sites: Sequence[Site] | None = None,
         lawful: Lawful | None = None,
         objective: Weights | None = None,
+        demands: Sequence[Demand] | None = None,
     ) -> Problem:
         return build_problem(
-            self.demands,
+            self.demands if demands is None else demands,
             self.sites.sites if sites is None else sites,
             self.services,
             lawful or self.lawful,
@@ -169,6 +182,8 @@ def _read(
     )
     services, unknown = _services(catalogue, sites, options, progress)
     return _Question(
+        catalogue,
+        base,
         demands,
         sites,
         services,
@@ -219,6 +234,47 @@ def _explored(
         "price_of_residency": price_of_residency(problem, placement, question.problem, seconds),
         "pareto": list(pareto(question.problem, seconds)),
     }
+
+
+def _compared(
+    question: _Question, problem: Problem, placement: Placement, options: PlanOptions
+) -> list[dict[str, Any]]:
+    found = []
+    for folder in options.laws:
+        other = open_state(folder)
+        demands = [_under(demand, question.catalogue, other) for demand in question.demands]
+        lawful = Lawfulness(other, question.sites.rooms, question.base)
+        under = question.problem(lawful=lawful, demands=demands)
+        compared = under_other_law(
+            f"the profiles in {folder}", problem, placement, under, options.seconds
+        )
+        found.append(compared | {"rules": _rules(question.demands, question.catalogue, other)})
+    for data in options.as_data:
+        demands = [replace(demand, data=data) for demand in question.demands]
+        under = question.problem(demands=demands)
+        what = f"all data is {data.value}"
+        found.append(under_other_law(what, problem, placement, under, options.seconds))
+    return found
+
+
+def _under(demand: Demand, before: Catalogue, after: Catalogue) -> Demand:
+    """The demand under its profile of the other catalogue, which may have one for its country."""
+    usual = jurisdiction_of(before, demand.country)
+    if demand.jurisdiction != usual:
+        return demand
+    return replace(demand, jurisdiction=jurisdiction_of(after, demand.country) or usual)
+
+
+def _rules(
+    demands: Sequence[Demand], before: Catalogue, after: Catalogue
+) -> dict[str, list[dict[str, object]]]:
+    """Profile → its rules that differ, of the profiles that the demands ask."""
+    changes = {
+        name: changed_rules(before.jurisdiction(name), after.jurisdiction(name))
+        for name in sorted({demand.jurisdiction for demand in demands})
+        if name in before.jurisdiction_ids() and name in after.jurisdiction_ids()
+    }
+    return {name: [one.as_dict() for one in found] for name, found in changes.items() if found}
 
 
 def _refused(problem: Problem) -> PackagerError:

@@ -120,7 +120,7 @@ def _make(name: str, folder: Path, package: Path | None) -> Path:
         return magika(folder)[1]
     if name == "minilm" and package is not None:
         return minilm(package, folder)[1]
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     onnx.save(convnet((32, 64, 96), 64), folder / "model.onnx")
     np.savez(folder / "samples.npz", **convnet_samples(200, 64))  # type: ignore[arg-type]
     return folder / "model.onnx"

@@ -10,6 +10,7 @@ import click
 
 from packager.cli.console import Console, table
 from packager.cli.options import FILE, targets_option, with_console
+from packager.domain.target import DataClass
 from packager.errors import InputError
 
 
@@ -33,6 +34,19 @@ from packager.errors import InputError
 )
 @click.option("--seconds", type=float, default=60.0, show_default=True, help="For each solution.")
 @click.option("--explore/--no-explore", default=True, help="Ask what-if.  [default: explore]")
+@click.option(
+    "--law",
+    "laws",
+    type=FILE,
+    multiple=True,
+    help="Another version of the profiles, a folder: what would move, and what it costs.",
+)
+@click.option(
+    "--as-data",
+    type=click.Choice([data.value for data in DataClass]),
+    multiple=True,
+    help="The same demand with this class of data: what would move, and what it costs.",
+)
 @click.option("--rehearse", is_flag=True, help="Simulate a spike, a lost site, a roll-out.")
 @click.option("-o", "--output", type=FILE, help="A folder for the report, routing and releases.")
 @click.option("--write", type=FILE, help="The release file with its targets decided, one class.")
@@ -54,6 +68,7 @@ def plan(
       packager plan demand.yaml sites.yaml --measured release --key site.pub -o plan
       packager plan demand.yaml sites.yaml --service service.yaml \\
           --release release.yaml --write release.planned.yaml
+      packager plan demand.yaml sites.yaml --service service.yaml --law targets-2027
     """
     from packager.placing import plan_placement, write_plan
     from packager.workspace import refuse_existing, write_atomically
@@ -110,6 +125,8 @@ def _options(options: Mapping[str, Any]) -> Any:
         seconds=options["seconds"],
         explore=options["explore"],
         rehearse=options["rehearse"],
+        laws=options["laws"],
+        as_data=tuple(map(DataClass, options["as_data"])),
     )
 
 
@@ -145,5 +162,30 @@ def _told(record: Mapping[str, Any], output: Path | None, write: Path | None) ->
         + (f"{carbon:.0f} kg CO2e" if carbon is not None else "carbon not known")
         + f", within {record['gap'] * 100:.1f} % of the optimum (estimated)",
     ]
+    for other in record.get("other_law", ()):
+        lines += ["", *_other_law(other, money)]
     lines += [str(path) for path in (output, write) if path is not None]
     return "\n".join(lines)
+
+
+def _other_law(other: Mapping[str, Any], money: str) -> list[str]:
+    if other["cost"] is None:
+        return [
+            f"Under another law ({other['what']}) there is no placement:",
+            *(f"  {finding['what']}" for finding in other["refused"]),
+        ]
+    rows = [
+        [
+            demand["name"],
+            ", ".join(demand["moves_from"]),
+            ", ".join(demand["moves_to"]),
+            f"{round(demand['cost_after'] - demand['cost_before']):+d}",
+        ]
+        for demand in other["demands"]
+        if demand["moves_from"]
+        or demand["moves_to"]
+        or abs(demand["cost_after"] - demand["cost_before"]) >= 1
+    ]
+    told = f"Under another law ({other['what']}): {other['cost']:.0f} {money} a month"
+    head = [f"{told}, {round(other['difference']):+d}"]
+    return [*head, table(["demand", "from", "to", f"{money}/month"], rows)] if rows else head

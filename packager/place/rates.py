@@ -88,6 +88,7 @@ def _history(section: Section, file: Path) -> tuple[float, ...]:
             "the history cannot be used",
             expected=f"{file} with the columns time (ISO 8601) and requests (counted in that hour)",
             got=got,
+            next_step="correct the file, or write the rate: requests: {per_hour: …}",
         )
         return NOTHING
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from packager.place.solving import solve
 from packager.placing import PlanOptions, plan_placement, write_plan
 from packager.progress import SILENT
 from packager.release import read_release
+from packager.resources import data_folder
 from packager.steps.placing import HARDWARE, PLACES, Lawfulness, jurisdiction_of
 
 CATALOGUE = load_catalogue()
@@ -249,6 +251,70 @@ def check(file: Path, name: object) -> tuple[Any, ...]:
 
     _, decisions = pipeline.check(read_release(file))
     return next(made for target, made in decisions.items() if target == name)
+
+
+DRAFT = """rules:
+  - id: at-home
+    demand: inference_within
+    data: [personal]
+    within: [FR]
+    text: Personal data is processed in France.
+    law: {name: A draft, article: Art. 1, source: docs/catalogue.md, confidence: low}
+
+"""
+SMALL_SITES = """apiVersion: packager/v1
+kind: Sites
+sites:
+  - {region: aws/eu-central-1, hardware: [{profile: x86-64-v3, price: 0.20 USD/hour}]}
+  - {region: aws/eu-west-3, hardware: [{profile: x86-64-v3, price: 0.50 USD/hour}]}
+"""
+SMALL_DEMAND = """apiVersion: packager/v1
+kind: Demand
+demands:
+  - {country: DE, data: personal, requests: {per_second: 50}}
+  - {country: FR, data: personal, requests: {per_second: 50}}
+"""
+
+
+def test_the_same_demand_under_a_draft_of_the_law(tmp_path: Path) -> None:
+    law = tmp_path / "draft"
+    shutil.copytree(data_folder("targets"), law)
+    profile = law / "jurisdictions" / "fr.yaml"
+    profile.write_text(profile.read_text().replace("rules:\n", DRAFT, 1))
+    (tmp_path / "sites.yaml").write_text(SMALL_SITES)
+    (tmp_path / "demand.yaml").write_text(SMALL_DEMAND)
+    options = PlanOptions(
+        service=EXAMPLE / "service.yaml",
+        explore=False,
+        laws=(law,),
+        as_data=(DataClass.PUBLIC, DataClass.GOVERNMENT),
+    )
+    planned = plan_placement(tmp_path / "demand.yaml", tmp_path / "sites.yaml", options, SILENT)
+    draft, public, government = planned.record["other_law"]
+    assert draft["difference"] > 0
+    assert draft["rules"] == {"fr": [{"control": "fr/at-home", "change": "added", "what": []}]}
+    moved = {one["name"]: (one["moves_from"], one["moves_to"]) for one in draft["demands"]}
+    assert moved["fr-personal"] == (["aws/eu-central-1"], ["aws/eu-west-3"])
+    bills = sum(one["cost_after"] - one["cost_before"] for one in draft["demands"])
+    assert bills == pytest.approx(draft["difference"], abs=0.05)
+    assert public["cost"] is not None
+    assert government["what"] == "all data is government"
+    write_plan(planned, "filetype", tmp_path / "plan")
+    assert "Under another law" in (tmp_path / "plan" / "placement.html").read_text()
+
+
+def test_a_law_that_leaves_no_placement_says_why(tmp_path: Path) -> None:
+    law = tmp_path / "draft"
+    shutil.copytree(data_folder("targets"), law)
+    profile = law / "jurisdictions" / "fr.yaml"
+    profile.write_text(profile.read_text().replace("rules:\n", DRAFT, 1))
+    (tmp_path / "sites.yaml").write_text(SMALL_SITES.rpartition("  - ")[0])
+    (tmp_path / "demand.yaml").write_text(SMALL_DEMAND)
+    options = PlanOptions(service=EXAMPLE / "service.yaml", explore=False, laws=(law,))
+    planned = plan_placement(tmp_path / "demand.yaml", tmp_path / "sites.yaml", options, SILENT)
+    (draft,) = planned.record["other_law"]
+    assert draft["cost"] is None
+    assert "no site may serve fr-personal" in draft["refused"][0]["what"]
 
 
 def test_law_alone_is_a_policy_refusal_and_distance_is_not(tmp_path: Path) -> None:

@@ -105,6 +105,35 @@ def test_the_busiest_day_of_a_history(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "no requests at all"),
+        ("time,requests\n", "no requests at all"),
+        ("time,requests\n2026-01-01T00:00,0\n", "no requests at all"),
+        ("when,requests\n2026-01-01T00:00,1\n", "line 2"),
+        ("time,requests\nyesterday,1\n", "line 2"),
+        ("time,requests\n2026-01-01T00:00,1\n2026-01-01T01:00,-5\n", "line 3: -5 requests"),
+        ("time,requests\n2026-01-01T00:00,many\n", "line 2"),
+        ("time,requests\n2026-01-01T00:00,nan\n", "line 2: nan requests"),
+        ("time,requests\n2026-01-01T00:00\n", "line 2"),
+        ("time,requests\n2026-01-01T00:00,1e999\n", "line 2: inf requests"),
+        (b"\xff\xfe\x00binary", "utf-8"),
+        ("time,requests\n" + "9" * 200_000 + ",1\n", "field larger than field limit"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_bad_history_is_told(tmp_path: Path, content: str | bytes, told: str) -> None:
+    (tmp_path / "h.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError) as raised:
+        demand(tmp_path, "demands:\n  - {country: DE, requests: {csv: h.csv}}\n")
+    (finding,) = raised.value.findings
+    assert told in str(finding.got)
+    assert "demand.yaml:4: demands[0].requests.csv" in str(finding.where)
+    assert "columns time (ISO 8601) and requests" in str(finding.expected)
+    assert finding.next_step
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("sites:\n  - {region: aws/nowhere-1, hardware: []}\n", "unknown region"),
