@@ -41,7 +41,11 @@ def read_demand(
     for entry in entries:
         demand = _demand(entry, common, file, geography, jurisdiction_of, known)
         if demand.name in [other.name for other in demands]:
-            entry.note("name", f"the demand {demand.name!r} is given twice")
+            entry.note(
+                "name",
+                f"the demand {demand.name!r} is given twice",
+                next_step="give one of them another name:, or add their requests",
+            )
         demands.append(demand)
     root.finish()
     return tuple(demands)
@@ -73,7 +77,13 @@ def _demand(
 ) -> Demand:
     country = entry.text("country")
     if "country" in entry and not _COUNTRY.fullmatch(country):
-        entry.note("country", "no ISO 3166 code", expected="such as SA", got=repr(country))
+        entry.note(
+            "country",
+            "no ISO 3166 code",
+            expected="such as SA",
+            got=repr(country),
+            next_step="write the two capital letters of the country",
+        )
     jurisdiction = entry.optional_text("jurisdiction") or jurisdiction_of(country)
     if jurisdiction is None and _COUNTRY.fullmatch(country):
         entry.note(
@@ -94,7 +104,13 @@ def _demand(
     percentile, limit = _limit(entry, common.limit)
     sites = entry.whole("sites_at_least", common.sites)
     if not 1 <= sites <= 5:
-        entry.note("sites_at_least", "out of range", expected="1 to 5", got=str(sites))
+        entry.note(
+            "sites_at_least",
+            "out of range",
+            expected="1 to 5",
+            got=str(sites),
+            next_step="2 is enough to lose one",
+        )
     return Demand(
         name=entry.optional_text("name") or f"{country.lower()}-{data.value}",
         country=country,
@@ -119,6 +135,7 @@ def _at(entry: Section, country: str, geography: Geography) -> Point:
             "country",
             f"where the people of {country} are is not known",
             expected="at: [latitude, longitude]",
+            next_step="write at: with the degrees of their largest city",
         )
     return known or _NOWHERE
 
@@ -126,15 +143,36 @@ def _at(entry: Section, country: str, geography: Geography) -> Point:
 def _limit(section: Section, default: tuple[float, float]) -> tuple[float, float]:
     if "latency" not in section:
         return default
+    if not section.is_mapping("latency"):
+        section.keys()
+        section.note(
+            "latency",
+            "a limit without its unit and percentile",
+            expected="{p95_ms: …} or {p50_ms: …}",
+            next_step="write latency: {p95_ms: …}",
+        )
+        return default
     latency = section.section("latency")
     given = [key for key in _PERCENTILES if key in latency]
     if len(given) != 1:
         latency.keys()
-        latency.note("", "one limit is needed", expected="{p95_ms: …} or {p50_ms: …}")
+        latency.note(
+            "",
+            "one limit is needed",
+            expected="{p95_ms: …} or {p50_ms: …}",
+            got=", ".join(given) or "neither",
+            next_step="name the one that users feel",
+        )
         return default
     value = latency.number(given[0])
     if not 0 < value <= _MAX_MS:
-        latency.note(given[0], "out of range", expected="more than 0 ms", got=f"{value:g}")
+        latency.note(
+            given[0],
+            "out of range",
+            expected="more than 0 ms",
+            got=f"{value:g}",
+            next_step="name the milliseconds from the user to the model and back",
+        )
     return _PERCENTILES[given[0]], value
 
 
@@ -152,6 +190,12 @@ def _surge(section: Section, default: Surge) -> Surge:
 def _at_least(section: Section, key: str, default: float, least: float) -> float:
     value = section.number(key, default)
     if key in section and not least <= value < 1e9:
-        section.note(key, "out of range", expected=f"at least {least:g}", got=f"{value:g}")
+        section.note(
+            key,
+            "out of range",
+            expected=f"at least {least:g}",
+            got=f"{value:g}",
+            next_step=f"leave {key} out for {default:g}",
+        )
         return default
     return value

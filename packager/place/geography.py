@@ -43,10 +43,22 @@ def point_of(section: Section, key: str) -> Point | None:
     try:
         latitude, longitude = (float(text) for text in written)
     except ValueError:
-        section.note(key, "no point", expected="[latitude, longitude] in degrees", got=str(written))
+        section.note(
+            key,
+            "no point",
+            expected="[latitude, longitude] in degrees",
+            got=str(written),
+            next_step="write two numbers, such as [24.7, 46.7]",
+        )
         return None
     if not (abs(latitude) <= 90 and abs(longitude) <= 180):
-        section.note(key, "out of range", expected="-90 to 90, -180 to 180", got=str(written))
+        section.note(
+            key,
+            "out of range",
+            expected="-90 to 90, -180 to 180",
+            got=str(written),
+            next_step="latitude comes first",
+        )
         return None
     return Point(latitude, longitude)
 

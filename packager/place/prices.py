@@ -67,6 +67,7 @@ def read_price(
             "a price needs its amount, currency and unit",
             expected=f"such as 0.80 {currency}/hour, or 9000 {currency} over 4 years",
             got=repr(text),
+            next_step="write all three, or leave price out for the profile's price class",
         )
         return None
     amount = _amount(section, "price", match, currency)
@@ -86,7 +87,9 @@ def _money(
         return None
     match = pattern.fullmatch(text)
     if match is None:
-        section.note(key, "cannot be read", expected=expected, got=repr(text))
+        section.note(
+            key, "cannot be read", expected=expected, got=repr(text), next_step="add the unit"
+        )
         return None
     return _amount(section, key, match, currency)
 
@@ -116,6 +119,7 @@ def _from_class(
             f"nothing says what {profile.id} costs"
             + ("" if match is None else f" in {currency}: the catalogue knows US dollars"),
             expected=f"price: … {currency}/hour",
+            next_step="write what you pay",
         )
         return None
     middle = (float(match[1]) + float(match[2])) / 2

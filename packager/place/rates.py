@@ -41,6 +41,7 @@ def read_rates(demand: Section, folder: Path) -> tuple[float, ...]:
             "the rate must be given in one way",
             expected=" | ".join(KEYS),
             got=", ".join(given) or "nothing",
+            next_step="keep one of them",
         )
         return NOTHING
     if not given:
@@ -57,7 +58,13 @@ def read_rates(demand: Section, folder: Path) -> tuple[float, ...]:
 
 def _positive(section: Section, key: str, value: float) -> float:
     if not (isfinite(value) and value > 0):
-        section.note(key, "out of range", expected="more than 0", got=f"{value:g}")
+        section.note(
+            key,
+            "out of range",
+            expected="more than 0",
+            got=f"{value:g}",
+            next_step="leave out a demand that asks for nothing",
+        )
         return 1.0
     return value
 
@@ -74,6 +81,7 @@ def _hourly(section: Section) -> tuple[float, ...]:
             "no day",
             expected="24 rates of at least 0, one for each hour, not all of them 0",
             got=f"{len(written)} entries",
+            next_step="write one rate for each hour, midnight first",
         )
         return NOTHING
     return values

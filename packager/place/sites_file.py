@@ -51,10 +51,21 @@ def read_sites(file: Path, catalogue: Catalogue, geography: Geography) -> Sites:
     reader = _Reader(root, catalogue, geography)
     sites = reader.public() | reader.listed()
     if not sites and "sites" not in root and "regions" not in root:
-        root.note("", "no place to serve from", expected="sites: or regions:")
+        root.note(
+            "",
+            "no place to serve from",
+            expected="sites: or regions:",
+            next_step="write regions: {providers: [aws], hardware: [{profile: x86-64-v3}]}",
+        )
     spare = root.whole("spare", 1)
     if not 0 <= spare <= 10:
-        root.note("spare", "out of range", expected="0 to 10", got=str(spare))
+        root.note(
+            "spare",
+            "out of range",
+            expected="0 to 10",
+            got=str(spare),
+            next_step="1 is N+1 at every place",
+        )
     budget = read_budget(root, reader.currency)
     latencies = root.optional_text("latencies")
     root.finish()
@@ -77,7 +88,13 @@ class _Reader:
         self.currency = read_currency(root)
         self._pue = root.number("pue", 1.3)
         if not 1 <= self._pue <= 3:
-            root.note("pue", "out of range", expected="1 to 3", got=f"{self._pue:g}")
+            root.note(
+                "pue",
+                "out of range",
+                expected="1 to 3",
+                got=f"{self._pue:g}",
+                next_step="1.2 to 1.6 are usual",
+            )
 
     def listed(self) -> dict[Region, Site]:
         """The entries of `sites:`."""
@@ -85,7 +102,11 @@ class _Reader:
         for entry in self._root.sections("sites"):
             region = self._region(entry)
             if region in entries:
-                entry.note("region", f"the site {region} is given twice")
+                entry.note(
+                    "region",
+                    f"the site {region} is given twice",
+                    next_step="put their hardware together",
+                )
             entries.setdefault(region, entry)
         return {region: self._site(region, entry, entries) for region, entry in entries.items()}
 
@@ -181,11 +202,20 @@ class _Reader:
             other = entry.parsed("like", Region.parse, "provider/region of another site", _NOWHERE)
             if "hardware" in entry:
                 entry.sections("hardware")
-                entry.note("like", "either `like` or `hardware`, not both")
+                entry.note(
+                    "like",
+                    "either `like` or `hardware`, not both",
+                    next_step="leave one of them out",
+                )
                 return None
             if other in seen:
                 circle = " → ".join(map(str, [*seen, other]))
-                entry.note("like", "the sites refer to each other in a circle", got=circle)
+                entry.note(
+                    "like",
+                    "the sites refer to each other in a circle",
+                    got=circle,
+                    next_step="give one of them its own hardware:",
+                )
                 return None
             if other not in entries:
                 entry.note(
@@ -209,12 +239,22 @@ class _Reader:
             limit = item.whole("limit", -1)
             for key, value, least in (("cold_start_s", cold, 0), ("limit", limit, 0)):
                 if key in item and value < least:
-                    item.note(key, "out of range", expected="at least 0", got=f"{value:g}")
+                    item.note(
+                        key,
+                        "out of range",
+                        expected="at least 0",
+                        got=f"{value:g}",
+                        next_step=f"leave {key} out, or correct it",
+                    )
             platform = item.choice("platform", DeploymentPlatform, DeploymentPlatform.KUBERNETES)
             if profile is None or price is None:
                 continue
             if profile.id in offers:
-                item.note("profile", f"{profile.id} is offered twice here")
+                item.note(
+                    "profile",
+                    f"{profile.id} is offered twice here",
+                    next_step="keep the cheaper one",
+                )
             offers[profile.id] = Offer(
                 hardware=profile.id,
                 price=price.an_hour,

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from packager.domain.placement import Placement
 from packager.errors import InputError, PackagerError
 from packager.place.options import Problem
 from packager.place.programme import Programme, formulate
+from packager.place.pruning import pruned
 from packager.place.solution import placement_of
 
 GAP = 0.01
@@ -26,11 +28,13 @@ def solve(problem: Problem, *, seconds: float = 60.0, gap: float = GAP) -> Place
     """
     if {option.demand.name for option in problem.options} != {d.name for d in problem.demands}:
         return None
-    programme, columns = formulate(problem)
+    fewer, off = pruned(problem)
+    programme, columns = formulate(fewer)
     values, reached = _run(programme, seconds, gap)
     if values is None:
         return None
-    return placement_of(problem, [float(values[column]) for column in columns.share], reached)
+    found = placement_of(fewer, [float(values[column]) for column in columns.share], reached)
+    return replace(found, gap=found.gap + off / found.cost) if off and found.cost else found
 
 
 def _run(

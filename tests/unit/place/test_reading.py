@@ -9,7 +9,7 @@ import pytest
 from packager.catalogue import load_catalogue
 from packager.domain.placement import Scaling
 from packager.domain.target import Region
-from packager.errors import InputError
+from packager.errors import Finding, InputError
 from packager.place.demand_file import read_demand
 from packager.place.geography import read_geography
 from packager.place.service_file import read_services
@@ -48,6 +48,7 @@ def sites(tmp_path: Path, text: str) -> Sites:
         ("{country: DE, requests: {per_second: 1, per_day: 2}}", "one way"),
         ("{country: DE, requests: {hourly_per_second: [1, 2]}}", "no day"),
         ("{country: DE, requests: {csv: nowhere.csv}}", "history"),
+        ("{country: DE, requests: {per_second: 1}, latency: 20}", "without its unit"),
         ("{country: DE}", "'requests' is missing"),
         ("{country: XX, requests: {per_second: 1}}", "no profile for XX"),
         ("{country: Germany, requests: {per_second: 1}}", "no ISO 3166 code"),
@@ -66,6 +67,13 @@ def test_a_bad_demand_is_told(tmp_path: Path, entry: str, told: str) -> None:
     text = " ".join(str(finding.as_dict()) for finding in raised.value.findings)
     assert told in text
     assert "demand.yaml:4" in text
+    assert all(map(leads_on, raised.value.findings))
+
+
+def leads_on(finding: Finding) -> bool:
+    """Whether it says where, and what to do; a key that is missing or unknown says so itself."""
+    told = finding.next_step or finding.what.startswith(("the key", "unknown key"))
+    return bool(finding.where and ".yaml:" in str(finding.where) and told)
 
 
 def test_all_findings_come_at_once(tmp_path: Path) -> None:
@@ -160,13 +168,14 @@ def test_a_bad_history_is_told(tmp_path: Path, content: str | bytes, told: str) 
         ("regions: {providers: [nobody], hardware: []}\n", "unknown provider"),
         ("spare: 99\nsites:\n  - {region: aws/eu-west-3, hardware: []}\n", "0 to 10"),
         ("budget: 5\nsites:\n  - {region: aws/eu-west-3, hardware: []}\n", "USD/month"),
-        ("{}\n", ""),
+        ("spare: 1\n", "no place to serve from"),
     ],
 )
 def test_bad_sites_are_told(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(InputError) as raised:
         sites(tmp_path, text)
     assert told in " ".join(str(finding.as_dict()) for finding in raised.value.findings)
+    assert all(map(leads_on, raised.value.findings))
 
 
 def test_prices(tmp_path: Path) -> None:
