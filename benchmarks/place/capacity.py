@@ -1,7 +1,8 @@
 """The capacity model against the real server: `python -m benchmarks.place.capacity`.
 
 For each example a release is built and served. Measured through the server are what a service
-record holds, a lone request's time (at 3 % load) and the saturated rate, and then the replies to an
+record holds, the replies to one client, the saturated rate, and the time of a request after a pause
+(at 3 % load), and then the replies to an
 open-loop Poisson load at 50, 70 and 90 % of that rate. The speed of a shared machine wanders by ten
 percent within a minute, and at 90 % load that is everything. So a load is played in trials of some
 seconds, each at its share of the rate that was measured right before, and predicted from the mean
@@ -20,6 +21,7 @@ import numpy as np
 
 from benchmarks.place.open_loop import Generator, poisson
 from benchmarks.place.served import Example, examples, served, undisturbed
+from packager.domain.placement import Service
 
 LOADS = (0.5, 0.7, 0.9)
 LONE = 0.03
@@ -53,14 +55,15 @@ def measure(example: Example, seconds: float, seed: int) -> dict[str, Any]:
     with served(example) as port, undisturbed(), Generator(port) as generator:
         generator.closed(CLIENTS, BURST_S, bodies)
         rate = saturated(generator, bodies)
+        client = percentiles(generator.closed(1, 1.5, bodies), (50, 99))
         lone = generator.play(poisson(LONE, 1 / rate, seconds / 2, seed), bodies).reply_ms
         rows = [
             _trial(generator, bodies, load, seconds, seed + 10 * number)
             for number in range(TRIALS)
             for load in LOADS
         ]
-    lone_ms = percentiles(lone, (50, 99))
-    return {"model": example.name, "batch": example.batch(), "lone": lone_ms, "rows": rows}
+    figures = client | {"idle_ms": round(float(np.median(lone)), 3)}
+    return {"model": example.name, "batch": example.batch(), "service": figures, "rows": rows}
 
 
 def _trial(
@@ -85,6 +88,20 @@ def saturated(generator: Generator, bodies: list[bytes], bursts: int = 3) -> flo
         count += len(generator.closed(CLIENTS, BURST_S, bodies))
         time.sleep(PAUSE_S)
     return count / (bursts * BURST_S)
+
+
+def service_of(found: dict[str, Any], per_second: float) -> Service:
+    """The service record of a measurement."""
+    figures = found["service"]
+    return Service(
+        "x86-64-v3",
+        figures["p50_ms"],
+        figures["p99_ms"],
+        per_second,
+        "measured through the server",
+        found["batch"],
+        figures["idle_ms"],
+    )
 
 
 def percentiles(times: Any, which: tuple[int, ...]) -> dict[str, float]:

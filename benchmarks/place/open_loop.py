@@ -162,11 +162,14 @@ def poisson(load: float, service_s: float, seconds: float, seed: int) -> Times:
     return min(paths, key=lambda path: abs(_waiting_p95(path, service_s) - wanted))
 
 
-def _waiting_p95(at_s: Times, service_s: float) -> float:
-    """Lindley's recursion in closed form: what is left of the work that came before."""
+def waiting(at_s: Times, service_s: float) -> Times:
+    """How long each waits before a server of constant time: Lindley's recursion, in closed form."""
     work = np.cumsum(service_s - np.diff(at_s, prepend=at_s[0]))
-    waits = work - np.minimum.accumulate(np.minimum(work, service_s))
-    return float(np.percentile(waits, 95))
+    return np.asarray(work - np.minimum.accumulate(np.minimum(work, service_s)))
+
+
+def _waiting_p95(at_s: Times, service_s: float) -> float:
+    return float(np.percentile(waiting(at_s, service_s), 95))
 
 
 LONG, DRAWS = 400_000, 100

@@ -99,8 +99,7 @@ def _write(folder: Path, profiles: list[str]) -> int:
         "demands:\n" + "".join(demands)
     )
     offers = "".join(
-        f"      - {{profile: {name}, price: {_figures(name)[0]} USD/hour}}\n"
-        for name in profiles
+        f"      - {{profile: {name}, price: {_figures(name)[0]} USD/hour}}\n" for name in profiles
     )
     providers = sorted({region.provider for region in known.places})
     homeless = [name for name in asked if name not in served]

@@ -103,9 +103,10 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """How one replica on one hardware profile serves: milliseconds of a lone request, requests a
-    second when saturated, and what that rests on (`measured on …`, `estimated for …`). `batch` is
-    how many requests the server puts together at most, 1 for none."""
+    """How one replica on one hardware profile serves: milliseconds of the replies to one client
+    that asks again at once, requests a second when saturated, and what that rests on (`measured on
+    …`, `estimated for …`). `batch` is how many requests the server puts together at most, 1 for
+    none; `idle_ms` the median of a request that comes after a pause, where that was measured."""
 
     hardware: str
     p50_ms: float
@@ -113,6 +114,7 @@ class Service:
     per_second: float
     told: str
     batch: int = 1
+    idle_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

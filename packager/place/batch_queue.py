@@ -24,12 +24,14 @@ _NEGLIGIBLE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class BatchQueue:
-    """Mean milliseconds of a run: `lone_ms` of a request that found the server idle, `full_ms` of
-    `batch` together; between them a run grows by the same for each request. `spread` are the
-    factors, of mean 1, by which equal shares of the runs are longer or shorter."""
+    """Mean milliseconds of a run: `idle_ms` of a request that found the server idle, `one_ms` of
+    one that had to wait, `full_ms` of `batch` together; between these two a run grows by the same
+    for each request. `spread` are the factors, of mean 1, by which equal shares of the runs are
+    longer or shorter."""
 
     batch: int
-    lone_ms: float
+    idle_ms: float
+    one_ms: float
     full_ms: float
     spread: tuple[float, ...]
 
@@ -37,8 +39,8 @@ class BatchQueue:
         """The mean of a run of so many requests that waited."""
         if self.batch == 1:
             return self.full_ms + 0.0 * requests
-        each = (self.full_ms - self.lone_ms) / (self.batch - 1)
-        return self.lone_ms + each * (requests - 1)
+        each = (self.full_ms - self.one_ms) / (self.batch - 1)
+        return self.one_ms + each * (requests - 1)
 
     def percentile_ms(self, per_ms: float, percentile: float) -> float:
         """The reply time that `percentile` of the requests stay within, at `per_ms` arrivals."""
@@ -55,7 +57,7 @@ class BatchQueue:
         means = self._means(len(left))
         idle, weights = left[0] / per_ms, left * means
         whole = idle + weights.sum()
-        times, shares = [self.lone_ms * factors], [np.full(len(factors), idle / len(factors))]
+        times, shares = [self.idle_ms * factors], [np.full(len(factors), idle / len(factors))]
         # Runs of less than a full batch leave nothing behind, full ones those beyond the batch.
         for state in range(self.batch):
             nobody = np.zeros(len(left))
@@ -68,7 +70,7 @@ class BatchQueue:
 
     def _means(self, states: int) -> Floats:
         means = self.run_ms(np.minimum(np.arange(states), self.batch).astype(float))
-        means[0] = self.lone_ms
+        means[0] = self.idle_ms
         return np.asarray(means)
 
     def _left_behind(self, per_ms: float) -> Floats:

@@ -7,9 +7,9 @@ Requests arrive as a Poisson process. What a service record tells decides on the
   as on many cores): M/G/c by the approximation of Allen and Cunneen. A request waits with Erlang's
   C probability, and then for an exponential time whose mean is that of M/M/c times (1 + cv²) ÷ 2.
 
-Service time is log-normal through the measured median and 99th percentile of a lone request, and
-its mean under load follows from the saturated rate. `benchmarks/place` holds the model to the real
-server, and docs/placement.md tells what was found.
+Service time is log-normal through the measured median and 99th percentile, and its mean under load
+follows from the saturated rate. A request that finds the server idle takes `idle_ms`.
+`benchmarks/place` holds the model to the real server, and docs/placement.md tells what was found.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ UTILIZATIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9)
 _QUANTILES, _FEW_QUANTILES, _NARROW = 16, 8, 0.2
 _Z99 = NormalDist().inv_cdf(0.99)
 _STEPS = 60
-# A lone request takes longer than one among others, up to twice as long where caches were cold:
-# only whole further servers count.
+# What runs one after the other measures a little more or less than one at once.
 _NEARLY = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """One replica: `servers` at once; service times in milliseconds of a lone request, at the
-    middle of equal shares of requests."""
+    """One replica: `servers` at once; times in milliseconds of the replies to one client, at the
+    middle of equal shares of them; `idle` times as long for one that finds the server idle."""
 
     servers: int
     batch: int
     per_ms: float
     cv_squared: float
     service_ms: tuple[float, ...]
+    idle: float
 
     @classmethod
     def of(cls, service: Service) -> Queue:
@@ -55,19 +55,16 @@ class Queue:
         )
         per_ms = service.per_second / 1000
         at_once = 1 if service.batch > 1 else max(1, floor(per_ms * sum(times) / count + _NEARLY))
-        return cls(at_once, service.batch, per_ms, exp(sigma**2) - 1, times)
-
-    @property
-    def lone_ms(self) -> float:
-        """The mean of a lone request."""
-        return sum(self.service_ms) / len(self.service_ms)
+        idle = (service.idle_ms or service.p50_ms) / service.p50_ms
+        return cls(at_once, service.batch, per_ms, exp(sigma**2) - 1, times, idle)
 
     @property
     def runs(self) -> BatchQueue:
         """What one of the servers does."""
-        mean = self.lone_ms
+        mean = sum(self.service_ms) / len(self.service_ms)
         full = self.batch * self.servers / self.per_ms
-        return BatchQueue(self.batch, mean, full, tuple(time / mean for time in self.service_ms))
+        spread = tuple(time / mean for time in self.service_ms)
+        return BatchQueue(self.batch, mean * self.idle, mean, full, spread)
 
     def percentile_ms(self, utilization: float, percentile: float) -> float:
         """The reply time that `percentile` (0 to 1) of requests stay within."""

@@ -40,7 +40,7 @@ class Model:
 
     def run_s(self, requests: int, idle: bool, chance: random.Random) -> float:
         """Seconds of a run of so many requests, drawn."""
-        mean = self.runs.lone_ms if idle else float(self.runs.run_ms(requests))
+        mean = self.runs.idle_ms if idle else float(self.runs.run_ms(requests))
         factor = exp(self.sigma * chance.gauss(0.0, 1.0) - self.sigma**2 / 2)
         return mean * factor / 1000
 

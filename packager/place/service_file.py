@@ -43,10 +43,12 @@ def read_services(file: Path) -> dict[str, Service]:
             values["per_second"],
             entry.text("told"),
             batch,
+            entry.optional_number("idle_ms"),
         )
         if not 1 <= batch <= MOST_TOGETHER:
             entry.note("batch", "out of range", expected=f"1 to {MOST_TOGETHER}", got=str(batch))
-        for key, value in values.items():
+        given = values if service.idle_ms is None else {**values, "idle_ms": service.idle_ms}
+        for key, value in given.items():
             if key in entry and not 0 < value < 1e9:
                 entry.note(key, "out of range", expected="more than 0", got=f"{value:g}")
         if service.p99_ms < service.p50_ms:
@@ -138,4 +140,5 @@ def _estimate(
         f"estimated for {profile.id} from {service.hardware} by the ratio {ratio:.2f} of its "
         f"peaks ({service.told})",
         service.batch,
+        None if service.idle_ms is None else service.idle_ms / ratio,
     )

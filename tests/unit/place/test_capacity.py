@@ -61,7 +61,7 @@ def replay(service: Service, utilization: float, count: int = 120_000) -> list[f
     free, first, replies = 0.0, 0, []
     while first < count:
         begin, together = max(free, came[first]), 1
-        mean = runs.lone_ms
+        mean = runs.idle_ms
         if came[first] < free:
             while together < runs.batch and first + together < count:
                 if came[first + together] > begin:
@@ -76,13 +76,18 @@ def replay(service: Service, utilization: float, count: int = 120_000) -> list[f
 
 @pytest.mark.parametrize("utilization", [0.5, 0.7, 0.9])
 @pytest.mark.parametrize(
-    ("batch", "p50", "p99", "rate"),
-    [(1, 4.0, 9.0, 220.0), (1, 2.1, 2.6, 760.0), (4, 7.9, 11.0, 215.0), (32, 2.0, 3.0, 8000.0)],
+    ("batch", "p50", "p99", "rate", "idle"),
+    [
+        (1, 4.0, 9.0, 220.0, None),
+        (1, 1.3, 1.6, 760.0, 2.1),
+        (4, 6.5, 9.0, 215.0, 7.9),
+        (32, 2.0, 3.0, 8000.0, 2.5),
+    ],
 )
 def test_batches_and_cold_starts_as_played_request_by_request(
-    batch: int, p50: float, p99: float, rate: float, utilization: float
+    batch: int, p50: float, p99: float, rate: float, idle: float | None, utilization: float
 ) -> None:
-    service = Service("x", p50, p99, rate, "test", batch)
+    service = Service("x", p50, p99, rate, "test", batch, idle)
     seen = replay(service, utilization)
     for percentile in (0.5, 0.95):
         predicted = reply_ms(service, utilization, percentile)
