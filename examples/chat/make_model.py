@@ -1,6 +1,6 @@
 """Makes a small model that talks like Python's own documentation. Deterministic, half a minute.
 
-    python examples/chat/make_model.py [FOLDER]        (default: examples/chat/model)
+    python examples/chat/make_model.py [FOLDER] [--padding LAYERS]   (default: examples/chat/model)
 
 The text is the docstrings of the standard library of the Python that runs this. A byte-pair
 tokenizer is trained on it; a decoder with random, frozen layers reads it; and only its head is
@@ -8,14 +8,14 @@ trained, by ridge regression on what the layers remember. That is enough to have
 serve: it has the graph, the files and the manners of a large model, and the wit of a small one.
 A draft model half its width is distilled the same way, from the choices of the first.
 
-`packager build` does not package such a folder yet: the runtime serves it from a server.json.
+`--padding` adds layers that cost time and say nothing: benchmarks want tokens that cost something.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import json
-import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,7 +121,7 @@ def write(folder: Path, shape: Shape, weights: Weights, tokenizer: Tokenizer) ->
     (folder / "genai_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, padding: int) -> None:
     texts, size = [], 0
     for text in docstrings():
         texts.append(text)
@@ -135,7 +135,7 @@ def main(folder: Path) -> None:
     windows = ids[: len(ids) // (WINDOW + 1) * (WINDOW + 1)].reshape(-1, WINDOW + 1)
     inputs, targets = windows[:, :-1], windows[:, 1:].reshape(-1)
 
-    shape = Shape(VOCABULARY)
+    shape = Shape(VOCABULARY, padding=padding)
     weights = random_weights(shape, seed=1)
     states = hidden_states(shape, weights, inputs).reshape(-1, shape.hidden)
     weights["head"] = train_head(states, targets)
@@ -153,4 +153,8 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "model")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(__file__).parent / "model")
+    parser.add_argument("--padding", type=int, default=0)
+    options = parser.parse_args()
+    main(options.folder, options.padding)

@@ -1,4 +1,4 @@
-"""Texts and images instead of tensors: `/v1/embeddings`, `/v1/models`, `…/classify`.
+"""Texts and images instead of tensors: `/v1/embeddings` and `…/classify`.
 
 `/v1/embeddings` is what OpenAI's clients speak (API reference, "Create embeddings"; `input` as text
 or list of texts or of tokens' numbers, `encoding_format` float or base64). `…/classify` takes
@@ -50,21 +50,16 @@ class Meaning:
 
     def register(self, routes: Routes, tasks: set[Task]) -> None:
         """Enter the paths of the tasks that are declared; without any there is nothing to add."""
-        if tasks:
-            routes.add("GET", "/v1/models", self._list, Kind.METADATA)
         if Task.EMBEDDINGS in tasks:
             routes.add("POST", "/v1/embeddings", self._embeddings, Kind.INFERENCE)
         if tasks - {Task.EMBEDDINGS}:
             path = "/v2/models/{model}/classify"
             routes.add("POST", path, self._classify, Kind.INFERENCE)
 
-    def _list(self, _: Exchange) -> Response:
+    def listed(self) -> dict[str, dict[str, Any]]:
+        """The models for `/v1/models`; raises RequestError (503) before they are loaded."""
         self._lifecycle.require_started()
-        listed = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "packager"}
-            for name in sorted(self._models().by_name)
-        ]
-        return Response.of({"object": "list", "data": listed})
+        return {name: {} for name in self._models().by_name}
 
     async def _embeddings(self, exchange: Exchange) -> Response:
         document = self._document(exchange)

@@ -34,6 +34,7 @@ from .lifecycle import Lifecycle, Phase
 from .listening import Connections, listen, listening
 from .meaning import Meaning
 from .metrics import MetricsPage
+from .model_list import ModelList
 from .models import Models, load_all
 from .openapi import OpenApi
 from .records import AUDIT_FOLDER, Records
@@ -96,8 +97,10 @@ class _Service:
 
     def _register(self, routes: Routes, figures: Figures) -> None:
         """Every feature enters its paths."""
+        listed = ModelList()
         if self._generation is not None:
             self._generation.register(routes)
+            listed.sources.append(self._generation.listed)
             figures.sources.append(self._generation.figures)
             self._lifecycle.conditions.append(self._generation.ready)
         inference = Inference(self._models, self._http.max_body_bytes, self._helpers)
@@ -108,6 +111,9 @@ class _Service:
         limit = self._http.max_body_bytes
         meaning = Meaning(self._models, self._lifecycle, limit, self._helpers)
         meaning.register(routes, tasks)
+        if tasks:
+            listed.sources.append(meaning.listed)
+        listed.register(routes)
         routes.add("GET", "/metrics", MetricsPage(figures), Kind.METADATA)
         routes.add("GET", "/", StatusPage(self._configuration, figures), Kind.METADATA)
         description = OpenApi(routes, self._models, self._access)

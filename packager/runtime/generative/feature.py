@@ -55,6 +55,14 @@ class Generation:
         OpenAi(lambda: self._models).register(routes)
         Generate(lambda: self._models).register(routes)
 
+    def listed(self) -> dict[str, dict[str, object]]:
+        """The models for `/v1/models`, with the tokens that one of their slots holds."""
+        return {
+            name: {"max_model_len": settings.slot_tokens}
+            for name, settings in self._declared.items()
+            if name in self._models
+        }
+
     async def start(self) -> None:
         """Load and test every model; raises Refusal."""
         await asyncio.gather(*(worker.start() for worker in self._workers.values()))

@@ -1,4 +1,4 @@
-"""OpenAI-compatible routes: `/v1/models`, `/v1/chat/completions`, `/v1/completions`.
+"""OpenAI-compatible routes: `/v1/chat/completions`, `/v1/completions`.
 
 Streams are server-sent events: the role first, then text, the reason of the end, the usage where it
 was asked for, and `[DONE]`. Errors have OpenAI's shape. The marker that a jurisdiction may demand
@@ -17,6 +17,7 @@ from typing import Any
 
 from ..errors import RequestError, quoted
 from ..exchange import Exchange, Response, dump
+from ..openai_errors import error_body, of_error
 from ..routes import Kind, Routes
 from .asked import Asked, read_chat, read_completion, wrong
 from .client import Worker
@@ -92,38 +93,14 @@ class TextModel:
 class OpenAi:
     """The handlers of `/v1`."""
 
-    def __init__(self, models: Callable[[], dict[str, TextModel]], created: int = 0) -> None:
+    def __init__(self, models: Callable[[], dict[str, TextModel]]) -> None:
         self._models = models
-        self._created = created
         self._prefix = os.urandom(6).hex()
         self._numbers = count(1)
 
     def register(self, routes: Routes) -> None:
-        routes.add("GET", "/v1/models", self._list, Kind.METADATA)
-        routes.add("GET", "/v1/models/{model}", self._show, Kind.METADATA)
         routes.add("POST", "/v1/chat/completions", self._chat, Kind.INFERENCE)
         routes.add("POST", "/v1/completions", self._complete, Kind.INFERENCE)
-
-    def _list(self, _: Exchange) -> Response:
-        return Response.of(
-            {"object": "list", "data": [self._described(name) for name in sorted(self._models())]}
-        )
-
-    def _show(self, exchange: Exchange) -> Response:
-        name = exchange.arguments["model"]
-        if name not in self._models():
-            return of_error(_unknown(name))
-        return Response.of(self._described(name))
-
-    def _described(self, name: str) -> dict[str, Any]:
-        settings = self._models()[name].settings
-        return {
-            "id": name,
-            "object": "model",
-            "created": self._created,
-            "owned_by": "packager",
-            "max_model_len": settings.slot_tokens,
-        }
 
     def _chat(self, exchange: Exchange) -> Coroutine[Any, Any, Response | None]:
         return self._answer(exchange, read_chat, ChatForm)
@@ -225,7 +202,7 @@ async def _events(
         async for number, piece in _merged(begun):
             yield _event(shape.chunk(number, piece))
     except RequestError as error:
-        yield _event(_error_body(error))
+        yield _event(error_body(error))
         return
     finally:
         for _, stream in running:
@@ -288,14 +265,3 @@ def _event(value: dict[str, Any]) -> bytes:
 
 def _unknown(name: str) -> RequestError:
     return RequestError(404, f"there is no model {quoted(name)}")
-
-
-def _error_body(error: RequestError) -> dict[str, Any]:
-    kind = "invalid_request_error" if error.status < 500 and error.status != 429 else "server_error"
-    return {"error": {"message": str(error), "type": kind, "param": None, "code": error.status}}
-
-
-def of_error(error: RequestError) -> Response:
-    """An error in OpenAI's shape."""
-    headers = tuple((key.encode(), text.encode("latin-1")) for key, text in error.headers.items())
-    return Response(error.status, dump(_error_body(error)), headers=headers)

@@ -1,0 +1,1 @@
+"""Text generation, measured: its criteria, beside other engines, and under mixed load."""

@@ -1,0 +1,204 @@
+"""A text model from release.yaml to a container without a way out, driven by curl and OpenAI's
+client: it answers, streams, says what is wrong, drains, refuses what is too much, and survives its
+worker. And what text generation adds to an image."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from engines import docker_engine, missing
+from text_folder import save_prompts, save_text_folder
+
+from packager import pipeline
+from packager.attest.keys import generate_key
+from packager.domain.trust import TrustFiles
+from packager.optimize.text import measuring
+from packager.progress import SILENT
+from packager.release import read_release
+from packager.running import Server, running
+
+pytestmark = [pytest.mark.engine, pytest.mark.network]
+
+RELEASE = """
+apiVersion: packager/v1
+kind: Release
+metadata: {name: chat, version: 1.0.0}
+model: {kind: generative, path: model, license: Apache-2.0, samples: prompts.jsonl}
+generation: {context: 256, slots: 2, queue: 2}
+quality: {metric: greedy_agreement, at_least: 0.5}
+targets:
+  - {jurisdiction: de, hardware: x86-64-v3, platform: compose, regions: [site/lab]}
+sites: {lab: DE}
+"""
+MESSAGES: Any = [{"role": "user", "content": "the quick brown fox"}]
+
+
+@dataclass(frozen=True)
+class Built:
+    folder: Path
+    trust: TrustFiles
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    base = tmp_path_factory.mktemp("chat")
+    save_text_folder(base / "model")
+    save_prompts(base / "prompts.jsonl", 40)
+    (base / "release.yaml").write_text(RELEASE)
+    generate_key(base / "site.pem", None)
+    options = pipeline.BuildOptions(
+        base / "out", str(base / "site.pem"), base / "packager.lock", base / "m.json"
+    )
+    patch = pytest.MonkeyPatch()
+    for name, value in (("ROUNDS", 1), ("SECONDS", 0.0), ("STREAMS", (1, 2)), ("TOKENS", 4)):
+        patch.setattr(measuring, name, value)
+    pipeline.build(read_release(base / "release.yaml"), options, SILENT)
+    patch.undo()
+    trust = TrustFiles((base / "site.pub",))
+    assert pipeline.verify(base / "out", trust, SILENT).targets
+    return Built(base / "out", trust)
+
+
+@pytest.fixture
+def served(built: Built) -> Iterator[Server]:
+    docker_engine().close()
+    with running(
+        built.folder,
+        built.trust,
+        target=None,
+        port=None,
+        engine_choice="docker",
+        progress=SILENT,
+    ) as server:
+        assert "nothing leaves this machine" in server.how
+        yield server
+
+
+def client(server: Server) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=60)
+
+
+def curl(server: Server, path: str, body: object) -> str:
+    done = subprocess.run(
+        ["curl", "-sN", "--max-time", "60", f"{server.url}{path}", "-d", json.dumps(body)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_curl_and_openais_client_hear_the_same(served: Server) -> None:
+    asked: Any = {"model": "chat", "messages": MESSAGES, "max_tokens": 24, "temperature": 0}
+    lines = curl(served, "/v1/chat/completions", {**asked, "stream": True}).split("\n\n")
+    assert lines[-2:] == ["data: [DONE]", ""]
+    events = [json.loads(line.removeprefix("data: ")) for line in lines[:-2]]
+    streamed = "".join(event["choices"][0]["delta"].get("content", "") for event in events)
+    assert all(event["ai_generated"].endswith("eu/ai-act-marking") for event in events)
+    with client(served) as api:
+        whole = api.chat.completions.create(**asked)
+        pieces = api.chat.completions.create(**asked, stream=True)
+        again = "".join(piece.choices[0].delta.content or "" for piece in pieces)
+        assert streamed == again == whole.choices[0].message.content
+        assert [one.id for one in api.models.list()] == ["chat"]
+        with pytest.raises(openai.BadRequestError, match="holds 256 tokens"):
+            api.chat.completions.create(**{**asked, "max_tokens": 5000})
+        with pytest.raises(openai.BadRequestError, match="without the library for grammars"):
+            api.chat.completions.create(**asked, response_format={"type": "json_object"})
+
+
+def test_too_much_is_429_and_draining_finishes_what_was_accepted(served: Server) -> None:
+    def one(_: int) -> tuple[int, str | None]:
+        with client(served) as api:
+            try:
+                answer = api.completions.create(
+                    model="chat", prompt="a", max_tokens=240, temperature=1,
+                    extra_body={"ignore_eos": True},
+                )  # fmt: skip
+            except openai.APIStatusError as error:
+                return error.status_code, error.response.headers.get("retry-after")
+            return 200, answer.choices[0].finish_reason
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(one, range(16)))
+        statuses = [status for status, _ in answers]
+        assert set(statuses) == {200, 429}
+        assert all(more for status, more in answers if status == 429), "Retry-After is told"
+        last = [pool.submit(one, number) for number in range(2)]
+        time.sleep(0.1)
+        subprocess.run(["docker", "stop", container(served)], check=True, capture_output=True)
+        assert [future.result() for future in last] == [(200, "length")] * 2
+
+
+def test_a_killed_worker_is_told_to_whoever_waits_and_replaced(served: Server) -> None:
+    if os.geteuid() != 0:
+        missing("the worker is another user's process")
+    owner = worker(served)
+    with client(served) as api:
+        stream = api.completions.create(
+            model="chat", prompt="a", max_tokens=240, temperature=1, stream=True, n=4,
+            extra_body={"ignore_eos": True},
+        )  # fmt: skip
+        pieces = iter(stream)
+        next(pieces)
+        os.kill(owner, signal.SIGKILL)
+        with pytest.raises(openai.APIError, match="stopped while it answered"):
+            for _ in pieces:
+                pass
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                assert api.completions.create(model="chat", prompt="a", max_tokens=2)
+                break
+            except openai.APIStatusError as error:
+                assert error.status_code == 503
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+
+
+def test_generation_adds_less_than_fifteen_percent_to_an_image(built: Built) -> None:
+    """Compressed, weights aside: the same image without the wheels that only text needs."""
+    (record,) = (built.folder / "evidence/images").glob("*.json")
+    sizes = {kind: one["size"] for kind, one in json.loads(record.read_bytes())["layers"].items()}
+    whole = sum(size for kind, size in sizes.items() if kind != "model")
+    lock = json.loads((built.folder / "evidence/packager.lock").read_bytes())
+    (environment,) = lock["environments"]
+    text = {"jinja2", "markupsafe", "tokenizers"}
+    added = sum(one["size"] for one in environment["wheels"] if one["name"] in text)
+    assert {one["name"] for one in environment["wheels"]} >= text
+    assert whole / (whole - added) <= 1.15
+
+
+def container(server: Server) -> str:
+    names = subprocess.run(
+        ["docker", "ps", "--filter", f"name=packager-chat-.*-{os.getpid()}", "--format", "{{.ID}}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert len(names) == 1
+    return names[0]
+
+
+def worker(server: Server) -> int:
+    """The process id, on this machine, of the process that owns the model."""
+    shown = subprocess.run(
+        ["docker", "top", container(server), "-o", "pid,args"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    found = [line.split()[0] for line in shown if "generative.worker" in line]
+    assert len(found) == 1
+    return int(found[0])
