@@ -194,7 +194,25 @@ def _message(message: Any, number: int) -> Mapping[str, Any]:
     if not isinstance(content, str):
         raise wrong("must be text", f"{where}.content")
     role = "system" if message["role"] == "developer" else message["role"]
-    return {**message, "role": role, "content": content}
+    calls = {"tool_calls": _calls(message, where)} if message.get("tool_calls") else {}
+    return {**message, "role": role, "content": content, **calls}
+
+
+def _calls(message: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    """The calls of an earlier answer, arguments as objects: that is how templates write them."""
+    found: list[dict[str, Any]] = []
+    calls: Any = message["tool_calls"]
+    for call in calls if isinstance(calls, list) else [{}]:
+        match call:
+            case {"function": {"name": str(), "arguments": str(arguments)} as function}:
+                try:
+                    read = orjson.loads(arguments)
+                except orjson.JSONDecodeError as error:
+                    raise wrong("arguments must be JSON", f"{where}.tool_calls") from error
+                found.append({**call, "function": {**function, "arguments": read}})
+            case _:
+                raise wrong("must be calls of functions", f"{where}.tool_calls")
+    return found
 
 
 def _prompts(prompt: Any) -> tuple[str | tuple[int, ...], ...]:

@@ -54,6 +54,7 @@ class Form(ABC):
                     "".join(piece.text for piece in pieces),
                     pieces[-1].finish,
                     tuple(token for piece in pieces for token in piece.tokens),
+                    pieces[-1].calls,
                 ),
             )
             for number, pieces in enumerate(answers)
@@ -77,13 +78,20 @@ class ChatForm(Form):
         return [{**self._head, "choices": [choice]}]
 
     def _choice(self, number: int, piece: Piece) -> dict[str, Any]:
-        delta = {"content": piece.text} if piece.text else {}
+        delta: dict[str, Any] = {"content": piece.text} if piece.text else {}
+        if piece.calls:
+            delta["tool_calls"] = [
+                {"index": place, **call.as_dict()} for place, call in enumerate(piece.calls)
+            ]
         return self._with_logprobs(
             {"index": number, "delta": delta, "finish_reason": piece.finish}, piece
         )
 
     def _complete(self, number: int, piece: Piece) -> dict[str, Any]:
-        message = {"role": "assistant", "content": piece.text}
+        message: dict[str, Any] = {"role": "assistant", "content": piece.text}
+        if piece.calls:
+            message["content"] = piece.text or None
+            message["tool_calls"] = [call.as_dict() for call in piece.calls]
         return self._with_logprobs(
             {"index": number, "message": message, "finish_reason": piece.finish}, piece
         )

@@ -9,16 +9,19 @@ from typing import Any
 from .asked import Asked
 from .client import Stream, Worker
 from .text import Detokenizer, StopStrings
+from .tool_calls import Call, ToolCalls
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
     """Some text, and the end where it came. `tokens` are those that this piece is made of, each
-    with its log-probability and the best ones where these were asked for."""
+    with its log-probability and the best ones where these were asked for; `calls` of tools come
+    with the end."""
 
     text: str
     finish: str | None
     tokens: tuple[tuple[int, float | None, tuple[tuple[int, float], ...]], ...]
+    calls: tuple[Call, ...] = ()
 
 
 @dataclass
@@ -78,6 +81,7 @@ class Speech:
         """The text as it comes; ends with a piece that has a finish. Closes the stream."""
         words = Detokenizer(self.decode)
         stops = StopStrings(self.asked.stops)
+        tools = ToolCalls(self.asked.tools)
         try:
             async for event in stream.events():
                 tokens = event["tokens"]
@@ -91,8 +95,15 @@ class Speech:
                         text += stops.rest()
                 if stops.matched is not None:
                     finish = "stop"
+                text = tools.feed(text)
+                calls: tuple[Call, ...] = ()
+                if finish is not None:
+                    rest, calls = tools.finish()
+                    text += rest
+                if calls:
+                    finish = "tool_calls"
                 if text or finish is not None or "logprobs" in event:
-                    yield Piece(text, finish, _told(event))
+                    yield Piece(text, finish, _told(event), calls)
                 if finish is not None:
                     return
         finally:
