@@ -18,11 +18,14 @@ from packager.domain.target import TargetName
 from packager.domain.trust import TrustFiles
 from packager.errors import LockError, PackagerError, UnavailableError
 from packager.optimize.anatomy import anatomy_of
+from packager.optimize.candidates import candidates
 from packager.optimize.evidence import quality_record
 from packager.optimize.exporting import onnx_source
 from packager.optimize.packaging import write_package
-from packager.optimize.planning import plan_candidates
+from packager.optimize.planning import planned
 from packager.optimize.reading import load_graph, read_model
+from packager.optimize.text.candidates import text_candidates
+from packager.optimize.text.source import read_text_model
 from packager.progress import Progress
 from packager.release_folder import ReleaseFolder
 from packager.render.settings import parse_settings
@@ -64,11 +67,15 @@ def plan_optimization(
     """Hardware id → the candidates that would be tried or not, with reasons. Makes nothing."""
     plan, _ = pipeline.check(request, targets)
     progress.step(f"read the model {request.model_path}")
-    source = onnx_source(request.model_path, cache_folder())
-    graph = read_model(source).files[0].path
-    anatomy = anatomy_of(load_graph(graph))
+    text = request.serving.generation
+    if text:
+        model = read_text_model(text)
+    else:
+        model = read_model(onnx_source(request.model_path, cache_folder()))
+    rules = text_candidates if text else candidates
+    anatomy = anatomy_of(load_graph(model.files[0].path))
     return {
-        hardware.id: [row.as_dict() for row in plan_candidates(anatomy, hardware)]
+        hardware.id: [row.as_dict() for row in planned(rules(anatomy, hardware))]
         for hardware in steps.distinct_hardware(plan)
     }
 

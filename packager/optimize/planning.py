@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from packager.domain.hardware import HardwareProfile
@@ -32,7 +33,12 @@ class PlannedCandidate:
 
 def plan_candidates(anatomy: Anatomy, hardware: HardwareProfile) -> tuple[PlannedCandidate, ...]:
     """Every row of the rule table for this model and profile."""
-    return tuple(_planned(row) for row in candidates(anatomy, hardware))
+    return planned(candidates(anatomy, hardware))
+
+
+def planned(rows: Sequence[Recipe | Illegal]) -> tuple[PlannedCandidate, ...]:
+    """The rows of any rule table."""
+    return tuple(_planned(row) for row in rows)
 
 
 def _planned(row: Recipe | Illegal) -> PlannedCandidate:

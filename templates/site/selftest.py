@@ -109,7 +109,35 @@ def compare(server):
             for spec in model["outputs"]
         )
         told.append(f"{model['name']}: {len(got)} outputs agree, off by {worst:.2g}, {took:.0f} ms")
+    told += [compare_text(server, root, model) for model in configuration.get("generative", [])]
     return "; ".join(told)
+
+
+def compare_text(server, root, model):
+    """What a text model says to its golden prompts, greedily, against what it must say."""
+    if not model["golden"]:
+        return f"{model['name']}: no golden answers in this release, readiness only"
+    from tokenizers import Tokenizer  # only images with a text model have it
+
+    tokenizer = Tokenizer.from_file(str(root / model["tokenizer"]))
+    cases = json.loads((root / model["golden"]["path"]).read_bytes())["cases"]
+    began = time.monotonic()
+    for number, case in enumerate(cases, start=1):
+        asked = {
+            "model": model["name"],
+            "prompt": case["prompt"],
+            "max_tokens": len(case["answer"]),
+            "temperature": 0,
+            "ignore_eos": True,
+        }
+        status, _, body = server.ask("POST", "/v1/completions", json.dumps(asked).encode())
+        if status != 200:
+            raise Wrong(f"HTTP {status} {body[:200].decode(errors='replace')}")
+        said = json.loads(body)["choices"][0]["text"]
+        if said != tokenizer.decode(case["answer"]):
+            raise Wrong(f"{model['name']}: another answer than the known one to prompt {number}")
+    took = (time.monotonic() - began) * 1000
+    return f"{model['name']}: {len(cases)} answers agree, {took:.0f} ms"
 
 
 def infer(server, model, arrays):
