@@ -1,8 +1,9 @@
 """The runtime as a local process reaches out to nobody; and the test that says so can fail.
 
-Three processes run side by side under strace: on the installed ONNX Runtime, on one that has
-telemetry built in, and on that one with the silence switch removed. Each starts, loads, answers 100
-inferences, idles for 30 s and stops.
+Four processes run side by side under strace: on the installed ONNX Runtime, on one that has
+telemetry built in, on that one with the silence switch removed, and on the installed one with every
+optional feature on (gRPC, texts, images, TLS, keys, records). Each starts, loads, answers, idles
+for 30 s and stops.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import egress
 import pytest
+from everything import add_everything, ask_everything
 from runtime_process import REPOSITORY, RuntimeProcess
 from tiny_models import RuntimeFolder
 
@@ -25,6 +27,18 @@ SWITCH = 'os.environ["ORT_DISABLE_TELEMETRY"] = "1"\n'
 INFERENCES = 100
 IDLE_SECONDS = 30.0
 REQUIRED = os.environ.get("PACKAGER_REQUIRE_ENGINES") == "1"
+
+ANSWERS = {
+    **dict.fromkeys(("/", "/v2", "/metrics", "/openapi.json", "/v2/models/stats"), 200),
+    **dict.fromkeys(("/v2/models/classifier/config", "/v2/repository/index"), 200),
+    "/v2/models/classifier/infer": 200,
+    "/v1/embeddings": 200,
+    "/v2/models/bright/classify": 200,
+    "/v2/models/classifier/versions/9/infer": 404,
+    "without a key": 401,
+    "gRPC": "OK",
+    "gRPC without a key": "UNAUTHENTICATED",
+}
 
 pytestmark = pytest.mark.engine
 
@@ -75,11 +89,22 @@ def observations(
         "installed": (_runtime(base / "installed"), None),
         "capable": (_runtime(base / "capable"), telemetry_capable),
         "switch removed": (_runtime(base / "removed", without_switch=True), telemetry_capable),
+        "everything": (_runtime(base / "everything"), None),
     }
-    started = {name: _start(parent, ort) for name, (parent, ort) in cases.items()}
+    started = {
+        name: _start(parent, ort, everything=name == "everything")
+        for name, (parent, ort) in cases.items()
+    }
     try:
-        for process, _ in started.values():
-            _infer(process)
+        for name, (process, parent) in started.items():
+            if name == "everything":
+                process.wait_ready()
+                answers = ask_everything(
+                    parent / "image", process.port, process.log[-1]["grpc_port"]
+                )
+                assert answers == ANSWERS
+            else:
+                _infer(process)
         time.sleep(IDLE_SECONDS)
         return {name: _stop(*pair) for name, pair in started.items()}
     finally:
@@ -88,7 +113,7 @@ def observations(
 
 
 @pytest.mark.network
-@pytest.mark.parametrize("case", ["installed", "capable"])
+@pytest.mark.parametrize("case", ["installed", "capable", "everything"])
 def test_nothing_reaches_out(observations: dict[str, Observation], case: str) -> None:
     seen = observations[case]
     assert egress.listened(seen.trace)
@@ -118,16 +143,23 @@ def _runtime(parent: Path, *, without_switch: bool = False) -> Path:
     return parent
 
 
-def _start(parent: Path, onnxruntime: Path | None) -> tuple[RuntimeProcess, Path]:
+def _start(
+    parent: Path, onnxruntime: Path | None, *, everything: bool = False
+) -> tuple[RuntimeProcess, Path]:
     folder = RuntimeFolder(parent / "image")
-    folder.add_classifier()
+    folder.path.mkdir()
+    switches = {}
+    if everything:
+        switches = add_everything(folder)
+    else:
+        folder.add_classifier()
     home = parent / "home"
     home.mkdir()
     paths = [str(path) for path in (parent, onnxruntime) if path]
     process = RuntimeProcess(
         folder.write(),
         package_parent=parent,
-        environment={"PYTHONPATH": os.pathsep.join(paths)},
+        environment={"PYTHONPATH": os.pathsep.join(paths)} | switches,
         wrapper=egress.strace(parent / "trace"),
         home=home,
     )

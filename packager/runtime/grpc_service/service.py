@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from .. import VERSION
 from ..application import Application
@@ -21,6 +22,7 @@ from ..extensions import Extensions, model_config, statistics
 from ..models import Models
 from ..routes import Kind
 from ..server_routes import EXTENSIONS, ServerRoutes
+from ..tensors import bad
 from ..waiting import Result
 from .conversion import request_of, response_of
 from .messages import message, methods
@@ -68,26 +70,24 @@ class Service:
                 if streams
                 else (grpc.unary_unary_rpc_method_handler)
             )
-            call = self._watch if streams else self._call(name, response)
-            found[name] = made(
-                call,
-                request_deserializer=request.FromString,
-                response_serializer=response.SerializeToString,
-            )
+            call = self._watching(request) if streams else self._call(name, request, response)
+            # Without a deserializer the bytes come to us: gRPC would answer those that are no
+            # message with UNKNOWN and the names of Python's classes, past journal and figures.
+            found[name] = made(call, response_serializer=response.SerializeToString)
         return grpc.method_handlers_generic_handler(service, found)
 
-    def _call(self, name: str, response: Any) -> Callable[[Any, Any], Any]:
+    def _call(self, name: str, request: Any, response: Any) -> Callable[[bytes, Any], Any]:
         answer = getattr(self, f"_{name}")
         kind = Kind.HEALTH if name in _HEALTH_CALLS else Kind.METADATA
         if name == "ModelInfer":
             kind = Kind.INFERENCE
 
-        async def call(request: Any, context: Any) -> Any:
+        async def call(data: bytes, context: Any) -> Any:
             exchange = _exchange(name, context)
             status, size = 499, 0
             try:
                 self._application.enter(exchange, kind)
-                made = answer(request, response, exchange, context)
+                made = answer(_decoded(request, data), response, exchange, context)
                 if asyncio.iscoroutine(made):
                     made = await made
                 status, size = 200, made.ByteSize() if kind is Kind.INFERENCE else 0
@@ -105,7 +105,7 @@ class Service:
                 await context.abort(grpc.StatusCode.INTERNAL, "a fault in the server")
             finally:
                 if kind is Kind.INFERENCE:
-                    exchange.received = request.ByteSize()
+                    exchange.received = len(data)
                 self._application.leave(exchange, kind, status, size)
 
         return call
@@ -164,11 +164,22 @@ class Service:
             raise RequestError(404, "this server has no such service")
         return response(status=status)
 
-    async def _watch(self, request: Any, _: Any) -> AsyncIterator[Any]:
+    def _watching(self, request: Any) -> Callable[[bytes, Any], AsyncIterator[Any]]:
+        async def watch(data: bytes, context: Any) -> AsyncIterator[Any]:
+            try:
+                service = _decoded(request, data).service
+            except RequestError as error:
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            async for status in self._watch(service):
+                yield status
+
+        return watch
+
+    async def _watch(self, service: str) -> AsyncIterator[Any]:
         response = message("grpc.health.v1.HealthCheckResponse")
         told = None
         while True:
-            status = self._health(request.service)
+            status = self._health(service)
             if status != told:
                 told = status
                 yield response(status=status)
@@ -198,6 +209,14 @@ class Service:
 
     def _RepositoryIndex(self, _: Any, response: Any, *__: Any) -> Any:  # noqa: N802
         return response(models=self._extensions.index())
+
+
+def _decoded(request: Any, data: bytes) -> Any:
+    """The message; raises RequestError (400) for bytes that are none."""
+    try:
+        return request.FromString(data)
+    except DecodeError as error:
+        raise bad("this is not the message of the call") from error
 
 
 def _exchange(name: str, context: Any) -> Exchange:
