@@ -117,6 +117,11 @@ reconcile() {
   for rc_slot in $(engine ps --all --filter "label=$LABEL" --format '{{.Names}}' 2>/dev/null); do
     [ "$rc_slot" != "$DOOR" ] && [ -z "$(slot_line "$rc_slot")" ] && quietly rm -f "$rc_slot"
   done
+  # Files of a version that never came into service.
+  for rc_folder in "$HOME_DIR"/slots/*/; do
+    rc_slot=${rc_folder%/}
+    [ -n "$(slot_line "${rc_slot##*/}")" ] || rm -rf "$rc_slot"
+  done
   [ -z "$S_serving" ] || stand_up
   if [ -n "$S_fallback" ]; then
     note "an earlier command ended while it watched $(slot_field "$S_serving" 2); it is watched again"
