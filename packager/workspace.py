@@ -19,7 +19,8 @@ from pathlib import Path
 
 from packager.errors import OutputError
 
-_SCRATCH_PREFIX = ".packager-"
+# What a killed run leaves behind begins like this.
+SCRATCH_PREFIX = ".packager-"
 _SYNCING = 16
 
 
@@ -56,7 +57,7 @@ def publishing(output: Path) -> Iterator[Workspace]:
         output.parent.mkdir(parents=True, exist_ok=True)
         _sweep(output.parent)
         scratch = Path(
-            tempfile.mkdtemp(prefix=f"{_SCRATCH_PREFIX}{os.getpid()}-", dir=output.parent)
+            tempfile.mkdtemp(prefix=f"{SCRATCH_PREFIX}{os.getpid()}-", dir=output.parent)
         )
     try:
         with telling_output_errors(output):
@@ -89,7 +90,7 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """A scratch file that replaces `path` atomically when the block ends without an exception."""
     with telling_output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=_SCRATCH_PREFIX, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=SCRATCH_PREFIX, dir=path.parent)
         os.close(handle)
     scratch = Path(name)
     try:
@@ -142,8 +143,8 @@ _TOLD = {
 
 def _sweep(parent: Path) -> None:
     """Remove scratch folders of processes that are gone (killed before they could clean up)."""
-    for leftover in parent.glob(f"{_SCRATCH_PREFIX}*-*"):
-        owner = leftover.name.removeprefix(_SCRATCH_PREFIX).partition("-")[0]
+    for leftover in parent.glob(f"{SCRATCH_PREFIX}*-*"):
+        owner = leftover.name.removeprefix(SCRATCH_PREFIX).partition("-")[0]
         if owner.isdecimal() and not _alive(int(owner)):
             shutil.rmtree(leftover, ignore_errors=True)
 

@@ -27,7 +27,7 @@ from packager.digest import Digest
 from packager.errors import InputError, VerificationError
 from packager.progress import Progress
 from packager.release_source import Files
-from packager.workspace import write_atomically
+from packager.workspace import SCRATCH_PREFIX, write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,9 @@ def write_parts(
         target,
         folder,
     ):
+        # The folder is this run's alone by now; a small file that a killed one began is nobody's.
+        for begun in folder.glob(f"{SCRATCH_PREFIX}*"):
+            begun.unlink()
         paths = _write_to(target, composition, source, progress)
         progress.step(f"hash {len(paths)} parts")
         document = PartsDocument.of(name, composition.size, paths, progress)

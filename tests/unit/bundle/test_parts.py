@@ -190,3 +190,26 @@ def test_too_many_parts_and_a_name_that_is_taken_are_refused(release, tmp_path):
     with pytest.raises(OutputError):
         split(release, tmp_path / NAME)
     assert list(tmp_path.iterdir()) == [tmp_path / NAME]
+
+
+def test_what_a_killed_run_had_begun_is_no_part_of_the_next(
+    release, pristine, tmp_path, monkeypatch
+):
+    """Killed while it wrote one of the small files: the next run goes on in the same folder."""
+    from packager.bundle import writing
+
+    def killed(path: Path, data: bytes) -> None:
+        (path.parent / ".packager-begun").write_bytes(data[:3])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writing, "write_atomically", killed)
+        with pytest.raises(KeyboardInterrupt):
+            split(release, tmp_path / NAME)
+    assert list(tmp_path.rglob(".packager-begun"))
+    split(release, tmp_path / NAME)
+    assert names(tmp_path / NAME) == names(pristine)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
