@@ -19,6 +19,7 @@ from packager.domain.trust import TrustFiles
 from packager.errors import LockError, PackagerError, UnavailableError
 from packager.optimize.anatomy import anatomy_of
 from packager.optimize.candidates import candidates
+from packager.optimize.effort import Effort
 from packager.optimize.evidence import quality_record
 from packager.optimize.exporting import onnx_source
 from packager.optimize.packaging import write_package
@@ -40,6 +41,7 @@ def optimize(
     progress: Progress,
     *,
     package: bool = False,
+    effort: Effort = Effort(),  # noqa: B008 - a frozen value
 ) -> dict[str, Any]:
     """Optimize for each hardware profile; hardware id → quality record.
 
@@ -49,7 +51,7 @@ def optimize(
     """
     plan, _ = pipeline.check(request, targets)
     with publishing(output) as work:
-        models = steps.optimize(plan, measurements, work, progress)
+        models = steps.optimize(plan, measurements, work, progress, effort)
         records = {name: quality_record(model) for name, model in models.items()}
         for name, model in models.items():
             for file in model.model.files:

@@ -38,6 +38,7 @@ from packager.domain.release import Plan, Release, ReleaseRequest
 from packager.domain.target import DataClass, TargetName
 from packager.domain.trust import TrustFiles
 from packager.errors import Finding, InputError, PolicyRefusal, VerificationError
+from packager.optimize.effort import Effort
 from packager.plan import make_plan
 from packager.progress import Progress
 from packager.release_folder import ReleaseFolder
@@ -54,7 +55,7 @@ class BuildOptions:
     `key` names the signer (a file or `env://NAME`), `also` those that sign the root beside it;
     `lock_file` and `measurements` are the pinned
     inputs, made by the first build and read by the next ones; `sources` says where foreign parts
-    come from; `targets` and `templates` are the user's own folders.
+    come from; `effort` says who optimizes; `targets` and `templates` are the user's own folders.
     """
 
     output: Path
@@ -65,6 +66,7 @@ class BuildOptions:
     targets: Path | None = None
     templates: Path | None = None
     also: tuple[str, ...] = ()
+    effort: Effort = field(default_factory=Effort)
 
 
 def build(request: ReleaseRequest, options: BuildOptions, progress: Progress) -> Release:
@@ -80,7 +82,7 @@ def build(request: ReleaseRequest, options: BuildOptions, progress: Progress) ->
     signer, *also = open_signers([options.key, *options.also])
 
     with publishing(options.output) as work:
-        models = steps.optimize(plan, options.measurements, work, progress)
+        models = steps.optimize(plan, options.measurements, work, progress, options.effort)
         lock = steps.lock(plan, options.lock_file, options.sources, progress)
         images = steps.assemble(
             plan, models, lock, decisions, work.release, options.sources, progress

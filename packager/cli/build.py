@@ -11,12 +11,14 @@ from packager.cli.console import Console, human_size, table
 from packager.cli.options import (
     FILE,
     described_release,
+    jobs_option,
     lock_option,
     measurements_option,
     mirror_option,
     pinned_by_lock,
     read_request,
     release_options,
+    scheduler_option,
     target_option,
     trust_options,
     wheels_option,
@@ -39,6 +41,8 @@ from packager.errors import InputError
 )
 @lock_option
 @measurements_option
+@jobs_option
+@scheduler_option
 @mirror_option
 @wheels_option
 @click.option(
@@ -60,6 +64,8 @@ def build(
     keys: tuple[str, ...],
     lock_file: Path | None,
     measurements: Path | None,
+    jobs: int | None,
+    scheduler: str | None,
     mirror: str | None,
     wheels: Path | None,
     slim: bool,
@@ -77,6 +83,7 @@ def build(
           --region aws/eu-central-1 --license Apache-2.0 --key env://SIGNING_KEY -o release
     """
     from packager import pipeline, steps
+    from packager.optimize.effort import Effort
 
     request = read_request(source, options)
     signing_keys = keys or request.signing_keys
@@ -95,6 +102,7 @@ def build(
             also=tuple(signing_keys[1:]),
             lock_file=lock_path,
             measurements=measurements or default_measurements(lock_path),
+            effort=Effort(jobs or 0, scheduler),
             sources=steps.Sources(
                 mirror, wheels, slim, Compression(compression) if compression else None
             ),

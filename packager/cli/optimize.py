@@ -11,9 +11,11 @@ from packager.cli.build import default_lock, default_measurements
 from packager.cli.console import Console, human_size, table
 from packager.cli.options import (
     FILE,
+    jobs_option,
     measurements_option,
     read_request,
     release_options,
+    scheduler_option,
     with_console,
 )
 
@@ -28,6 +30,8 @@ from packager.cli.options import (
     "--ortpackage", is_flag=True, help="Also write the models as a package of ONNX Runtime."
 )
 @measurements_option
+@jobs_option
+@scheduler_option
 @with_console
 def optimize(
     console: Console,
@@ -36,6 +40,8 @@ def optimize(
     plan: bool,
     ortpackage: bool,
     measurements: Path | None,
+    jobs: int | None,
+    scheduler: str | None,
     targets_folder: Path | None,
     **options: Any,
 ) -> None:
@@ -48,6 +54,7 @@ def optimize(
       packager optimize model.onnx -j de -w arm64-v8 -p compose --samples samples.npz -o optimized
     """
     from packager import alone
+    from packager.optimize.effort import Effort
 
     request = read_request(source, options)
     if plan:
@@ -63,6 +70,7 @@ def optimize(
         output,
         console,
         package=ortpackage,
+        effort=Effort(jobs or 0, scheduler),
     )
     tables = [_candidates(name, record) for name, record in records.items()]
     console.result("\n\n".join([*tables, str(output)]), records)

@@ -119,6 +119,16 @@ measurements_option = click.option(
     type=FILE,
     help="Recorded measurements.  [default: packager.measurements.json beside the lock]",
 )
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    help="Candidates at the same time; timing is alone.  [default: processors, at most 4]",
+)
+scheduler_option = click.option(
+    "--scheduler",
+    metavar="tcp://HOST:PORT",
+    help="Optimize on the workers of this Dask cluster (extra: cluster).",
+)
 mirror_option = click.option(
     "--mirror",
     help="Debian mirror to fetch from.  [default: $PACKAGER_DEBIAN_MIRROR, else apt's own]",

@@ -17,6 +17,7 @@ from typing import Any
 
 from packager.errors import InputError
 
+_SAVED_WEIGHTS = "session.optimized_model_external_initializers"
 TELEMETRY_SWITCH = "ORT_DISABLE_TELEMETRY"
 
 # Distributions that install a module named `onnxruntime`.
@@ -88,11 +89,14 @@ def transformer_optimizer() -> ModuleType:
     return import_module("onnxruntime.transformers.optimizer")
 
 
-def open_session(model: Path, threads: int, *, save_optimized: Path | None = None) -> Any:
+def open_session(
+    model: Path, threads: int, *, save_optimized: Path | None = None, beside: str = ""
+) -> Any:
     """An inference session on the CPU with `threads` threads within an operator.
 
-    With `save_optimized` the graph is optimized at the level EXTENDED and written there. ALL would
-    also write memory layouts of the very CPU that it runs on, which is not the target's.
+    With `save_optimized` the graph is optimized at the level EXTENDED and written there, its
+    weights to the file `beside` it where one is named. ALL would also write memory layouts of the
+    very CPU that it runs on, which is not the target's.
     """
     runtime = engine()
     options = runtime.SessionOptions()
@@ -102,6 +106,10 @@ def open_session(model: Path, threads: int, *, save_optimized: Path | None = Non
     if save_optimized:
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = str(save_optimized)
+        if beside:
+            # else weights that stood beside the source are looked for beside what is written
+            options.add_session_config_entry(f"{_SAVED_WEIGHTS}_file_name", beside)
+            options.add_session_config_entry(f"{_SAVED_WEIGHTS}_min_size_in_bytes", "1024")
     return runtime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 

@@ -48,7 +48,8 @@ Notes = list[str]
 
 def graph_optimization(step: Step) -> Notes:
     """ONNX Runtime's own optimizer, level EXTENDED, saved to a file."""
-    open_session(step.source, 1, save_optimized=step.target)
+    beside = f"optimized-{DATA_FILE}" if step.external else ""
+    open_session(step.source, 1, save_optimized=step.target, beside=beside)
     tidy(step)
     return []
 

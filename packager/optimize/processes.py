@@ -46,10 +46,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """How workers are started. Tests put another command here."""
+    """How workers are started, `at_once` of them. Tests put another command here."""
 
     command: tuple[str, ...] = WORKER
     limits: Limits = Limits()
+    at_once: int = 2
     running: set[subprocess.Popen[bytes]] = field(default_factory=set, compare=False)
     stopped: Event = field(default_factory=Event, compare=False)
     accident: Event = field(default_factory=Event, compare=False)

@@ -8,7 +8,6 @@ rounding alone and was seen to. What one profile made serves the next as well.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,7 +107,7 @@ def try_all(
         return Trial(recipe, known.outcome, known.judgement)
 
     trials: list[Trial] = []
-    with ThreadPoolExecutor(max_workers=min(4, len(os.sched_getaffinity(0)))) as pool:
+    with ThreadPoolExecutor(max_workers=bench.workshop.workers.at_once) as pool:
         try:
             for done, trial in enumerate(pool.map(attempt, recipes), start=1):
                 trials.append(trial)

