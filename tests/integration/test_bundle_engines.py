@@ -133,7 +133,10 @@ def test_it_is_pushed_into_the_registry_of_the_country(bundles, tmp_path) -> Non
         key = bundles.release.public_file
         told = command("push", bundles.part, f"{registry}/ml", "--key", key, "--json")
         image = bundles.release.built[1].image
-        (pushed,) = json.loads(told).values()
+        named = json.loads(told)
+        pushed = named.pop(image.reference)
+        (itself,) = named.values()  # the release, to install from
+        assert itself.startswith(f"{registry}/ml/filetype@sha256:")
         assert pushed.startswith(f"{registry}/ml/")
         assert pushed.endswith(str(image.manifest.digest))
         with engine_room("cosign", network="host", shared=bundles.folder) as room:
