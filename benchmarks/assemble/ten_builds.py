@@ -6,10 +6,10 @@ A release of both architectures, with an index, is built ten times for engines t
 (kubernetes) and for those that may not (compose): in other folders, as other users, with other
 umasks, time zones, locales, hash seeds and numbers of processors, from sources that were written to
 the disk in another order (the packager's own included), by this Python and by 3.13. Each build has
-an empty store of layers, and takes the optimizer's answers from the first one. The whole folder must come out the same, byte for byte; so the digests of
-every manifest and of the index do. Needs root (other users are user namespaces), some minutes, and
-python3.13, or in $PACKAGER_OTHER_PYTHON an interpreter that has the packager's libraries in the
-same versions.
+an empty store of layers, and takes the optimizer's answers from the first one. The whole folder
+must come out the same, byte for byte; so the digests of every manifest and of the index do. Needs
+root (other users are user namespaces), some minutes, and python3.13, or in $PACKAGER_OTHER_PYTHON
+an interpreter that has the packager's libraries in the same versions.
 """
 
 from __future__ import annotations
