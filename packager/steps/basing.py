@@ -1,4 +1,8 @@
-"""A base of the user's own: pinned before anything is decided, read before it is built on."""
+"""A base of the user's own: pinned before anything is decided, read before it is built on.
+
+What reads bases, and with it the client of registries, is imported when there is a base: most
+builds have none, and a build with nothing to do should not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,6 @@ from packager.domain.base import Base, BaseContents, BaseLayers, BasePackage
 from packager.domain.lock import Lock, LockedBase
 from packager.domain.release import BaseImage, PlannedTarget, ReleaseRequest
 from packager.errors import LockError
-from packager.oci.base_image import digest_of, fetch_base, pin_base
-from packager.oci.base_tree import read_tree
 from packager.progress import Progress
 from packager.workspace import cache_folder, write_atomically
 
@@ -29,6 +31,8 @@ def with_pinned_base(
     found = with_locked_base(request, lock_file) if lock_file else request
     if found.base.reference is None or found.base.digest is not None:
         return found
+    from packager.oci.base_image import digest_of
+
     progress.step(f"look up the base {found.base.reference}")
     return _named(found, digest_of(found.base))
 
@@ -52,6 +56,8 @@ def locked_base(
     """The base as a lock pins it; None when there is none."""
     if base.reference is None:
         return None
+    from packager.oci.base_image import pin_base
+
     progress.step(f"pin the base {base.reference}")
     return pin_base(base, {*architectures}, progress)
 
@@ -80,6 +86,8 @@ def base_of(
             expected=request.base.reference,
             next_step="bring it up to date: packager lock RELEASE.yaml",
         )
+    from packager.oci.base_image import fetch_base
+
     layers = fetch_base(lock.base, request.base, target.hardware.platform.architecture, progress)
     return Base(layers, _contents(layers))
 
@@ -90,6 +98,8 @@ def _contents(layers: BaseLayers) -> BaseContents:
     path = cache_folder() / "bases" / "contents" / f"{key.hex}.json"
     if known := _remembered(path):
         return known
+    from packager.oci.base_tree import read_tree
+
     contents = contents_of(read_tree(layers.layers, wanted), layers.name)
     body = dumps(_as_dict(contents)).decode()
     write_atomically(path, dumps({"digest": str(Digest.of(body.encode())), "contents": body}))
