@@ -21,7 +21,7 @@ def data_folder(name: str) -> Path:
     raise PackagerError(
         f"the installation lacks its folder {name!r}",
         where=str(_PACKAGE),
-        next_step="install packager again: pip install --force-reinstall packager",
+        next_step="install packager again from where you have it, with --force-reinstall",
     )
 
 

@@ -17,6 +17,9 @@ PYTHON_VERSION = "3.13"
 # What can stand in a shell's line as it is.
 _WORD = re.compile(r"[A-Za-z0-9._/][A-Za-z0-9._/-]*")
 _RUNNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_INSTALL = re.compile(r"[A-Za-z0-9._/=-]+( [A-Za-z0-9._/=-]+)*")
+# No name to be looked up in an index: whoever owns the name there would get the signing key.
+PINNED = "--require-hashes -r packager-requirements.txt"
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 
 
@@ -36,18 +39,23 @@ class Provider(StrEnum):
 
 
 def render_ci(
-    request: ReleaseRequest, provider: Provider, file: str, public_key: str, runner: str | None
+    request: ReleaseRequest,
+    provider: Provider,
+    file: str,
+    public_key: str,
+    runner: str | None,
+    install: str = PINNED,
 ) -> bytes:
     """The pipeline for the release that `file` describes; both paths are within the repository.
 
-    `runner` is a label (GitHub) or tag (GitLab) of runners of one's own. Raises InputError with
-    all names that cannot stand in a shell's line.
+    `runner` is a label (GitHub) or tag (GitLab) of runners of one's own, `install` what pip is
+    told to install. Raises InputError with all names that cannot stand in a shell's line.
     """
     # Only here: the command line knows the providers, and starts without a template engine.
     from packager.render.templating import Templates
 
     hosts = sorted({registry.partition("/")[0] for registry in request.registries.values()})
-    _refuse_odd(file, public_key, runner, hosts)
+    _refuse_odd(file, public_key, runner, install, hosts)
     templates = Templates(data_folder("templates"), "ci", None)
     text = templates.render(
         f"{provider.value}.yaml",
@@ -56,6 +64,7 @@ def render_ci(
             "file": file,
             "public_key": public_key,
             "public_key_word": public_key,
+            "install": install,
             "runner": runner or ("ubuntu-24.04" if provider is Provider.GITHUB else ""),
             "python_version": PYTHON_VERSION,
             "targets": [str(target.name) for target in request.targets],
@@ -65,10 +74,13 @@ def render_ci(
     return text.encode()
 
 
-def _refuse_odd(file: str, public_key: str, runner: str | None, hosts: list[str]) -> None:
+def _refuse_odd(
+    file: str, public_key: str, runner: str | None, install: str, hosts: list[str]
+) -> None:
     asked = [
         ("the release file", file, _WORD),
         ("the public key", public_key, _WORD),
+        ("what pip is told", install, _INSTALL),
         *([("the runner", runner, _RUNNER)] if runner else []),
         *(("the registry", host, _HOST) for host in hosts),
     ]

@@ -63,6 +63,19 @@ def test_gitlab_runs_every_target_side_by_side():
     assert any("registry.example.sa:5000" in line for line in jobs["push"]["script"])
 
 
+def test_nothing_is_installed_by_a_name_that_somebody_else_may_own():
+    """Whatever pip installs there runs beside the signing key."""
+    for provider in Provider:
+        lines = [
+            line for line in rendered(provider).decode().splitlines() if "pip install " in line
+        ]
+        assert lines
+        assert all("--require-hashes -r packager-requirements.txt" in line for line in lines)
+    assert b"pip install wheels/packager.whl" in rendered(
+        Provider.GITLAB, install="wheels/packager.whl"
+    )
+
+
 def test_without_a_registry_nothing_is_pushed():
     request = dataclasses.replace(REQUEST, registries={})
     for provider in Provider:
@@ -77,6 +90,8 @@ def test_without_a_registry_nothing_is_pushed():
         {"public_key": "a b.pub"},
         {"public_key": "../site.pub"},
         {"runner": "x\n  evil"},
+        {"install": "packager; curl x"},
+        {"install": "$(x)"},
         {"request": dataclasses.replace(REQUEST, registries={"de": "evil$(x)/ml"})},
     ],
 )
