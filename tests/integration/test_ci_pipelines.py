@@ -1,4 +1,4 @@
-"""Rendered release pipelines, run to their end on a forge of one machine; codes 3 and 4 stop them."""
+"""Rendered release pipelines, run to their end on a forge of one machine; 3 and 4 stop them."""
 
 from __future__ import annotations
 
@@ -55,12 +55,8 @@ def pipeline(repository: Path, provider: str) -> bytes:
         here = Path.cwd()
         os.chdir(repository)
         try:
-            options = (
-                "--install",
-                "packager",
-                "-o",
-                file,
-            )  # it is installed here, so pip is content
+            # It is installed here, so pip finds what it is told to install, and asks nobody.
+            options = ("--install", "packager", "-o", file)
             command("ci", "release.yaml", "--provider", provider, *options)
         finally:
             os.chdir(here)
