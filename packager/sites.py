@@ -22,6 +22,9 @@ from packager.carrying import MAX_ROOT, Listing
 from packager.domain.target import DeploymentPlatform, TargetName
 from packager.domain.trust import TrustFiles
 from packager.errors import Finding, InputError, PolicyRefusal
+from packager.oci.decryption import DecryptionKey
+from packager.oci.encryption import is_encrypted
+from packager.oci.layout import read_layout
 from packager.progress import Progress
 from packager.release_folder import ReleasedTarget, ReleaseFolder
 from packager.release_source import ReleaseSource, read_bounded
@@ -29,6 +32,7 @@ from packager.site.driving import drive
 from packager.site.history import Record, read_history
 from packager.site.profile import Site, read_site
 from packager.site.state import INSTALLER, homes, read_state, stock_of
+from packager.steps.decrypting import plain_layout
 
 _HOSTS = (DeploymentPlatform.COMPOSE, DeploymentPlatform.QUADLET)
 REGISTRY = "oci://"
@@ -45,19 +49,22 @@ def install(
     operator: str = "",
     dry_run: bool = False,
     plain_http: bool = False,
+    decryption_key: Path | None = None,
     progress: Progress,
 ) -> dict[str, Any]:
     """Verify a release and bring it into service; the record of it, or of a dry run what would be.
 
     `release` is a path, or `oci://registry/repository:version` of a registry that the site reaches.
     A delta stands on `bases`, oldest first; without them on what the site kept of an installed
-    bundle. Without keys of the caller's the site's own are
+    bundle. `decryption_key` opens an encrypted model; its plain image lies beside the site's data
+    until the engine has it, and nowhere afterwards. Without keys of the caller's the site's own are
     believed. Raises VerificationError before anything is touched, PolicyRefusal when the release is
     not for this site or machine, UnavailableError for what may be better in an hour, PackagerError
     when the new version did not hold and the one before serves again.
     """
     site = read_site(site_file)
     trust = _trust(trust, site)
+    key = DecryptionKey(decryption_key) if decryption_key else None
     with ExitStack() as stack:
         if is_registry(release):
             path = _scratch(site, stack) / "release.tar"
@@ -66,7 +73,7 @@ def install(
             path = Path(release)
             if bases := bases or _stock(path, site):
                 path = _whole(path, bases, trust, site, stack, progress)
-        return _install_whole(path, trust, site, target, operator, dry_run, stack, progress)
+        return _install_whole(path, trust, site, target, operator, dry_run, key, stack, progress)
 
 
 def is_registry(release: str | Path) -> bool:
@@ -123,6 +130,7 @@ def _install_whole(
     target: TargetName | None,
     operator: str,
     dry_run: bool,
+    key: DecryptionKey | None,
     stack: ExitStack,
     progress: Progress,
 ) -> dict[str, Any]:
@@ -142,11 +150,26 @@ def _install_whole(
         arguments += ["--permitted", report.digest.hex]
     if dry_run:
         arguments.append("--dry-run")
+    if key and is_encrypted(read_layout(found.images, check_layers=False).image_of(chosen.digest)):
+        arguments += ["--plain", _opened(found, chosen, key, site, stack, progress)]
     scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="packager-install-"))
     script = Path(scratch) / INSTALLER
     script.write_bytes(_signed_script(source, chosen))
     told = drive(script, [*arguments, release.absolute()], progress)
     return _outcome(home, told, dry_run)
+
+
+def _opened(
+    found: ReleaseFolder,
+    chosen: ReleasedTarget,
+    key: DecryptionKey,
+    site: Site,
+    stack: ExitStack,
+    progress: Progress,
+) -> Path:
+    """The plain image of an encrypted one, where there is room for it; gone afterwards."""
+    scratch = _scratch(site, stack)
+    return plain_layout(found, chosen, key, scratch / "image", progress).layout
 
 
 def rollback(

@@ -38,6 +38,11 @@ name_argument = click.argument("name", required=False)
 @click.option("--allow-rollback", "permits", multiple=True, type=FILE, help="A signed permit.")
 @target_option
 @click.option("--plain-http", is_flag=True, help="A registry without TLS, beyond loopback.")
+@click.option(
+    "--decryption-key",
+    type=FILE,
+    help="The private key that opens an encrypted model; $PACKAGER_KEY_PASSWORD opens the key.",
+)
 @click.option("--operator", default=None, help="Who does this, for the record.  [default: you]")
 @dry_run_option
 @with_console
@@ -52,6 +57,7 @@ def install(
     revocations: tuple[Path, ...],
     permits: tuple[Path, ...],
     target: TargetName | None,
+    decryption_key: Path | None,
     operator: str | None,
     plain_http: bool,
     dry_run: bool,
@@ -70,6 +76,7 @@ def install(
       packager install /media/stick/delta.tar --key site.pub
       packager install /media/stick/delta.tar --base filetype-1.3.0.tar --key site.pub
       packager install oci://registry.site.example/ml/filetype:1.4.0 --key site.pub
+      packager install /media/stick/filetype-1.4.0.tar --key site.pub --decryption-key riyadh.pem
     """
     from packager import sites
 
@@ -84,6 +91,7 @@ def install(
         operator=operator if operator is not None else _user(),
         dry_run=dry_run,
         plain_http=plain_http,
+        decryption_key=decryption_key,
         progress=console,
     )
     console.result(done["message"], done)

@@ -41,7 +41,7 @@ storage_folder() {
 # An image's ID is the digest of its configuration, or of its manifest in a containerd store.
 find_image() {
   IMAGE_ID=''
-  for fi_id in "$R_CONFIG" "$R_MANIFEST"; do
+  for fi_id in "$R_CONFIG" "$R_MANIFEST" $PLAIN_MANIFEST; do
     fi_found=$(engine image inspect --format '{{.Id}}' "$(image_name "$fi_id")" 2>/dev/null) || continue
     if [ "${fi_found#sha256:}" = "$fi_id" ]; then
       IMAGE_ID=$fi_id

@@ -36,12 +36,34 @@ fits_site() {
   else
     passed name "${SITE_accept:-any}" "$R_NAME"
   fi
-  if [ -n "${R_ENCRYPTED:-}" ]; then
-    missed 3 encryption "the model is encrypted, and this installer holds no keys" "a plain image" "an encrypted layer" \
-      "make a plain image where the key is: packager decrypt (docs/trust.md)"
-  fi
+  [ -z "${R_ENCRYPTED:-}" ] || fits_encryption
   if [ -n "$SITE_hardware" ] && [ "$SITE_hardware" != "$R_HARDWARE" ]; then
     missed 3 hardware "the release is for other hardware" "$R_HARDWARE" "$SITE_hardware"
+  fi
+}
+
+# A plain shell opens nothing: podman does with the key, or somebody who holds it made the image plain.
+fits_encryption() {
+  fe_asked='the plain image, or podman and the key'
+  if [ -n "$PLAIN" ]; then
+    if plain_is_ours; then
+      passed encryption "$fe_asked" "the plain image $PLAIN"
+    else
+      missed 4 encryption "that is not this release's image made plain" "an OCI layout whose configuration is sha256:$R_CONFIG" \
+        "$PLAIN" "make it from this release: packager decrypt"
+    fi
+  elif find_image; then
+    passed encryption "$fe_asked" "the image is here already"
+  elif [ -z "$DECRYPTION_KEY" ]; then
+    missed 3 encryption "the model is encrypted, and no key is given" "$fe_asked" "an encrypted layer" \
+      "with podman: --decryption-key FILE; with Docker: packager install --decryption-key FILE, or packager decrypt where the key is and --plain FOLDER here"
+  elif [ "$SITE_engine" != podman ]; then
+    missed 3 encryption "$SITE_engine opens no encrypted image" "$fe_asked" "$SITE_engine" \
+      "packager install --decryption-key FILE, or packager decrypt where the key is and --plain FOLDER here"
+  elif [ ! -r "$DECRYPTION_KEY" ]; then
+    missed 2 encryption "the key cannot be read" "a private key file" "$DECRYPTION_KEY"
+  else
+    passed encryption "$fe_asked" "podman, with the key $DECRYPTION_KEY"
   fi
 }
 

@@ -223,8 +223,18 @@ Installs $R_NAME $R_VERSION for $R_TARGET on this machine, with no network.
   sh $0 history   --site site.yaml
   sh $0 resume    --site site.yaml        after a power cut: what should run, runs
   sh $0 uninstall --site site.yaml [--purge] [--dry-run]
-
+$(usage_encrypted)
 Exit codes: 0 done · 1 failed · 2 usage · 3 refused by policy · 4 verification failed · 5 unavailable.
+USAGE
+}
+
+# Said only where it matters.
+usage_encrypted() {
+  [ -z "${R_ENCRYPTED:-}" ] || cat <<USAGE
+
+The model is encrypted: install takes --decryption-key FILE with podman, or --plain FOLDER, which
+'packager decrypt' makes where the key is.
+
 USAGE
 }
 
@@ -236,12 +246,13 @@ usage_error() {
 
 main() {
   COMMAND=${1:-} SITE='' BASE='' KEY='' KEYS='' DRY='' JSON='' TO='' PURGE='' OPERATOR='' PERMITTED='' VERIFIED='' KEY_PRINT='' PARTS='' RELEASE='' WORK='' RECORDING=''
+  PLAIN='' PLAIN_MANIFEST='' DECRYPTION_KEY=''
   PROC=${PACKAGER_PROC:-/proc}
   [ $# -gt 0 ] && shift
   while [ $# -gt 0 ]; do
     case $1 in
       # The last three are for a caller that verified the release itself: packager install.
-      --key | --site | --base | --to | --operator | --permitted | --verified | --signed-by)
+      --key | --site | --base | --to | --operator | --plain | --decryption-key | --permitted | --verified | --signed-by)
         [ $# -gt 1 ] || usage_error "$1 needs a value"
         case $1 in
           --key) KEYS="$KEYS${KEYS:+$TAB}$2" ;;
@@ -252,6 +263,8 @@ main() {
             ;;
           --to) TO=$2 ;;
           --operator) OPERATOR=$2 ;;
+          --plain) PLAIN=$2 ;;
+          --decryption-key) DECRYPTION_KEY=$2 ;;
           --permitted) PERMITTED=$2 ;;
           --verified) VERIFIED=$2 ;;
           --signed-by) KEY_PRINT=$2 ;;

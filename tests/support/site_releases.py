@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from packager.digest import Digest
 from packager.domain.model import Model, ModelFile, OptimizedModel, TensorSpec
 from packager.domain.release import BuiltTarget, ReleaseRequest
 from packager.domain.target import DeploymentPlatform, Region
+from packager.oci.encryption import encrypt_image, read_recipient
 from packager.oci.image import write_image
 from packager.oci.layer import LayerStore
 from packager.progress import SILENT
@@ -83,11 +85,12 @@ def site_release(
     change=None,
     light: bool = False,
     weights: bytes = b"",
+    recipients: Sequence[Path] = (),
 ) -> SmallRelease:
     """Build and seal a release in `base`/release; releases of one parent folder share layers.
 
     `light` makes an image of some bytes that no engine can run; `weights` lie beside the model, for
-    deltas to have something to cut.
+    deltas to have something to cut; `recipients` are the keys that its model is encrypted for.
     """
     chosen = target or SiteTarget()
     base.mkdir(parents=True, exist_ok=True)
@@ -116,6 +119,8 @@ def site_release(
             )
         else:
             image = _image(store, built, request, fault, weights)
+        if recipients:
+            image = encrypt_image(image, list(map(read_recipient, recipients)), store.blobs)
         return request, (replace(built, image=image),)
 
     def manifests(folder: Path, built: BuiltTarget, request: ReleaseRequest) -> None:
