@@ -5,8 +5,8 @@
 All are pinned to one core, one after the other, over files that are in the page cache. CPU seconds
 are compared, since other work on the machine does not change them much; wall seconds are shown.
 cosign is told of for what it takes, and for what it leaves out: it hashes no layer. Then the same
-on all cores, and a release whose bytes are nearly all in a gzip layer: it is unpacked as well, which
-`sha256sum` does not do, so it is shown beside `gzip -dc` of that layer.
+on all cores, and a release whose bytes are nearly all in a gzip layer: it is unpacked as well,
+which `sha256sum` does not do, so it is shown beside `gzip -dc` of that layer.
 """
 
 from __future__ import annotations
