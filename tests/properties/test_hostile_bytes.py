@@ -31,7 +31,11 @@ from packager.attest.statement import Statement
 from packager.attest.trust import TrustPolicy
 from packager.attest.trust_statements import open_revocations, open_rotation, revocation_list
 from packager.attest.verifying import verify
+from packager.bundle.document import BundleDocument
+from packager.bundle.parts_document import PartsDocument
 from packager.bundle.reading import BundleSource
+from packager.bundle.recipe import Recipe, Run
+from packager.carrying import Listing
 from packager.digest import Digest
 from packager.domain.artifact import MediaType
 from packager.errors import InputError, PackagerError, VerificationError
@@ -69,8 +73,17 @@ def seeds(release, tmp_path_factory) -> list[bytes]:
         (folder / "images/index.json").read_bytes(),
         revocation_list(open_signer(str(pair.private), {}), 1, [], [Digest.of(b"x")]),
         read_public_key(pair.public).der,
+        *_carried(folder),
         *small[:12],
     ]
+
+
+def _carried(folder: Path) -> list[bytes]:
+    """The documents of a stick: a bundle's, and what of an old file goes into a new one."""
+    listing = Listing.parse((folder / root.ROOT).read_bytes())
+    document = BundleDocument.of(listing, tuple(listing.images))
+    runs = (Run(Digest.of(b"old"), 7, 100), Run(None, 0, 28))
+    return [document.as_bytes(), Recipe(Digest.of(b"new"), 128, runs).as_bytes()]
 
 
 @st.composite
@@ -140,6 +153,10 @@ def test_parsers_of_signed_documents(seeds, key, data):
         lambda: bundled_statement(raw, {}, Digest.of(b""), key),
         lambda: dsse.open_envelope(_json_or_text(raw), key),
         lambda: manifest_document(_object(raw), member),
+        lambda: BundleDocument.parse(raw, "here"),
+        lambda: PartsDocument.parse(raw, "here"),
+        lambda: Recipe.parse(raw, "here"),
+        lambda: Listing.parse(raw),
     ):
         answers(parser, ValueError, VerificationError)
     answers(lambda: PublicKey.of_pem(raw, "here"), InputError)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import zstandard
 from small_release import (
     SmallRelease,
     artifacts_of,
@@ -348,6 +349,7 @@ def _name_only_stranger(document: dict[str, Any]) -> None:
 
 
 BOMB = gzip.compress(bytes(8 << 20), 9, mtime=0)
+ZSTD_BOMB = zstandard.ZstdCompressor(19).compress(bytes(8 << 20))
 LAYER = b"a plain layer"
 
 FAULTS: tuple[Fault, ...] = (
@@ -536,6 +538,24 @@ FAULTS: tuple[Fault, ...] = (
             BOMB,
             bytes(8 << 20),
         ),
+    ),
+    Fault(
+        "layer is a zstd bomb",
+        8,
+        "unpacks to more than",
+        _with_layer(MediaType.LAYER_ZSTD, ZSTD_BOMB, bytes(8 << 20)),
+    ),
+    Fault(
+        "layer calls itself gzip and is zstd",
+        8,
+        "unpacked",
+        _with_layer(MediaType.LAYER_GZIP, zstandard.compress(LAYER), LAYER),
+    ),
+    Fault(
+        "layer calls itself plain and is gzip",
+        8,
+        "something else",
+        _with_layer(MediaType.LAYER_TAR, gzip.compress(LAYER, mtime=0), LAYER),
     ),
     Fault(
         "layer of a type not used",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
+import zstandard
 from memory_registry import MemoryRegistry
 from small_release import SmallRelease, artifacts_of, evidence_of, make_release
 
@@ -383,8 +384,14 @@ def signed_image(release, registry, media_type: str, blob: bytes, plain: bytes) 
         (MediaType.LAYER_GZIP, b"no gzip", b"no gzip", "cannot be unpacked"),
         (MediaType.LAYER_TAR, b"x", b"y", "something else"),
         (MediaType.LAYER_ZSTD, b"x", b"x", "cannot be unpacked"),
+        (
+            MediaType.LAYER_ZSTD,
+            zstandard.ZstdCompressor(19).compress(bytes(8 << 20)),
+            bytes(8 << 20),
+            "unpacks to more",
+        ),
     ],
-    ids=["bomb", "another", "no gzip", "plain", "zstd"],
+    ids=["bomb", "another", "no gzip", "plain", "zstd", "zstd bomb"],
 )
 def test_a_valid_signature_excuses_nothing(
     registry, release, media_type, blob, plain, told, monkeypatch
