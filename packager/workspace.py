@@ -65,7 +65,7 @@ def publishing(output: Path) -> Iterator[Workspace]:
             workspace.release.mkdir()
             workspace.work.mkdir()
             yield workspace
-            workspace.release.chmod(0o755)
+            _open_folders(workspace.release)
             _sync_tree(workspace.release)
             refuse_existing(output)
             workspace.release.rename(output)
@@ -157,6 +157,12 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _open_folders(root: Path) -> None:
+    """A release is the same whoever made it: no folder of it keeps the mode of a umask."""
+    for folder, _, _ in os.walk(root):
+        os.chmod(folder, 0o755)  # noqa: PTH101, S103 - walk's form; nothing in there is secret
 
 
 def _sync_tree(root: Path) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -180,12 +179,23 @@ def model_changed(bench: Bench) -> dict[str, float]:
     bench.build(first, "large")
     changed = model(bench.folder / "large.onnx", 1000, seed=2)
     hashing = timed(["sha256sum", str(changed)])
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    taken = bench.build(changed, "large")
+    shutil.rmtree(bench.folder / "large")
+    command = [*PACKAGER, "build", "large.onnx", "-j", "de", *TARGET, "--license", "MIT"]
+    start = time.perf_counter()
+    with subprocess.Popen(
+        [*command, "--compression", "gzip", "--key", "site.pem", "-o", "large", "-q"],
+        cwd=bench.folder, env=bench.environment, stdout=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        # Of this build and the processes that it started and waited for, and of no other.
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    taken = time.perf_counter() - start
+    if process.returncode:
+        raise RuntimeError(f"the build with the changed model ended with {process.returncode}")
     return {
         "sha256sum of the model": hashing,
         "build": taken,
-        "largest process so far, MB": before / 1000,
+        "largest process, MB": used.ru_maxrss / 1000,
     }
 
 

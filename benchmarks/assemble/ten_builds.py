@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
@@ -30,6 +31,7 @@ from pathlib import Path
 from benchmarks.assemble.building import model
 from packager.digest import Digest
 
+_AT_ONCE = 4
 ROOT = Path(__file__).resolve().parents[2]
 RELEASE = """\
 apiVersion: packager/v1
@@ -99,7 +101,7 @@ def other_python(folder: Path) -> Path:
 
 
 def run(
-    world: World, number: int, base: Path, pythons: Sequence[Path], platform: str
+    number: int, world: World, base: Path, pythons: Sequence[Path], platform: str
 ) -> dict[str, Digest]:
     """Build in that world; path → digest of every file."""
     folder = base / world.folder
@@ -172,21 +174,22 @@ def main() -> None:
         subprocess.run([*packager, "build", *made], check=True, env=first)
         pythons = (Path(sys.executable), other_python(base))
         for platform in sys.argv[1:] or ("kubernetes", "compose"):
-            found = [
-                run(world, number, base / platform, pythons, platform)
-                for number, world in enumerate(WORLDS)
-                if prepared(base, platform)
-            ]
+            prepare(base, platform)
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                builds = pool.map(
+                    lambda numbered: run(*numbered, base / platform, pythons, platform),  # noqa: B023
+                    enumerate(WORLDS),
+                )
+                found = list(builds)
             report(found, base / platform / WORLDS[0].folder / "out", platform)
 
 
-def prepared(base: Path, platform: str) -> bool:
+def prepare(base: Path, platform: str) -> None:
     """Links to what all builds of a platform share."""
     (base / platform).mkdir(exist_ok=True)
     for shared in ("source", "cache", "site.pem"):
         if not (base / platform / shared).exists():
             (base / platform / shared).symlink_to(base / shared)
-    return True
 
 
 def report(found: Sequence[dict[str, Digest]], out: Path, platform: str) -> None:

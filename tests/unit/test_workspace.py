@@ -67,12 +67,13 @@ def test_the_leftovers_of_a_killed_process_are_swept(tmp_path):
 def test_the_umask_decides_nothing(tmp_path):
     before = os.umask(0o077)
     try:
-        with publishing(tmp_path / "out"):
-            pass
+        with publishing(tmp_path / "out") as work:
+            write_atomically(work.release / "deep" / "er" / "file", b"x")
         write_atomically(tmp_path / "file", b"x")
     finally:
         os.umask(before)
-    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o755
+    for folder in ("out", "out/deep", "out/deep/er"):
+        assert (tmp_path / folder).stat().st_mode & 0o777 == 0o755
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
 
 
