@@ -79,16 +79,20 @@ def main(arguments: Sequence[str]) -> int:
     model = bench_model()
     engines = [Engine(name, {}) for name in OURS]
     if options.peers:
-        engines += _peers(options.peers, model)
+        engines += _peers(options.peers, model, sizes=not options.no_sizes)
     for round_ in range(options.rounds):
         for engine in engines:
             print(f"round {round_ + 1}: {engine.name}", file=sys.stderr, flush=True)
             found = (
                 _ours(engine, model) if engine.name in OURS else _peer(engine, model, options.peers)
             )
+            if found is None:
+                print(f"did not run: {engine.name}", file=sys.stderr)
+                continue
             for row in found["rows"]:
                 engine.rows.setdefault(row["streams"], []).append(row)
             engine.memory, engine.said = found["memory"], found["said"]
+    engines = [engine for engine in engines if engine.rows]
     _print(engines)
     if options.output:
         Path(options.output).write_text(
@@ -102,10 +106,11 @@ def _options(arguments: Sequence[str]) -> Any:
     parser.add_argument("--peers", help="the Python of the peers' environment")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output")
+    parser.add_argument("--no-sizes", action="store_true", help="leave out what peers weigh")
     return parser.parse_args(arguments)
 
 
-def _peers(python: str, model: BenchModel) -> list[Engine]:
+def _peers(python: str, model: BenchModel, *, sizes: bool) -> list[Engine]:
     if not (model.fp32 / "model.gguf").exists():
         subprocess.run([python, "-P", str(HERE / "convert.py"), str(model.fp32)], check=True)
     found = []
@@ -114,6 +119,9 @@ def _peers(python: str, model: BenchModel) -> list[Engine]:
         if probe.returncode:
             print(f"left out, not installed: {name}", file=sys.stderr)
             continue
+        if not sizes:
+            found.append(Engine(name, {}))
+            continue
         size = subprocess.run(
             [python, "-c", SIZE_OF, *packages.split()], capture_output=True, text=True, check=True
         )
@@ -121,7 +129,7 @@ def _peers(python: str, model: BenchModel) -> list[Engine]:
     return found
 
 
-def _peer(engine: Engine, model: BenchModel, python: str) -> dict[str, Any]:
+def _peer(engine: Engine, model: BenchModel, python: str) -> dict[str, Any] | None:
     with tempfile.TemporaryDirectory() as scratch:
         task, result = Path(scratch) / "task.json", Path(scratch) / "result.json"
         task.write_text(
@@ -136,7 +144,9 @@ def _peer(engine: Engine, model: BenchModel, python: str) -> dict[str, Any]:
             str(task),
             str(result),
         ]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+        if done.returncode:
+            return None
         found: dict[str, Any] = json.loads(result.read_text())
     return found
 
