@@ -98,10 +98,21 @@ class Generator:
         return Played(at_s, reply, status)
 
     def closed(self, clients: int, seconds: float, bodies: Sequence[bytes]) -> Times:
-        """Milliseconds of the replies that `clients` got who each ask again at once; their number
-        over `seconds` is the rate."""
+        """Milliseconds of the replies that `clients` got who each ask again at once."""
+        return self._closed(clients, seconds, bodies)[0]
+
+    def rate(self, clients: int, seconds: float, bodies: Sequence[bytes]) -> float:
+        """Replies a second to so many clients, counted from the end of everybody's first reply to
+        the last one, since replies come in batches: a span that begins or ends within a run would
+        count a part of it."""
+        at_s = self._closed(clients, seconds, bodies)[1]
+        return float((len(at_s) - clients) / (at_s[-1] - at_s[clients - 1]))
+
+    def _closed(self, clients: int, seconds: float, bodies: Sequence[bytes]) -> tuple[Times, Times]:
+        """Milliseconds of each reply, and when it came."""
         begun: dict[int, float] = {}
         found: list[float] = []
+        ended: list[float] = []
         began = time.perf_counter()
         for number in range(clients):
             begun[number] = time.perf_counter() - began
@@ -112,12 +123,13 @@ class Generator:
                 if code != 200:
                     raise SystemExit(f"the server answers {code} to {clients} clients")
                 started = begun.pop(number)
+                found.append((at - started) * 1e3)
+                ended.append(at)
                 if at < seconds:
-                    found.append((at - started) * 1e3)
                     begun[number] = at
                     self._send(bodies[turn % len(bodies)], number)
                     turn += 1
-        return np.array(found)
+        return np.array(found), np.array(ended)
 
     def _send(self, body: bytes, number: int) -> None:
         connection = self._free.pop() if self._free else self._open()

@@ -12,6 +12,7 @@ from typing import Any
 
 from packager.domain.placement import HOURS_A_MONTH, Demand, Flow, Placement, Point, Pool, Scaling
 from packager.place.capacity import reply_ms
+from packager.place.checked import checked, in_words
 from packager.place.costs import carbon_kg
 from packager.place.latency import Latencies
 from packager.place.options import Option, Problem
@@ -123,8 +124,9 @@ def placement_record(
             **{demand.name: _point(demand.at) for demand in problem.demands},
             **{str(pool.site.region): _point(pool.site.at) for pool, _ in placement.replicas},
         },
+        "capacity_checked": checked(),
         "figures": "replies and round trips are estimated by the models of packager.place unless "
-        "told otherwise; prices as told for each pool",
+        "told otherwise; prices as told for each pool; " + in_words(checked()),
     }
 
 

@@ -52,6 +52,7 @@ class _PoolState:
     scale: float  # real replicas for each simulated one
     replicas: list[Replica]
     limit: int | None
+    reserve: float = 0.0  # requests a second of head-room that the plan holds ready
     seen: float = 0.0
     lost: bool = False
 
@@ -98,7 +99,13 @@ class _Day:
         total = max(1, count + dict(self.placement.spares).get(pool.key, 0))
         simulated = min(SIMULATED, total)
         replicas = [self._replica(model, 0.0) for _ in range(simulated)]
-        return _PoolState(pool, model, total / simulated, replicas, pool.offer.limit)
+        reserve = sum(
+            (option.load - option.demand.peak) * flow.share
+            for flow in self.placement.flows
+            for option in self.problem.options
+            if flow.pool == pool == option.pool and flow.demand.name == option.demand.name
+        )
+        return _PoolState(pool, model, total / simulated, replicas, pool.offer.limit, reserve)
 
     def _replica(self, model: Model, ready_at: float) -> Replica:
         return Replica(self.environment, model, self.chance, ready_at)
@@ -153,7 +160,7 @@ class _Day:
                 return f"every demand rises to {factor:g} times its peak at once"
             case Scenario.LOST_SITE:
                 return (
-                    f"{self.lost} is gone after {self.course.calm_s:g} s; its users are sent to "
+                    f"After {self.course.calm_s:g} s {self.lost} is gone; its users are sent to "
                     f"other lawful sites of the placement {DETECTED_S:g} s later"
                 )
             case Scenario.ROLL_OUT:
@@ -183,28 +190,29 @@ class _Day:
 
     def _request(self, demand: Demand, pool: Pool, rtt: float, each: float, now: float) -> None:
         bucket = self.buckets[min(BUCKETS - 1, int(now / self.length * BUCKETS))]
-        bucket.arrived += each
+        counted = each / self.pace
+        bucket.arrived += counted
         state = self.pools[pool]
         if state.lost:
             rerouted = self._reroute(demand, now)
             if rerouted is None:
-                bucket.shed += each
+                bucket.shed += counted
                 return
             state, rtt = rerouted
         state.seen += each
         up = [replica for replica in state.replicas if replica.up(now)]
         if not up:
-            bucket.shed += each
+            bucket.shed += counted
             return
 
         def answered(taken: float | None) -> None:
             if taken is None:
-                bucket.shed += each
+                bucket.shed += counted
                 return
             reply = taken * 1000 + rtt
             bucket.replies_ms.append(reply)
             if reply > demand.limit_ms:
-                bucket.late += each
+                bucket.late += counted
 
         self.chance.choice(up).ask((demand.limit_ms - rtt) / 1000, answered)
 
@@ -227,7 +235,10 @@ class _Day:
             state.seen = 0.0
             yield environment.timeout(SCALED_EVERY_S * self.pace)
             seen = state.seen / (SCALED_EVERY_S * self.pace)
-            wanted = ceil(seen / state.pool.per_second / state.scale)
+            # What is ordered now serves when the ramp has gone on for a cold start: it keeps the
+            # head-room, instead of using it up once.
+            load = seen + state.reserve
+            wanted = ceil(load / state.pool.per_second / state.scale)
             most = ceil((state.limit or 1_000_000) / state.scale)
             for _ in range(min(wanted, most) - len(state.replicas)):
                 ready = environment.now + state.pool.offer.cold_start_s * self.pace

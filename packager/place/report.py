@@ -46,7 +46,7 @@ def _rehearsed(rehearsal: Mapping[str, Any]) -> dict[str, Any]:
         "shed": rehearsal["shed"],
         "late": rehearsal["late"],
         "requests": line_plot(
-            times, {"asked": rate("arrived"), "refused": rate("shed")}, "requests a slice second"
+            times, {"asked": rate("arrived"), "refused": rate("shed")}, "requests a second"
         ),
         "replies": line_plot(times, {"p95": [s["p95_ms"] for s in course]}, "ms"),
         "replicas": line_plot(times, {"replicas": [s["replicas"] for s in course]}, "replicas"),

@@ -19,11 +19,13 @@ from packager.domain.placement import Demand, Point, Service, Site, Surge
 from packager.domain.target import DataClass, Region
 from packager.errors import InputError, PackagerError, PolicyRefusal
 from packager.place.answering import bills, placement_record
+from packager.place.checked import checked
 from packager.place.explaining import explain
 from packager.place.latency import Latencies
 from packager.place.rehearsal import Scenario
 from packager.place.rehearsing import rehearse
 from packager.place.release_file import planned_release, relocated
+from packager.place.report import placement_html
 from packager.place.routing import geodns, http_routes
 from packager.place.solving import solve
 from packager.placing import PlanOptions, plan_placement, write_plan
@@ -315,6 +317,21 @@ def test_a_law_that_leaves_no_placement_says_why(tmp_path: Path) -> None:
     (draft,) = planned.record["other_law"]
     assert draft["cost"] is None
     assert "no site may serve fr-personal" in draft["refused"][0]["what"]
+
+
+def test_the_page_says_what_the_models_were_held_to() -> None:
+    found = checked()
+    assert {(row["model"], row["load"]) for row in found["load"]} == {
+        (model, load) for model in ("convolution", "magika", "minilm") for load in (0.5, 0.7, 0.9)
+    }
+    for row in (*found["load"], *found["spikes"]):
+        assert row["predicted_p95_ms"] == pytest.approx(row["measured_p95_ms"], rel=0.25), row
+    problem = a_problem([a_demand()], [a_site()])
+    placement = solve(problem)
+    assert placement is not None
+    page = placement_html(placement_record(problem, placement, Latencies(), "USD"))
+    assert "What the speeds rest on" in page
+    assert found["where"] in page
 
 
 def test_law_alone_is_a_policy_refusal_and_distance_is_not(tmp_path: Path) -> None:
