@@ -1,7 +1,7 @@
 """A rehearsed tenfold spike against the real server: `python -m benchmarks.place.spike`.
 
-The same course twice: simulated by `packager.place.rehearsing`, on a placement of one replica whose
-service record was measured through the server a moment before, and played to that server. Each
+The same arrivals twice: before the replica of `packager.place.rehearsing`, whose service record was
+measured through the server a moment before, and before that server. Each
 request carries the deadline of the demand (`timeout`), as it does in the simulation. Two spikes:
 one that the replica carries (to 80 % of its rate) and one beyond it (to 150 %), which is shed.
 """
@@ -10,24 +10,25 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+import simpy
 
 from benchmarks.place.capacity import BURST_S, CLIENTS, LONE, percentiles, saturated, service_of
 from benchmarks.place.open_loop import DRAWS, Generator, Played, Times, poisson, waiting
 from benchmarks.place.served import Example, examples, served, undisturbed
-from packager.domain.placement import Flow, Placement, Pool, Surge
-from packager.place.rehearsal import Course, Rehearsal, Scenario
-from packager.place.rehearsing import rehearse
-from tests.support.placements import a_demand, a_problem, a_site, an_offer
+from packager.place.replica import Model, Replica
 
 SPIKES = {"carried": 0.8, "beyond": 1.5}
 FACTOR, CALM_S, RAMP_S, HOLD_S = 10.0, 7.0, 7.0, 14.0
 LIMIT_IN_SERVICES = 40
-SEEDS = 9
+DRAWN = 9
 PHASES = {"rise": (CALM_S, CALM_S + RAMP_S), "hold": (CALM_S + RAMP_S, CALM_S + RAMP_S + HOLD_S)}
 
 
@@ -70,14 +71,18 @@ def measure(example: Example, seed: int) -> dict[str, Any]:
                     "peak_per_s": round(top * before / FACTOR, 3),
                     "saturated_per_s": [round(before, 2), round(after, 2)],
                     "limit_ms": limit_ms,
-                    "statuses": {
-                        int(s): int((played.status == s).sum()) for s in set(played.status)
-                    },
+                    "statuses": _counted(played),
                     "real": {phase: _phase(played, span) for phase, span in PHASES.items()},
                 }
             )
     figures = client | {"idle_ms": round(float(np.median(lone)), 3)}
-    return {"model": example.name, "batch": example.batch(), "service": figures, "rows": rows}
+    return {
+        "model": example.name,
+        "batch": example.batch(),
+        "seed": seed,
+        "service": figures,
+        "rows": rows,
+    }
 
 
 def _counted(played: Played) -> dict[str, int]:
@@ -97,8 +102,8 @@ def _phase(played: Played, span: tuple[float, float]) -> dict[str, float]:
 def _arrivals(top: float, rate: float, seed: int) -> Times:
     """Poisson arrivals whose rate stands, rises tenfold to `top` of `rate`, and stays there: of
     `DRAWS` paths the one whose waiting is the most usual, before a server of constant time."""
-    random = np.random.default_rng(seed)
-    paths = [_path(top * rate, random) for _ in range(DRAWS)]
+    chance = np.random.default_rng(seed)
+    paths = [_path(top * rate, chance) for _ in range(DRAWS)]
     waits = np.array(
         [[_waited(path, 1 / rate, span) for span in PHASES.values()] for path in paths]
     )
@@ -106,11 +111,11 @@ def _arrivals(top: float, rate: float, seed: int) -> Times:
     return paths[int(np.argmin((np.abs(waits - usual) / usual).sum(axis=1)))]
 
 
-def _path(highest: float, random: np.random.Generator) -> Times:
+def _path(highest: float, chance: np.random.Generator) -> Times:
     length = CALM_S + RAMP_S + HOLD_S
-    drawn = np.sort(random.uniform(0.0, length, round(highest * length)))
+    drawn = np.sort(chance.uniform(0.0, length, round(highest * length)))
     factor = 1 + (FACTOR - 1) * np.clip((drawn - CALM_S) / RAMP_S, 0.0, 1.0)
-    return np.asarray(drawn[random.uniform(0.0, FACTOR, len(drawn)) < factor])
+    return np.asarray(drawn[chance.uniform(0.0, FACTOR, len(drawn)) < factor])
 
 
 def _waited(path: Times, service_s: float, span: tuple[float, float]) -> float:
@@ -119,41 +124,37 @@ def _waited(path: Times, service_s: float, span: tuple[float, float]) -> float:
 
 
 def simulated(found: dict[str, Any], row: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """The same spike in the simulation: medians over several seeds."""
+    """The same arrivals before the rehearsal's replica; medians over draws of the service times."""
     before, after = row["saturated_per_s"]
-    service = service_of(found, (before + after) / 2)
-    offer = an_offer(limit=1)
-    site = a_site(offers=(offer,))
-    demand = a_demand(
-        hourly=(row["peak_per_s"],),
-        limit_ms=row["limit_ms"],
-        surge=Surge(factor=FACTOR, ramp_s=RAMP_S),
-    )
-    pool = Pool(site, offer, service, 0.9)
-    placement = Placement((Flow(demand, pool, 1.0, 0.0),), ((pool, 1),), (), 1.0, None, 0.0, 0.0)
-    problem = a_problem([demand], [site])
-    course = Course(CALM_S, HOLD_S)
-    plays = [
-        rehearse(problem, placement, Scenario.SPIKE, seed=seed, course=course)
-        for seed in range(1, SEEDS + 1)
-    ]
+    model = Model.of(service_of(found, (before + after) / 2))
+    at_s = _arrivals(SPIKES[row["spike"]], before, found["seed"])
+    plays = [_play(at_s, model, row["limit_ms"] / 1000, draw) for draw in range(1, DRAWN + 1)]
     return {
         phase: {
-            key: round(median(_during(play, span)[key] for play in plays), 4)
+            key: round(median(_phase(play, span)[key] for play in plays), 4)
             for key in ("p95_ms", "shed")
         }
         for phase, span in PHASES.items()
     }
 
 
-def _during(play: Rehearsal, span: tuple[float, float]) -> dict[str, float]:
-    buckets = [bucket for bucket in play.buckets if span[0] - 0.01 <= bucket.at_s < span[1] - 0.01]
-    replies = [reply for bucket in buckets for reply in bucket.replies_ms]
-    arrived = sum(bucket.arrived for bucket in buckets)
-    return {
-        "p95_ms": float(np.percentile(replies, 95)),
-        "shed": sum(bucket.shed for bucket in buckets) / arrived,
-    }
+def _play(at_s: Times, model: Model, limit_s: float, draw: int) -> Played:
+    environment = simpy.Environment()
+    replica = Replica(environment, model, random.Random(draw), 0.0)
+    reply, status = np.full(len(at_s), np.nan), np.full(len(at_s), 503)
+
+    def answered(number: int, taken: float | None) -> None:
+        if taken is not None:
+            reply[number], status[number] = taken * 1000, 200
+
+    def arrivals() -> Iterator[Any]:
+        for number, at in enumerate(at_s.tolist()):
+            yield environment.timeout(at - environment.now)
+            replica.ask(limit_s, partial(answered, number))
+
+    environment.process(arrivals())
+    environment.run()
+    return Played(at_s, reply, status)
 
 
 if __name__ == "__main__":
