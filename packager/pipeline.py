@@ -10,7 +10,7 @@ registry's HTTP), is read when it is called for: verifying starts at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -312,12 +312,13 @@ def pull(
     name: str,
     trust: TrustFiles,
     output: Path,
-    targets: Sequence[TargetName],
+    choose: Callable[[Sequence[str]], Sequence[TargetName]],
     plain_http: bool,
     progress: Progress,
 ) -> Bundled:
     """The release that `push` left in a registry as a bundle, byte for byte the one that `bundle`
-    makes of it; `name` is `registry/repository:version`.
+    makes of it; `name` is `registry/repository:version`. `choose` is told the names of the targets
+    that are there, and says which are wanted (none: all).
 
     The signature is checked before anything else is fetched, every file while it is written. Raises
     VerificationError, UnavailableError when the registry does not answer.
@@ -330,7 +331,7 @@ def pull(
     policy = read_trust(trust)
     with RegistrySource(name.removeprefix("oci://"), plain_http=plain_http) as source:
         front = open_front(source, policy, progress)
-        chosen = tuple(str(target) for target in targets)
+        chosen = tuple(str(target) for target in choose(source.targets))
         return bundle_release(source, front.seal, chosen, output, progress)
 
 

@@ -21,7 +21,7 @@ from packager.bundle.opening import stands_on
 from packager.carrying import MAX_ROOT, Listing
 from packager.domain.target import DeploymentPlatform, TargetName
 from packager.domain.trust import TrustFiles
-from packager.errors import Finding, InputError, PolicyRefusal
+from packager.errors import Finding, InputError, PackagerError, PolicyRefusal
 from packager.oci.decryption import DecryptionKey
 from packager.oci.encryption import is_encrypted
 from packager.oci.layout import read_layout
@@ -68,7 +68,14 @@ def install(
     with ExitStack() as stack:
         if is_registry(release):
             path = _scratch(site, stack) / "release.tar"
-            pipeline.pull(str(release), trust, path, [], plain_http, progress)
+            pipeline.pull(
+                str(release),
+                trust,
+                path,
+                lambda names: [target] if target else _wanted(names, site),
+                plain_http,
+                progress,
+            )
         else:
             path = Path(release)
             if bases := bases or _stock(path, site):
@@ -79,6 +86,15 @@ def install(
 def is_registry(release: str | Path) -> bool:
     """Whether a release is named by its place in a registry."""
     return str(release).startswith(REGISTRY)
+
+
+def _wanted(names: Sequence[str], site: Site) -> list[TargetName]:
+    """The one target that is fetched for a site; raises PolicyRefusal when none fits."""
+    targets = [TargetName.parse(name) for name in names]
+    fitting = [name for name in targets if _fits(name, site)]
+    if not fitting:
+        raise _no_target(site, names)
+    return sorted(fitting, key=lambda name: _second_best(name, site))[:1]
 
 
 def _scratch(site: Site, stack: ExitStack) -> Path:
@@ -219,30 +235,37 @@ def _target(release: ReleaseFolder, site: Site, asked: TargetName | None) -> Rel
     """The target asked for, else the one for this site."""
     if asked:
         return release.target(asked)
-    fitting = [
-        target
-        for target in release.targets
-        if target.name.platform in _HOSTS
-        and target.name.jurisdiction == site.jurisdiction
-        and site.hardware in ("", target.name.hardware)
-    ]
-    # An engine's own platform first; either engine runs either.
-    fitting.sort(
-        key=lambda one: (one.name.platform.value == "quadlet") != (site.engine == "podman")
-    )
+    fitting = [target for target in release.targets if _fits(target.name, site)]
     if not fitting:
-        raise PolicyRefusal.of(
-            [
-                Finding(
-                    "the release has no target for this site",
-                    where=str(site.file),
-                    expected=f"{site.jurisdiction}/{site.hardware or 'any'}/compose or quadlet",
-                    got=", ".join(str(target.name) for target in release.targets),
-                    next_step=f"get the release for {site.jurisdiction}",
-                )
-            ]
-        )
-    return fitting[0]
+        raise _no_target(site, [str(target.name) for target in release.targets])
+    return sorted(fitting, key=lambda target: _second_best(target.name, site))[0]
+
+
+def _fits(name: TargetName, site: Site) -> bool:
+    return (
+        name.platform in _HOSTS
+        and name.jurisdiction == site.jurisdiction
+        and site.hardware in ("", name.hardware)
+    )
+
+
+def _second_best(name: TargetName, site: Site) -> bool:
+    """An engine's own platform comes first; either engine runs either."""
+    return (name.platform is DeploymentPlatform.QUADLET) != (site.engine == "podman")
+
+
+def _no_target(site: Site, names: Sequence[str]) -> PackagerError:
+    return PolicyRefusal.of(
+        [
+            Finding(
+                "the release has no target for this site",
+                where=str(site.file),
+                expected=f"{site.jurisdiction}/{site.hardware or 'any'}/compose or quadlet",
+                got=", ".join(names),
+                next_step=f"get the release for {site.jurisdiction}",
+            )
+        ]
+    )
 
 
 def _signed_script(source: ReleaseSource, target: ReleasedTarget) -> bytes:

@@ -39,6 +39,6 @@ def pull(
     from packager import pipeline
 
     chosen = [TargetName.parse(target) for target in targets]
-    made = pipeline.pull(name, trust, output, chosen, plain_http, console)
+    made = pipeline.pull(name, trust, output, lambda _: chosen, plain_http, console)
     console.note(f"{human_size(made.size)}, targets: {', '.join(made.targets)}")
     console.result(str(made.path), made.as_dict())

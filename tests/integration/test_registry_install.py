@@ -129,3 +129,10 @@ def test_another_makers_key_and_no_release_are_refused(packager, site, place, tm
     assert (done.code, "no release of this name" in done.err) == (4, True)
     gone = packager("install", "oci://127.0.0.1:1/ml/x:1", *words)
     assert gone.code == 5
+
+
+def test_a_site_elsewhere_is_refused_before_anything_big_is_fetched(packager, site, place):
+    site.profile(jurisdiction="de", region="aws/eu-central-1")
+    done = install(packager, site, place)
+    assert (done.code, "no target for this site" in done.err) == (3, True), done.err
+    assert not list(site.base.rglob("release.tar*"))
