@@ -40,9 +40,10 @@ die() {
   leave "$RESULT"
 }
 
-# The one way out: what was begun is recorded, scratch files and the lock go.
+# The one way out: what was begun is recorded, a test that still waits, scratch files and the lock go.
 leave() {
   trap - EXIT INT TERM HUP
+  [ -z "${PROBE_PID:-}" ] || end_probe
   if [ "$1" != 0 ] && [ -n "$RECORDING" ]; then
     record "$(outcome "$1")" "$REASONS"
   fi

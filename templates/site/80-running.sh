@@ -107,9 +107,17 @@ await_answer() {
 probe_ended() {
   wait "$PROBE_PID"
   pr_status=$?
+  PROBE_PID=''
   SELFTEST=$(tail -n 1 "$WORK/selftest" | cut -c 1-300)
   [ -n "$SELFTEST" ] || SELFTEST="the self-test could not run: $(said)"
   return "$pr_status"
+}
+
+# The version that it waits for does not come into service, and it would wait on after us.
+end_probe() {
+  quietly rm -f "$PROBE"
+  wait "$PROBE_PID" 2>/dev/null
+  PROBE_PID=''
 }
 
 stop_server() { # SLOT
