@@ -221,7 +221,7 @@ def _need(module: str, package: str, reference: str, extra: str) -> None:
     if importlib.util.find_spec(module) is None:
         raise InputError(
             f"signing with {reference.partition(':')[0]}: needs the library {package}",
-            next_step=f"pip install 'packager[{extra}]'",
+            next_step=f"pip install '.[{extra}]' in packager's source",
         )
 
 

@@ -98,7 +98,8 @@ def _local_process() -> str:
     missing = [name for name in ("httptools", "orjson") if importlib.util.find_spec(name) is None]
     if missing:
         raise PackagerError(
-            f"{' and '.join(missing)} not installed", next_step="pip install 'packager[local]'"
+            f"{' and '.join(missing)} not installed",
+            next_step="pip install '.[local]' in packager's source",
         )
     return "the runtime can start as a local process"
 

@@ -145,7 +145,7 @@ def refuse_missing_packages() -> None:
             where=sys.executable,
             expected=", ".join(_NEEDED),
             got=f"without {', '.join(missing)}",
-            next_step="pip install 'packager[local]', or start a Docker engine",
+            next_step="pip install '.[local]' in packager's source, or start a Docker engine",
         )
 
 

@@ -165,7 +165,7 @@ def _distributed() -> Any:
             where="--scheduler",
             expected="dask.distributed in this Python",
             got="none",
-            next_step="pip install 'packager[cluster]'",
+            next_step="pip install '.[cluster]' in packager's source",
         ) from error
 
 

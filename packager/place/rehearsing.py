@@ -286,6 +286,6 @@ def _simpy() -> Any:
         raise InputError(
             "the simulation library is not installed",
             expected="the Python package simpy",
-            next_step="pip install 'packager[plan]'",
+            next_step="pip install '.[plan]' in packager's source",
         ) from error
     return simpy

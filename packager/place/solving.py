@@ -111,6 +111,6 @@ def _highs() -> Any:
         raise InputError(
             "the solver is not installed",
             expected="the Python package highspy (HiGHS)",
-            next_step="pip install 'packager[plan]'",
+            next_step="pip install '.[plan]' in packager's source",
         ) from error
     return highspy

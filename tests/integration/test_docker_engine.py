@@ -23,7 +23,8 @@ from packager.launch.client import wait_ready
 from packager.oci.docker_engine import Engine
 from packager.oci.layer import LayerStore
 
-pytestmark = pytest.mark.engine
+# One worker: two tests give the same address to a machine out there.
+pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("another-machine")]
 
 REFERENCE = f"registry.example.de/ml/packager-probe:{os.getpid()}"
 FOREIGN = f"registry.example.sg/ml/packager-probe:{os.getpid()}-arm64"

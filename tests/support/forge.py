@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,7 +59,10 @@ class Forge:
         return place
 
     def _shell(self, command: list[str], script: str, place: Path, told: Mapping[str, str]) -> Ran:
-        known = {"HOME": str(self.folder / "home"), "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+        # The tools of these tests come first, and nothing is fetched whatever a pipeline asks for.
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        known = {"HOME": str(self.folder / "home"), "PATH": path, "LC_ALL": "C.UTF-8"}
+        known |= {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         done = subprocess.run(
             [*command, script], cwd=place, env={**known, **self.environment, **told},
             capture_output=True, text=True, check=False, timeout=600,

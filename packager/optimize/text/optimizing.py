@@ -383,7 +383,7 @@ def _encoded(
             "the prompts cannot be turned into tokens",
             where="model.samples",
             got=result.reason,
-            next_step="pip install 'packager[generate]'"
+            next_step="pip install '.[generate]' in packager's source"
             if missing
             else "check tokenizer.json, the chat template and the prompts",
         )

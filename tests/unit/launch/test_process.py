@@ -124,4 +124,4 @@ def test_missing_packages_are_told_with_the_command(layers, tmp_path, monkeypatc
         start_process(layers(), tmp_path / "into")
     (finding,) = refused.value.findings
     assert "packager_none_such" in finding.got
-    assert "packager[local]" in finding.next_step
+    assert ".[local]" in finding.next_step
