@@ -12,26 +12,36 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from packager import __version__
+from packager.digest import Digest
 from packager.errors import InputError, UnavailableError
 from packager.optimize.external_data import external_files
 from packager.optimize.processes import Failure, Limits, Workers
 from packager.optimize.reading import first_line, load_graph
 
 GRAPHS, FILES, WRITTEN = ("source", "candidate", "model"), ("samples", "labels", "plugin"), "target"
+SHARED = ("source", *FILES)
 CONNECT_SECONDS, GRACE_SECONDS = 20, 60
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterWorkers(Workers):
-    """Workers elsewhere; `client` is a distributed.Client."""
+    """Workers elsewhere; `client` is a distributed.Client.
+
+    The cluster forgets what no future of ours stands for. Futures of equal content are one to it,
+    so that one task's end would take the content from another that is about to use it: what many
+    tasks read is held here until the end, and what is one task's own has a name of its own.
+    """
 
     client: Any = None
+    held: dict[str, Any] = field(default_factory=dict, compare=False)
+    holding: Lock = field(default_factory=Lock, compare=False)
 
     def do(
         self,
@@ -44,10 +54,7 @@ class ClusterWorkers(Workers):
             return Failure("was stopped")
         try:
             sent, files = _packed(task)
-            held = {
-                place: self.client.scatter(file.read_bytes(), hash=True)
-                for place, file in files.items()
-            }
+            held = {place: self._sent(place, file) for place, file in files.items()}
             future = self.client.submit(
                 run_there, name, sent, held, self.limits, __version__, pure=False, retries=1
             )
@@ -60,6 +67,17 @@ class ClusterWorkers(Workers):
             return result
         _unpacked(task, written)
         return dict(result)
+
+    def _sent(self, place: str, file: Path) -> Any:
+        """A future that stands for the file's bytes on the cluster."""
+        data = file.read_bytes()
+        if place.partition("/")[0] not in SHARED:
+            return self.client.scatter(data, hash=False)
+        with self.holding:
+            content = Digest.of(data).hex
+            if content not in self.held:
+                self.held[content] = self.client.scatter(data, hash=False)
+            return self.held[content]
 
 
 @contextmanager

@@ -28,9 +28,9 @@ BATCHES = (1, 4, 16)
 THREADS_AT_MOST = 4
 
 MARGIN = {Objective.LATENCY: 0.8, Objective.THROUGHPUT: 0.6, Objective.COST: 0.6}
-"""How far a candidate may lie behind at batch 1 on one thread and still be timed in full. The winner
-is safe as long as threads and batches move the ratio of two candidates by less than a fifth, or two
-for throughput, which is timed in batches. That bound is assumed; it was not measured."""
+"""How far a candidate may lie behind at batch 1 on one thread and still be timed in full. The
+winner is safe as long as threads and batches move the ratio of two candidates by less than a fifth,
+or two for throughput, which is timed in batches. That bound is assumed; it was not measured."""
 RACE_FROM = 4
 """With fewer candidates than this a first look costs more than it saves."""
 
