@@ -20,6 +20,12 @@ from pathlib import Path
 ROOT = Path(__file__).parent
 # What nobody can start without more: a device, or models that are downloaded by hand.
 BY_HAND: Mapping[str, str] = {
+    "generative.compare": "needs an environment with the other engines, see its docstring",
+    "optimize.beside_olive": "needs Olive's environment and a model's folder",
+    "optimize.olive_search": "is Olive's side of beside_olive",
+    "place.capacity": "needs a folder for its releases",
+    "place.spike": "needs a folder for its releases",
+    "place.telling": "needs what place.capacity and place.spike measured",
     "optimize.gpu_candidates": "needs an NVIDIA GPU",
     "optimize.real_models": "needs folders of models, see its docstring",
 }

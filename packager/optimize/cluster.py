@@ -22,8 +22,9 @@ from packager import __version__
 from packager.digest import Digest
 from packager.errors import InputError, UnavailableError
 from packager.optimize.external_data import external_files
+from packager.optimize.foreign_words import first_line
 from packager.optimize.processes import Failure, Limits, Workers
-from packager.optimize.reading import first_line, load_graph
+from packager.optimize.reading import load_graph
 
 GRAPHS, FILES, WRITTEN = ("source", "candidate", "model"), ("samples", "labels", "plugin"), "target"
 SHARED = ("source", *FILES)

@@ -20,7 +20,7 @@ from typing import Any
 
 import packager
 from packager.optimize.engine import TELEMETRY_SWITCH
-from packager.optimize.reading import first_line
+from packager.optimize.foreign_words import first_line
 
 WORKER = (sys.executable, "-P", "-m", "packager.optimize.worker")
 

@@ -17,6 +17,7 @@ from packager.domain.model import Model, ModelFile
 from packager.errors import Finding, InputError
 from packager.optimize.anatomy import anatomy_of
 from packager.optimize.external_data import external_files
+from packager.optimize.foreign_words import first_line
 from packager.optimize.magic import HEAD, begins_like_onnx, recognize
 from packager.optimize.signature import signature
 
@@ -210,10 +211,3 @@ def _unreadable(where: str, error: Exception) -> InputError:
 def _raise(findings: tuple[Finding, ...]) -> None:
     if findings:
         raise InputError.of(findings)
-
-
-def first_line(text: str, limit: int = 240) -> str:
-    """A foreign message as one printable line: libraries put paths of their sources in the rest."""
-    line = next((part.strip() for part in text.splitlines() if part.strip()), "no message")
-    printable = "".join(sign if sign.isprintable() else "?" for sign in line)
-    return printable if len(printable) <= limit else f"{printable[: limit - 1]}…"

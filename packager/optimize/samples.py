@@ -19,8 +19,8 @@ import numpy as np
 from packager.digest import Digest
 from packager.domain.model import Model, SampleUse, TensorSpec
 from packager.errors import Finding, InputError
+from packager.optimize.foreign_words import first_line
 from packager.optimize.npz import Array, array_bytes
-from packager.optimize.reading import first_line
 from packager.optimize.signature import NUMPY_NAMES
 
 CALIBRATION_AT_MOST = 256

@@ -19,9 +19,9 @@ import numpy as np
 from packager.digest import Digest
 from packager.domain.model import TaskFiles
 from packager.errors import Finding, InputError
+from packager.optimize.foreign_words import first_line
 from packager.optimize.gate import Scores
 from packager.optimize.npz import Array
-from packager.optimize.reading import first_line
 from packager.optimize.samples import Feed, Samples, load_arrays
 
 FUNCTION = "score"

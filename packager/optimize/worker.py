@@ -23,7 +23,7 @@ def main(task_file: Path, result_file: Path) -> int:
     try:
         result = {"ok": True, **_TASKS[task["task"]](task)}
     except Exception as error:  # whatever the engine raises becomes the candidate's reason
-        from packager.optimize.reading import first_line
+        from packager.optimize.foreign_words import first_line
 
         message = first_line(str(error))
         result = {"ok": False, "reason": f"{type(error).__name__}: {message}"}
