@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -292,13 +293,14 @@ def test_openssl_and_sha256sum_alone_check_the_release(release):
 def test_no_secret_and_no_machine_in_the_release(release):
     """The key, the host's name, the user's home and the clock stay out."""
     private = release.key.read_bytes().splitlines()[1]
-    host = os.uname().nodename.encode()
+    # A short name occurs in signatures and digests by chance, as part of longer words.
+    host = re.compile(rb"(?<![\w+/=-])%s(?![\w+/=-])" % re.escape(os.uname().nodename.encode()))
     for path in release.folder.rglob("*"):
         if path.is_file() and "blobs" not in path.parts:
             data = path.read_bytes()
             assert private not in data, path
             assert b"PRIVATE KEY" not in data, path
-            assert host not in data, path
+            assert not host.search(data), path
             assert str(Path.home()).encode() + b"/" not in data, path
             assert str(release.source).encode() not in data, path
 
