@@ -14,25 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from packager.bench.server import Server
+from packager.domain.datatypes import NUMPY_CODES
 from packager.errors import InputError
 
 Tensor = npt.NDArray[Any]
 
-_DTYPES = {
-    "BOOL": "?",
-    "UINT8": "u1",
-    "UINT16": "<u2",
-    "UINT32": "<u4",
-    "UINT64": "<u8",
-    "INT8": "i1",
-    "INT16": "<i2",
-    "INT32": "<i4",
-    "INT64": "<i8",
-    "FP16": "<f2",
-    "BF16": "<u2",
-    "FP32": "<f4",
-    "FP64": "<f8",
-}
+_DTYPES = {**NUMPY_CODES, "BF16": "<u2"}  # as its bits
 _FREE = 8
 """The size of a free dimension behind the first where no samples say it."""
 

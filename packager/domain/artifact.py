@@ -127,3 +127,29 @@ class Artifact:
     blobs: tuple[tuple[Digest, bytes], ...]
     tag: str | None = None
     subject: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedArtifact:
+    """Something of a release that has a name of its own in a registry, `repository:tag`."""
+
+    reference: str
+    artifact: Artifact
+
+    @property
+    def digest(self) -> Digest:
+        """Of its manifest."""
+        return self.artifact.descriptor.digest
+
+    @property
+    def pinned(self) -> str:
+        """`repository@sha256:…`"""
+        return f"{self.reference.rpartition(':')[0]}@{self.digest}"
+
+    def as_dict(self) -> dict[str, object]:
+        """As `release.json` names it."""
+        return {
+            "reference": self.reference,
+            "pinned": self.pinned,
+            "digest": str(self.digest),
+        }

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from packager.digest import Digest
-from packager.domain.artifact import Artifact
+from packager.domain.artifact import NamedArtifact
 from packager.domain.target import TargetName
 
 # Where charts lie below a jurisdiction's registry; Helm wants the chart's name and version last.
@@ -18,29 +17,5 @@ def chart_repository(registry: str, target: TargetName, name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class PackedChart:
-    """A target's chart, packed.
-
-    `reference` is `registry/charts/<jurisdiction>-<hardware>/<chart>:<version>`.
-    """
-
-    reference: str
-    artifact: Artifact
-
-    @property
-    def digest(self) -> Digest:
-        """Of its manifest."""
-        return self.artifact.descriptor.digest
-
-    @property
-    def pinned(self) -> str:
-        """`registry/charts/<place>-<hardware>/<chart>@sha256:…`"""
-        return f"{self.reference.rpartition(':')[0]}@{self.digest}"
-
-    def as_dict(self) -> dict[str, object]:
-        """As `release.json` names it."""
-        return {
-            "reference": self.reference,
-            "pinned": self.pinned,
-            "digest": str(self.digest),
-        }
+class PackedChart(NamedArtifact):
+    """A target's chart: `registry/charts/<jurisdiction>-<hardware>/<chart>:<version>`."""

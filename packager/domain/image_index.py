@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from packager.canonical import dumps
 from packager.digest import Digest
-from packager.domain.artifact import Artifact, Descriptor, MediaType, Platform
+from packager.domain.artifact import Artifact, Descriptor, MediaType, NamedArtifact, Platform
 from packager.domain.release import BuiltTarget
 
 _CPU = "CPUExecutionProvider"
@@ -28,30 +28,15 @@ class IndexedImage:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageIndex:
-    """`reference` is `registry/name:<version>-<jurisdiction>-<platform>`."""
+class ImageIndex(NamedArtifact):
+    """`registry/name:<version>-<jurisdiction>-<platform>`."""
 
-    reference: str
     images: tuple[IndexedImage, ...]
-    artifact: Artifact
-
-    @property
-    def digest(self) -> Digest:
-        return self.artifact.descriptor.digest
-
-    @property
-    def pinned(self) -> str:
-        """`registry/name@sha256:…`"""
-        return f"{self.reference.rpartition(':')[0]}@{self.digest}"
 
     def as_dict(self) -> dict[str, object]:
         """As `release.json` names it."""
-        return {
-            "reference": self.reference,
-            "pinned": self.pinned,
-            "digest": str(self.digest),
-            "targets": [image.target for image in self.images],
-        }
+        told = NamedArtifact.as_dict(self)
+        return told | {"targets": [image.target for image in self.images]}
 
 
 def index_bytes(images: Iterable[IndexedImage]) -> bytes:
@@ -116,4 +101,4 @@ def _index(reference: str, targets: Sequence[BuiltTarget]) -> ImageIndex:
         len(data),
         {"org.opencontainers.image.ref.name": reference, "io.containerd.image.name": reference},
     )
-    return ImageIndex(reference, images, Artifact(descriptor, data, ()))
+    return ImageIndex(reference, Artifact(descriptor, data, ()), images)

@@ -19,27 +19,14 @@ from urllib.parse import quote, urlsplit
 import numpy as np
 import numpy.typing as npt
 
+from packager.domain.datatypes import NUMPY_CODES
 from packager.errors import InputError, PackagerError, UnavailableError
 
 Tensor = npt.NDArray[Any]
 
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 _MAX_ANSWER = 1 << 30
-_DTYPES = {
-    "BOOL": "?",
-    "UINT8": "u1",
-    "UINT16": "<u2",
-    "UINT32": "<u4",
-    "UINT64": "<u8",
-    "INT8": "i1",
-    "INT16": "<i2",
-    "INT32": "<i4",
-    "INT64": "<i8",
-    "FP16": "<f2",
-    "FP32": "<f4",
-    "FP64": "<f8",
-}
-_DATATYPES = {np.dtype(code).newbyteorder("="): name for name, code in _DTYPES.items()}
+_DATATYPES = {np.dtype(code).newbyteorder("="): name for name, code in NUMPY_CODES.items()}
 
 
 def wait_ready(url: str, timeout_s: float, alive: Callable[[], bool]) -> None:
@@ -110,7 +97,7 @@ def _encode(inputs: Mapping[str, Tensor]) -> tuple[bytes, list[bytes]]:
             raise InputError(
                 "the protocol has no such number format",
                 where=f"input {name}",
-                expected=", ".join((*_DTYPES, "BYTES")),
+                expected=", ".join((*NUMPY_CODES, "BYTES")),
                 got=str(tensor.dtype),
             )
         data = _bytes_elements(tensor) if datatype == "BYTES" else _raw(tensor, datatype)
@@ -128,7 +115,7 @@ def _encode(inputs: Mapping[str, Tensor]) -> tuple[bytes, list[bytes]]:
 
 
 def _raw(tensor: Tensor, datatype: str) -> bytes:
-    return np.ascontiguousarray(tensor, dtype=_DTYPES[datatype]).tobytes()
+    return np.ascontiguousarray(tensor, dtype=NUMPY_CODES[datatype]).tobytes()
 
 
 def _bytes_elements(tensor: Tensor) -> bytes:
@@ -162,13 +149,13 @@ def _decode(url: str, body: bytes, header_length: int | None) -> dict[str, Tenso
 
 
 def _from_json(data: list[Any], datatype: str, shape: tuple[int, ...]) -> Tensor:
-    dtype = object if datatype == "BYTES" else np.dtype(_DTYPES[datatype])
+    dtype = object if datatype == "BYTES" else np.dtype(NUMPY_CODES[datatype])
     return np.array(data, dtype=dtype).reshape(shape)
 
 
 def _from_raw(data: bytes, datatype: str, shape: tuple[int, ...]) -> Tensor:
     if datatype != "BYTES":
-        return np.frombuffer(data, dtype=_DTYPES[datatype]).reshape(shape)
+        return np.frombuffer(data, dtype=NUMPY_CODES[datatype]).reshape(shape)
     elements, position = [], 0
     for _ in range(math.prod(shape)):
         (length,) = struct.unpack_from("<I", data, position)

@@ -114,7 +114,7 @@ def optimize(
             objective=objective,
             metric=bench.quality.metric,
         )
-        choice = _choose(findings, precision, constraints)
+        choice = choice_of(findings, precision, constraints)
         chosen = keep(fit[choice.name], into) if choice.name != SOURCE else model
         layers = _layers(bench, choice.name, trials)
         golden = golden_samples(bench.workshop, chosen, into / "golden.npz")
@@ -154,7 +154,8 @@ def _layers(bench: Bench, name: str, trials: list[Trial]) -> tuple[tuple[str, fl
     return ()
 
 
-def _choose(findings: Findings, precision: Precision | None, constraints: Constraints) -> Choice:
+def choice_of(findings: Findings, precision: Precision | None, constraints: Constraints) -> Choice:
+    """The choice among the source and what was found eligible. Raises OptimizationError."""
     source = findings.source
     contenders = [
         _contender(trial.recipe.name, trial.recipe.lossless, trial.outcome.model, findings)

@@ -9,12 +9,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from packager.canonical import dumps
-from packager.domain.generation import Generation, GenerationSettings, Pace, Speculating
+from packager.domain.generation import Generation
 from packager.domain.hardware import HardwareProfile, Precision
 from packager.domain.model import (
     Constraints,
@@ -23,36 +21,39 @@ from packager.domain.model import (
     OptimizedModel,
     QualityBudget,
 )
-from packager.errors import InputError
 from packager.optimize.anatomy import anatomy_of
-from packager.optimize.choosing import Choice, Contender, choose
 from packager.optimize.gate import Judgement
 from packager.optimize.making import Made, Workshop
 from packager.optimize.measuring import measurable, where
-from packager.optimize.optimizing import keep
+from packager.optimize.optimizing import choice_of, keep
 from packager.optimize.processes import Failure, Workers
 from packager.optimize.reading import PROTOBUF_LIMIT, load_graph
 from packager.optimize.recipes import SOURCE, Recipe
-from packager.optimize.record import MeasurementRecord, Row, TextRow, measurement
+from packager.optimize.record import MeasurementRecord, Row, TextRow
 from packager.optimize.samples import Samples
 from packager.optimize.table import Findings, table
+from packager.optimize.text.asking import (
+    ANSWER_TOKENS,
+    answer_task,
+    done,
+    encoded,
+    heard_of,
+    judge_task,
+)
 from packager.optimize.text.candidates import text_candidates
 from packager.optimize.text.gate import Heard, judge_text
 from packager.optimize.text.golden import golden_answers
 from packager.optimize.text.measuring import (
     Timing,
-    best_chunk,
-    best_guess,
-    best_slots,
 )
 from packager.optimize.text.prompts import Prompts
-from packager.optimize.text.source import accompanying, chat_template
+from packager.optimize.text.settings import generation_settings
+from packager.optimize.text.source import accompanying
 from packager.optimize.tools import tools
 from packager.optimize.trying import Trial
 from packager.progress import Progress
 from packager.workspace import telling_output_errors
 
-ANSWER_TOKENS = 32
 _NO_SAMPLES = Samples({}, {}, (), (), (), synthetic=False)
 GOLDEN_FILE = "golden.json"
 
@@ -92,17 +93,17 @@ def opened_text(
         workshop = Workshop(model, external, _NO_SAMPLES, Path(scratch), sized)
         progress.advance("encoding prompts", 0, 0)
         most = generation.context - ANSWER_TOKENS
-        judging = _encoded(workshop, generation, prompts.judging, most)
-        golden = _encoded(workshop, generation, prompts.golden, most)
+        judging = encoded(workshop, generation, prompts.judging, most)
+        golden = encoded(workshop, generation, prompts.golden, most)
         progress.advance("running the source", 0, 0)
         answers: list[list[int]] = []
         heard = None
         if judging:
-            answers = _done(workshop, "source-answers", answer_task(generation, model, judging))[
+            answers = done(workshop, "source-answers", answer_task(generation, model, judging))[
                 "answers"
             ]
-            result = _done(workshop, "source-heard", _judge_task(model, judging, answers))
-            heard = _heard(result, judging, answers)
+            result = done(workshop, "source-heard", judge_task(model, judging, answers))
+            heard = heard_of(result, judging, answers)
         yield TextBench(workshop, generation, quality, prompts, judging, golden, answers, heard)
 
 
@@ -152,7 +153,7 @@ def optimize_text(
         objective=objective,
         metric=bench.quality.metric,
     )
-    choice = _choose(findings, precision, constraints)
+    choice = choice_of(findings, precision, constraints)
     chosen = keep(fit[choice.name], into) if choice.name != SOURCE else model
     best = measured.get(choice.name)
     threads = best.best(objective).threads if best else 1
@@ -171,7 +172,7 @@ def optimize_text(
         progress.note(f"no golden answers: {golden.reason}")
     shown, front = table(findings, choice)
     price = next((row.estimate for row in shown if row.name == choice.name), None)
-    settings = _settings(
+    settings = generation_settings(
         bench.generation,
         best,
         threads,
@@ -219,12 +220,12 @@ def _attempt(bench: TextBench, recipe: Recipe, precision: Precision | None) -> T
         return Trial(recipe, made, Judgement(False, made.reason))
     result = workshop.workers.do(
         f"heard-{recipe.name}",
-        _judge_task(made.model, bench.judging, bench.answers),
+        judge_task(made.model, bench.judging, bench.answers),
         workshop.folder,
     )
     if isinstance(result, Failure):
         return Trial(recipe, result, Judgement(False, result.reason))
-    heard = _heard(result, bench.judging, bench.answers)
+    heard = heard_of(result, bench.judging, bench.answers)
     most = bench.generation.perplexity_at_most
     return Trial(recipe, made, judge_text(bench.heard, heard, bench.quality.bound, most))
 
@@ -249,162 +250,3 @@ def _timed(
         else:
             rows[name] = found
     return rows, failures
-
-
-def _choose(findings: Findings, precision: Precision | None, constraints: Constraints) -> Choice:
-    def contender(name: str, lossless: bool, model: Model) -> Contender:
-        row = findings.measured.get(name)
-        figures = measurement(row, findings.objective) if row else None
-        return Contender(
-            name,
-            lossless,
-            model.size,
-            figures.speedup if figures else None,
-            figures.latency_p99_ms if figures else None,
-            figures.throughput_per_s if figures else None,
-        )
-
-    source = findings.source
-    rivals = [
-        contender(trial.recipe.name, trial.recipe.lossless, trial.outcome.model)
-        for trial in findings.trials
-        if isinstance(trial.outcome, Made)
-        and trial.eligible
-        and trial.recipe.name not in findings.failures
-    ]
-    return choose(
-        replace(contender(SOURCE, True, source), speedup=1.0),
-        rivals,
-        findings.objective,
-        source_allowed=precision in (None, source.precision),
-        constraints=constraints,
-    )
-
-
-def _settings(
-    generation: Generation,
-    row: Row | None,
-    threads: int,
-    tuned: TextRow | Failure,
-    hardware: HardwareProfile,
-    chosen: Model,
-    cost: tuple[float, float] | None,
-) -> GenerationSettings:
-    """What is baked into server.json: what the release names, else what was measured."""
-    weights = chosen.size + (generation.draft.weights if generation.draft else 0)
-    room = generation.slots_within(hardware.memory_gb * 1e9, weights)
-    slots = generation.slots or best_slots(row, threads, room)
-    chunks = tuned.chunks if isinstance(tuned, TextRow) else ()
-    guess = (
-        best_guess(tuned.guesses, generation.speculation) if isinstance(tuned, TextRow) else None
-    )
-    kind = Speculating(guess.kind) if guess else Speculating.OFF
-    named = generation.speculation
-    if guess is None and named not in (Speculating.AUTO, Speculating.OFF):
-        kind = named  # not measured here: as the release says
-    figures = row.figures if row else ()
-    told = [f"slots {'as declared' if generation.slots else 'by measurement'}"]
-    if isinstance(tuned, Failure):
-        told.append(f"nothing was tuned: {tuned.reason}")
-    return GenerationSettings(
-        decoder=generation.decoder,
-        context=generation.context,
-        slots=slots,
-        prefill_chunk=min(best_chunk(chunks), generation.context),
-        speculation=kind,
-        guessed=guess.tokens if guess else 4,
-        draft=generation.draft,
-        draft_threads=guess.threads if guess else 1,
-        gain=guess.gain if guess else None,
-        queue=generation.queue,
-        shared_prefixes=generation.shared_prefixes,
-        paces=tuple(
-            Pace(one.batch, one.throughput_per_s, one.latency_p50_ms)
-            for one in figures
-            if one.threads == threads
-        ),
-        cost_usd_per_million=cost,
-        why=tuple(told),
-    )
-
-
-def answer_task(generation: Generation, model: Model, prompts: list[list[int]]) -> dict[str, Any]:
-    """What a worker is asked for greedy answers."""
-    return {
-        "task": "text_answer",
-        "model": str(model.files[0].path),
-        "prompts": prompts,
-        "tokens": ANSWER_TOKENS,
-        "ends": list(generation.decoder.end_tokens),
-    }
-
-
-def _judge_task(model: Model, prompts: list[list[int]], answers: list[list[int]]) -> dict[str, Any]:
-    return {
-        "task": "text_judge",
-        "model": str(model.files[0].path),
-        "prompts": prompts,
-        "answers": answers,
-    }
-
-
-def _heard(result: dict[str, Any], prompts: list[list[int]], answers: list[list[int]]) -> Heard:
-    return Heard(
-        tuple(result["agreed"]),
-        tuple(len(answer) for answer in answers),
-        tuple(result["surprise"]),
-        tuple(len(prompt) - 1 for prompt in prompts),
-    )
-
-
-def _encoded(
-    workshop: Workshop, generation: Generation, prompts: tuple[Any, ...], most: int
-) -> list[list[int]]:
-    """The prompts as tokens, those that are too long for a slot cut off at its end."""
-    if not prompts:
-        return []
-    file = workshop.folder / "prompts.json"
-    file.write_bytes(dumps(list(prompts)))
-    decoder = generation.decoder
-    task = {
-        "task": "text_encode",
-        "tokenizer": str(decoder.folder / "tokenizer.json"),
-        "template": chat_template(decoder.folder),
-        "prompts": str(file),
-        "special": {
-            "bos_token": decoder.begin_token,
-            "eos_token": decoder.end_tokens[0] if decoder.end_tokens else None,
-        },
-    }
-    result = workshop.workers.do("encode", task, workshop.folder)
-    if isinstance(result, Failure):
-        missing = "No module named" in result.reason
-        raise InputError(
-            "the prompts cannot be turned into tokens",
-            where="model.samples",
-            got=result.reason,
-            next_step="pip install '.[generate]' in packager's source"
-            if missing
-            else "check tokenizer.json, the chat template and the prompts",
-        )
-    kept = [list(tokens)[:most] for tokens in result["tokens"]]
-    wrong = [tokens for tokens in kept if any(t >= decoder.vocabulary for t in tokens)]
-    if wrong:
-        raise InputError(
-            "the tokenizer knows tokens that the model does not",
-            where=str(decoder.folder / "tokenizer.json"),
-            expected=f"tokens below {decoder.vocabulary}",
-        )
-    return [tokens for tokens in kept if tokens]
-
-
-def _done(workshop: Workshop, name: str, task: dict[str, Any]) -> dict[str, Any]:
-    result = workshop.workers.do(name, task, workshop.folder)
-    if isinstance(result, Failure):
-        raise InputError(
-            "ONNX Runtime cannot run the model",
-            where=str(workshop.source.files[0].path),
-            expected="a decoder that loads and answers prompts",
-            got=result.reason,
-        )
-    return result
