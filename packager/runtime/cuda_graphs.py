@@ -89,7 +89,8 @@ class _Recorded:
         for name, value in self._inputs.items():
             value.update_inplace(np.ascontiguousarray(inputs[name]))
         self._native.run_with_iobinding(self._binding, self._options)
-        return {name: self._outputs[name].numpy() for name in outputs}
+        # Whether `numpy` copies depends on where the tensor lies, and the next run writes it anew.
+        return {name: np.array(self._outputs[name].numpy()) for name in outputs}
 
 
 def _options(number: int) -> Any:
