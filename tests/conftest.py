@@ -27,6 +27,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("release"))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Groups share addresses and costly things; a runner that scatters them is refused."""
+    if not session.config.getoption("loadgroup", False):
+        return
+    for item in session.items:
+        if item.get_closest_marker("xdist_group") and "@" not in item.nodeid:
+            raise pytest.UsageError(f"{item.nodeid} is kept in no group: pytest and xdist disagree")
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command did."""

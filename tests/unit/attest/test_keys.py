@@ -149,6 +149,7 @@ def test_public_of(written):
         (b" \n" * 9, {}, "empty"),
         (b"x" * 100_000, {}, "more than"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",  # keys are other ones in each worker
 )
 def test_unusable_keys_are_told_apart(written, pem, environ, what):
     assert what in told(refusal(written(pem), environ))
@@ -233,6 +234,7 @@ def test_a_public_key_has_the_fingerprint_of_its_der(written):
         (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "damaged"),
         (b"", "empty"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_no_public_key(written, pem, what):
     with pytest.raises(InputError) as caught:
