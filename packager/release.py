@@ -6,8 +6,8 @@ Parsed once, here: past this module there is no YAML and no string that means so
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from packager.declared import COUNTRY, read_base, read_declarations
@@ -42,6 +42,7 @@ class ModelOptions:
     hardware: str
     platform: DeploymentPlatform
     regions: tuple[Region, ...]
+    sites: Mapping[str, str] = field(default_factory=dict)
     name: str | None = None
     version: str = "0.1.0"
     registry: str | None = None
@@ -133,7 +134,7 @@ def request_for_model(model: Path, options: ModelOptions) -> ReleaseRequest:
         data_class=options.data_class,
         targets=(TargetRequest(target, options.regions, "command line"),),
         registries={options.jurisdiction: options.registry} if options.registry else {},
-        sites={},
+        sites=dict(options.sites),
         registry_countries={},
         signing_keys=(),
         precision=options.precision,

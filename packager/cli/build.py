@@ -8,16 +8,18 @@ from typing import Any
 import click
 
 from packager.cli.console import Console, human_size, table
+from packager.cli.describing import (
+    described_release,
+    pinned_by_lock,
+    read_request,
+    release_options,
+)
 from packager.cli.options import (
     FILE,
-    described_release,
     jobs_option,
     lock_option,
     measurements_option,
     mirror_option,
-    pinned_by_lock,
-    read_request,
-    release_options,
     scheduler_option,
     target_option,
     trust_options,

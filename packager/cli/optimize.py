@@ -9,12 +9,11 @@ import click
 
 from packager.cli.build import default_lock, default_measurements
 from packager.cli.console import Console, human_size, table
+from packager.cli.describing import read_request, release_options
 from packager.cli.options import (
     FILE,
     jobs_option,
     measurements_option,
-    read_request,
-    release_options,
     scheduler_option,
     with_console,
 )

@@ -159,7 +159,10 @@ def declare(place: Place) -> str:
     """How to tell where an unknown place is."""
     region = place.region
     if region.provider == SITE:
-        return f"declare it in release.yaml: `sites: {{{region.name}: <ISO 3166 code>}}`"
+        return (
+            f"declare it in release.yaml: `sites: {{{region.name}: <ISO 3166 code>}}`, or for a "
+            f"bare model with --site {region.name}=<ISO 3166 code>"
+        )
     return (
         f"declare it in a table of your own: regions/{region.provider}.yaml in the folder given "
         "with --targets, or name a room of your own as site/<name>"

@@ -87,6 +87,29 @@ def test_a_refused_check_is_one_json_document(packager, tmp_path):
     assert "violated" in statuses.values()
 
 
+@pytest.mark.parametrize(
+    ("sites", "code", "said"),
+    [
+        ((), 3, "--site lab="),
+        (("lab=SA",), 0, "(SA)"),
+        (("site/lab=SA",), 0, "(SA)"),
+        (("lab=US",), 3, "US"),
+        (("lab=SA", "lab=DE"), 2, "given as SA and as DE"),
+        (("lab",), 2, "riyadh-lab=SA"),
+        (("lab=saudi",), 2, "ISO 3166"),
+    ],
+    ids=["not said", "said", "as in --region", "outside", "twice", "no country", "no code"],
+)
+def test_a_bare_model_says_where_its_room_stands(packager, tmp_path, sites, code, said):
+    given = [word for site in sites for word in ("--site", site)]
+    outcome = packager(
+        "check", tmp_path / "m.onnx", "-j", "sa", "-w", "x86-64-v3", "-p", "compose",
+        "--region", "site/lab", "--license", "MIT", *given,
+    )  # fmt: skip
+    assert outcome.code == code, outcome.err
+    assert said in outcome.out + outcome.err
+
+
 def test_an_unexpected_error_is_told_without_a_traceback(packager, monkeypatch, tmp_path):
     def explode(*_):
         raise RuntimeError("something nobody thought of")
