@@ -166,15 +166,21 @@ def exit_code(decisions: Decisions) -> int:
 
 
 def verify(
-    release: Path, trust: TrustFiles, progress: Progress, bases: Sequence[Path] = ()
+    release: Path,
+    trust: TrustFiles,
+    progress: Progress,
+    bases: Sequence[Path] = (),
+    *,
+    contents: bool = False,
 ) -> VerificationReport:
     """Check a release, in a folder or a bundle, against the keys that the caller trusts; a delta
-    together with the releases that it stands on.
+    together with the releases that it stands on. With `contents`, layers are unpacked too.
 
     Raises VerificationError.
     """
     policy = read_trust(trust)
-    return verify_release(source_of(release, policy, progress, bases), policy, progress)
+    source = source_of(release, policy, progress, bases)
+    return verify_release(source, policy, progress, contents=contents)
 
 
 def verify_pushed(
@@ -184,6 +190,7 @@ def verify_pushed(
     *,
     repository: str | None = None,
     plain_http: bool = False,
+    contents: bool = False,
 ) -> ImageReport:
     """Check one image in a registry, to its last byte, against the keys that the caller trusts.
 
@@ -194,7 +201,14 @@ def verify_pushed(
 
     name, policy = ImageName.parse(reference), read_trust(trust)
     with RemoteImages(name, plain_http=plain_http) as images:
-        return verify_image(images, name.key, policy, repository=repository, progress=progress)
+        return verify_image(
+            images,
+            name.key,
+            policy,
+            repository=repository,
+            progress=progress,
+            contents=contents,
+        )
 
 
 def open_verified(release: Path, trust: TrustFiles, progress: Progress) -> ReleaseFolder:

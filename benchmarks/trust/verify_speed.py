@@ -1,12 +1,13 @@
 """How fast `packager verify` is beside `sha256sum`, `openssl dgst` and `cosign` on the same bytes.
 
-    python -m benchmarks.trust.verify_speed [MIB]     (default: 1024 MiB of weights)
+    python -m benchmarks.trust.verify_speed [MIB]           (default: 1024 MiB)
+    python -m benchmarks.trust.verify_speed FOLDER KEY.pub  a release that is there already
 
-All are pinned to one core, one after the other, over files that are in the page cache. CPU seconds
-are compared, since other work on the machine does not change them much; wall seconds are shown.
-cosign is told of for what it takes, and for what it leaves out: it hashes no layer. Then the same
-on all cores, and a release whose bytes are nearly all in a gzip layer: it is unpacked as well,
-which `sha256sum` does not do, so it is shown beside `gzip -dc` of that layer.
+Without a folder: one release of MIB of weights in a plain layer, and one each of as many bytes in a
+gzip and in a zstd layer. All are pinned to one core, one after the other, over files that are in
+the page cache. CPU seconds are compared, since other work on the machine does not change them much;
+wall seconds are shown. cosign is told of for what it takes, and for what it leaves out: it hashes
+no layer. `--contents` is what nobody but the maker asks for: layers are unpacked as well.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def run(command: Sequence[str | Path], *, every_core: bool = False) -> Run:
 def big_release(
     base: Path, mebibytes: int, compression: Compression = Compression.NONE
 ) -> SmallRelease:
-    """A release of one model of `mebibytes`, stored plain as weights are, or in gzip as programs
+    """A release of one model of `mebibytes`, stored plain as weights are, or compressed as programs
     are; then half of each page is zeros."""
     base.mkdir(exist_ok=True)
     weights = base / "weights"
@@ -109,14 +110,14 @@ def scratch() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def cosign(release: SmallRelease) -> Run | None:
+def cosign(folder: Path, public: Path) -> Run | None:
     """cosign on the layout, in the tree of the peers; None where there is none."""
     if not (PEERS_ROOT / "usr/bin/cosign").exists() or os.geteuid() != 0:
         return None
     room = Path(tempfile.mkdtemp(prefix="packager-", dir=PEERS_ROOT / "tmp"))
     try:
-        shutil.copytree(release.folder / "images", room / "images", copy_function=_link)
-        shutil.copyfile(release.public_file, room / "site.pub")
+        shutil.copytree(folder / "images", room / "images", copy_function=_link)
+        shutil.copyfile(public, room / "site.pub")
         inside = f"/{room.relative_to(PEERS_ROOT)}"
         options = ["--key", f"{inside}/site.pub", "--insecure-ignore-tlog=true"]
         command = ["/usr/bin/cosign", "verify", *options, "--local-image", f"{inside}/images"]
@@ -132,44 +133,41 @@ def _link(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
-def main(mebibytes: int = 1024) -> None:
-    """Prints one line for each, and the ratios that the acceptance asks for."""
-    with scratch() as base:
-        release = big_release(base, mebibytes)
-        files = [path for path in release.folder.rglob("*") if path.is_file()]
-        size = sum(path.stat().st_size for path in files)
-        packager = [sys.executable, "-m", "packager", "verify", release.folder]
-        verify = [*packager, "--key", release.public_file, "-q"]
-        run(["sha256sum", *files])  # the page cache
-        runs = {
-            "packager --version": run([sys.executable, "-m", "packager", "--version"]),
-            "sha256sum": run(["sha256sum", *files]),
-            "openssl dgst": run(["openssl", "dgst", "-sha256", *files]),
-            "packager verify": run(verify),
-        }
-        if measured := cosign(release):
-            runs["cosign verify (no layer is read)"] = measured
-        runs["packager verify on all cores"] = run(verify, every_core=True)
-        packed = big_release(base / "packed", mebibytes // 4, Compression.GZIP)
-        layer = max(packed.folder.rglob("*"), key=lambda path: path.stat().st_size)
-        packed_size = layer.stat().st_size
-        verify = [*packager[:-1], packed.folder, "--key", packed.public_file, "-q"]
-        run(["sha256sum", layer])
-        in_gzip = {
-            "gzip: sha256sum": run(["sha256sum", layer]),
-            "gzip: gzip -dc": run(["gzip", "-dc", layer]),
-            "gzip: packager verify": run(verify),
-            "gzip: verify on all cores": run(verify, every_core=True),
-        }
-    for name, measured in runs.items():
-        shown(name, measured, size)
-    for name, measured in in_gzip.items():
-        shown(name, measured, packed_size)
+def measured(name: str, folder: Path, public: Path) -> None:
+    """One line for each program over one release, and the ratios that the acceptance asks for."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    packager = [sys.executable, "-m", "packager"]
+    verify = [*packager, "verify", folder, "--key", public, "-q"]
+    run(["sha256sum", *files])  # the page cache
+    run(verify)
+    runs = {
+        "packager --version": run([*packager, "--version"]),
+        "sha256sum": run(["sha256sum", *files]),
+        "openssl dgst": run(["openssl", "dgst", "-sha256", *files]),
+        "packager verify": run(verify),
+        "packager verify on all cores": run(verify, every_core=True),
+        "packager verify --contents": run([*verify, "--contents"]),
+    }
+    if found := cosign(folder, public):
+        runs["cosign verify (no layer is read)"] = found
+    print(f"{name}: {size / (1 << 20):.0f} MiB")
+    for title, one in runs.items():
+        shown(title, one, size)
     ours = runs["packager verify"]
-    for name in ("sha256sum", "openssl dgst"):
-        asked = " (asked: at least 0.80)" if name == "sha256sum" else ""
-        print(f"speed of {name}: × {runs[name].cpu / ours.cpu:.2f}{asked}")
-    print(f"memory: {ours.memory:.0f} MiB (asked: at most 200)")
+    for title in ("sha256sum", "openssl dgst"):
+        asked = " (asked: at least 0.80)" if title == "sha256sum" else ""
+        print(f"speed of {title}: × {runs[title].cpu / ours.cpu:.2f}{asked}")
+    print(f"memory: {ours.memory:.0f} MiB (asked: at most 200)\n", flush=True)
+
+
+def main(mebibytes: int = 1024) -> None:
+    """Plain, gzip and zstd layers of `mebibytes`, one release after the other."""
+    for compression in (Compression.NONE, Compression.GZIP, Compression.ZSTD):
+        with scratch() as base:
+            plain = mebibytes if compression is Compression.NONE else 2 * mebibytes
+            release = big_release(base, plain, compression)
+            measured(compression.value, release.folder, release.public_file)
 
 
 def shown(name: str, measured: Run, size: int) -> None:
@@ -182,4 +180,8 @@ def shown(name: str, measured: Run, size: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    match sys.argv[1:]:
+        case [folder, public]:
+            measured(folder, Path(folder), Path(public))
+        case sizes:
+            main(*map(int, sizes))

@@ -71,7 +71,7 @@ def _differences(
 
 def _unpacked(data: bytes) -> dict[str, Digest]:
     """Path below the chart's folder → digest. Raises ValueError for what a chart does not hold."""
-    stream = plain(io.BytesIO(data), MediaType.LAYER_GZIP)
+    stream = plain(io.BytesIO(data), MediaType.LAYER_GZIP, len(data))
     text = stream.read(MAX_CHART + 1) if stream else b""
     if len(text) > MAX_CHART:
         raise ValueError(f"it unpacks to more than {MAX_CHART} bytes")

@@ -5,7 +5,8 @@
   3. document      manifest and configuration are of the known shape and belong together
   4. attestations  all evidence is there, signed by a trusted key, about this image
   5. standing      nothing is revoked, no key was rotated away, it is not older than accepted
-  6. layers        every layer has the size and SHA-256 of its descriptor and unpacks as promised
+  6. layers        every layer has the size and SHA-256 of its descriptor, and unpacks as the
+                   configuration promises, when the caller asks for `contents`
 
 Before step 2, three small documents are read, each within a bound. A registry may hold more than we
 put there, but not under the names where signatures and attestations are looked for: whatever stands
@@ -53,6 +54,7 @@ class ImageReport:
     counter: int | None
     keys: tuple[str, ...]
     steps: tuple[VerifiedStep, ...]
+    contents: bool
 
     def as_dict(self) -> dict[str, object]:
         """For `--json` and the auditor."""
@@ -61,6 +63,7 @@ class ImageReport:
             "image": self.subject,
             "release": {"name": self.name, "version": self.version, "counter": self.counter},
             "keys": list(self.keys),
+            "contents": self.contents,
             "steps": [step.as_dict() for step in self.steps],
         }
 
@@ -72,11 +75,13 @@ def verify_image(
     *,
     repository: str | None = None,
     progress: Progress = SILENT,
+    contents: bool = False,
 ) -> ImageReport:
     """Check the image `name` (a tag, or `sha256:…`) in `store`, to its last byte.
 
-    `repository` is the one that it was signed for, when the store is a mirror of it. Raises
-    VerificationError, naming the step, UnavailableError when the registry does not answer.
+    `repository` is the one that it was signed for, when the store is a mirror of it; with
+    `contents`, layers are unpacked too. Raises VerificationError, naming the step, UnavailableError
+    when the registry does not answer.
     """
     steps = StepRunner(progress, STEPS, NEXT_STEP)
     progress.step(f"verify {store.location}")
@@ -95,7 +100,9 @@ def verify_image(
     told = told_by(attested)
     steps.run(5, "standing", lambda: check_image_standing(digest, told, found, trust))
     steps.tell({})
-    steps.count(6, "layers", lambda: check_layers(store, image, config, progress))
+    steps.count(
+        6, "layers", lambda: check_layers(store, image, config, progress, contents=contents)
+    )
     steps.refuse_if_found()
     return ImageReport(
         f"{store.location}@{digest}",
@@ -104,6 +111,7 @@ def verify_image(
         told.counter,
         tuple(key.fingerprint for key in found),
         tuple(steps.passed),
+        contents,
     )
 
 

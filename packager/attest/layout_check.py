@@ -16,7 +16,6 @@ from packager.attest.hashing import workers
 from packager.attest.index_check import index_findings
 from packager.attest.layout_index import (
     BLOBS,
-    ENCRYPTED,
     IMAGES,
     INDEX,
     MAX_JSON,
@@ -28,7 +27,12 @@ from packager.attest.layout_index import (
 )
 from packager.attest.root import ImageBinding
 from packager.attest.signed_release import SignedRelease
-from packager.attest.unpacking import plain_digest
+from packager.attest.unpacking import (
+    COMPRESSED,
+    content_finding,
+    form_finding,
+    plain_digest,
+)
 from packager.decompression import DAMAGE
 from packager.digest import Digest
 from packager.domain.artifact import MediaType
@@ -41,9 +45,10 @@ _DOCKER_MANIFEST = f"{IMAGES}/manifest.json"
 _BESIDE_BLOBS = frozenset({_OCI_LAYOUT, INDEX, _DOCKER_MANIFEST})
 
 
-def check_layout(release: SignedRelease) -> dict[str, int]:
+def check_layout(release: SignedRelease, *, contents: bool = False) -> dict[str, int]:
     """Step 8, images: every image of the root is in the index with exactly its configuration and
-    layers; nothing else lies in the layout; layers unpack to what the configuration promises."""
+    layers; nothing else lies in the layout; layers are of a known kind. With `contents`, they also
+    unpack to what the configuration promises."""
     findings = list(_layout_findings(release))
     manifests = read_manifests(release)
     reached = {member.path for document in manifests for member in document.members}
@@ -60,12 +65,14 @@ def check_layout(release: SignedRelease) -> dict[str, int]:
             findings += error.findings
     findings += index_findings(release)
     findings += _docker_findings(release, by_digest)
-    findings += _diff_id_findings(release, layers)
+    findings += _diff_id_findings(release, layers, contents=contents)
     if findings:
         raise VerificationError.of(findings)
+    packed = {layer.path for layer in layers.values() if layer.media_type in COMPRESSED}
     counted = {
         "images": len({image.manifest for image in release.root.images}),
         "layers": len(layers),
+        "unpacked": len(packed) if contents else 0,
     }
     indexes = len(release.root.indexes)
     return counted | ({"indexes": indexes} if indexes else {})
@@ -164,30 +171,24 @@ def check_paired(
 
 
 def _diff_id_findings(
-    release: SignedRelease, layers: Mapping[tuple[Digest, Digest], Member]
+    release: SignedRelease, layers: Mapping[tuple[Digest, Digest], Member], *, contents: bool
 ) -> list[Finding]:
     ordered = sorted(layers.items(), key=lambda item: -item[1].size)
     with ThreadPoolExecutor(workers(), thread_name_prefix="unpack") as pool:
         found = pool.map(
-            lambda item: _diff_id_finding(release.source, item[1], item[0][1]), ordered
+            lambda item: _diff_id_finding(release.source, item[1], item[0][1], contents), ordered
         )
         return [finding for finding in found if finding]
 
 
-def _diff_id_finding(source: ReleaseSource, layer: Member, diff_id: Digest) -> Finding | None:
-    match layer.media_type:
-        case kind if kind in ENCRYPTED:
-            return None  # only a recipient's key can tell; step 10 asks for an attestation of it
-        case MediaType.LAYER_TAR:
-            plain = layer.digest
-        case MediaType.LAYER_GZIP | MediaType.LAYER_ZSTD:
-            try:
-                with source.open(layer.path) as blob:
-                    plain = plain_digest(blob, layer.size, layer.media_type)
-            except (OSError, *DAMAGE) as error:
-                return Finding("the layer cannot be unpacked", layer.path, got=str(error))
-        case other:
-            return Finding("not a kind of layer that is used here", layer.path, got=other[:100])
-    if plain != diff_id:
-        return Finding("the layer unpacks to something else", layer.path, str(diff_id), str(plain))
-    return None
+def _diff_id_finding(
+    source: ReleaseSource, layer: Member, diff_id: Digest, contents: bool
+) -> Finding | None:
+    if not contents or layer.media_type not in COMPRESSED:
+        return form_finding(layer, diff_id, layer.path)
+    try:
+        with source.open(layer.path) as blob:
+            found = plain_digest(blob, layer.size, layer.media_type)
+    except (OSError, *DAMAGE) as error:
+        return Finding("the layer cannot be unpacked", layer.path, got=str(error))
+    return content_finding(found, diff_id, layer.path)

@@ -10,7 +10,8 @@ is refused, and there is no way to go on after a refusal. The steps, in order:
   5. closed world      exactly the listed files: nothing added, missing, linked, or oddly named
   6. digests           every listed file has the size and SHA-256 that release.json says
   7. checksums         checksums.txt is bound by release.json and says the same
-  8. images            every image is in the OCI layout, whole, and unpacks to what it promises
+  8. images            every image is in the OCI layout, whole; its layers are of a known kind,
+                       and unpack to what it promises, when the caller asks for `contents`
   9. image signatures  every image is signed by the first key, for its repository
  10. attestations      every image has provenance, bills of materials, decisions and quality record
  11. targets           manifests name their own target's image, by digest, and no other
@@ -55,7 +56,8 @@ class VerificationReport:
     `digest` is of release.json and names the whole release; `counter` is what a site remembers
     against downgrade; `keys` are the fingerprints of the trusted keys whose signatures counted.
     `signer` is the first key of the release: it signed the images.
-    `left_out` are targets of the release that this source does not carry.
+    `left_out` are targets of the release that this source does not carry. `contents` tells whether
+    layers were unpacked too.
     """
 
     name: str
@@ -67,6 +69,7 @@ class VerificationReport:
     targets: tuple[str, ...]
     left_out: tuple[str, ...]
     steps: tuple[VerifiedStep, ...]
+    contents: bool
 
     def as_dict(self) -> dict[str, object]:
         """For `--json` and the auditor."""
@@ -81,18 +84,24 @@ class VerificationReport:
             "keys": list(self.keys),
             "targets": list(self.targets),
             "left_out": list(self.left_out),
+            "contents": self.contents,
             "steps": [step.as_dict() for step in self.steps],
         }
 
 
 def verify(
-    release: ReleaseSource | Path, trust: TrustPolicy | PublicKey, progress: Progress = SILENT
+    release: ReleaseSource | Path,
+    trust: TrustPolicy | PublicKey,
+    progress: Progress = SILENT,
+    *,
+    contents: bool = False,
 ) -> VerificationReport:
     """Check every byte of a release, in a folder or in any other source (`release_source.py`).
 
     The steps stand in the module's docstring. Raises VerificationError, naming the step and the
     path, for anything that is not as signed; InputError when a given path is no folder at all.
-    A key alone stands for a policy that trusts it and knows of no revocation and no age.
+    A key alone stands for a policy that trusts it and knows of no revocation and no age. With
+    `contents`, layers are unpacked too: for whoever made the release (docs/adr/0051).
     """
     if isinstance(trust, PublicKey):
         trust = TrustPolicy.of(trust)
@@ -118,7 +127,7 @@ def verify(
     steps.count(7, "checksums", lambda: check_checksums(signed))
     steps.refuse_if_found()
 
-    steps.count(8, "images", lambda: check_layout(signed))
+    steps.count(8, "images", lambda: check_layout(signed, contents=contents))
     steps.count(9, "image signatures", lambda: check_image_signatures(signed))
     steps.count(10, "attestations", lambda: check_attestations(signed))
     steps.count(11, "targets", lambda: check_manifests(signed))
@@ -134,4 +143,5 @@ def verify(
         targets=tuple(image.target for image in signed.root.images),
         left_out=tuple(sorted(set(root.targets) - set(signed.root.targets))),
         steps=tuple(steps.passed),
+        contents=contents,
     )

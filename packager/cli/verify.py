@@ -26,6 +26,11 @@ from packager.workspace import refuse_existing, write_atomically
 )
 @click.option("--repository", help="For an image in a mirror: the repository it was signed for.")
 @click.option("--plain-http", is_flag=True, help="For an image: without TLS, also beyond loopback.")
+@click.option(
+    "--contents",
+    is_flag=True,
+    help="Unpack layers as well, and compare what comes out; for whoever made the release.",
+)
 @click.option("--report", type=FILE, help="Write what was checked to this file, .json or .html.")
 @with_console
 def verify(
@@ -35,6 +40,7 @@ def verify(
     bases: tuple[Path, ...],
     repository: str | None,
     plain_http: bool,
+    contents: bool,
     report: Path | None,
 ) -> None:
     """Check every byte of a release against a public key that you trust. Works offline.
@@ -42,11 +48,15 @@ def verify(
     RELEASE is a folder, or a bundle, which is read in place. IMAGE is one image in a registry, by
     tag or digest; its signature, its evidence and all of its layers are checked.
 
+    The signature binds layers as they are stored. That they unpack to what the image promises is
+    asked of its maker, before it leaves the house: --contents. Engines ask it again at loading.
+
     Exit 4 when anything is not as signed: nothing is believed, nothing is skipped.
 
     \b
     Examples:
       packager verify release --key site.pub
+      packager verify release --key site.pub --contents
       packager verify release --key maker.pub --key auditor.pub --require 2
       packager verify release --key old.pub --rotation rotation.json --revocations revoked.json
       packager verify release --key site.pub --json > verification.json
@@ -61,10 +71,17 @@ def verify(
         refuse_existing(report)
     try:
         if Path(release).exists() or not _names_image(release):
-            found = pipeline.verify(Path(release), trust, console, bases).as_dict()
+            found = pipeline.verify(
+                Path(release), trust, console, bases, contents=contents
+            ).as_dict()
         else:
             found = pipeline.verify_pushed(
-                release, trust, console, repository=repository, plain_http=plain_http
+                release,
+                trust,
+                console,
+                repository=repository,
+                plain_http=plain_http,
+                contents=contents,
             ).as_dict()
     except VerificationError as error:
         if report:

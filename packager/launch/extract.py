@@ -81,7 +81,7 @@ def _hostile(member: tarfile.TarInfo, got: str) -> VerificationError:
 
 
 def _plain(blob: _HashingReader, layer: Layer) -> BinaryIO:
-    unpacked = plain(cast(BinaryIO, blob), layer.descriptor.media_type)
+    unpacked = plain(cast(BinaryIO, blob), layer.descriptor.media_type, layer.descriptor.size)
     if unpacked is None:
         raise VerificationError(
             f"the {layer.kind} layer is stored in a form that is not read here",

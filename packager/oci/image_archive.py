@@ -70,7 +70,7 @@ def _plain_entry(layout: Layout, layer: Layer) -> Entry:
     blob = StoredBlob(layout.files, layer.descriptor.digest)
 
     def opened() -> BinaryIO:
-        return cast(BinaryIO, _Unpacked(blob.open(), layer.descriptor.media_type))
+        return cast(BinaryIO, _Unpacked(blob.open(), layer.descriptor))
 
     try:
         with opened() as stream:
@@ -88,9 +88,9 @@ def _plain_entry(layout: Layout, layer: Layer) -> Entry:
 class _Unpacked:
     """A blob unpacked while it is read. Closes the blob too, which the unpackers leave open."""
 
-    def __init__(self, blob: BinaryIO, media_type: str) -> None:
+    def __init__(self, blob: BinaryIO, descriptor: Descriptor) -> None:
         self._blob = blob
-        self._plain = plain(blob, media_type) or blob
+        self._plain = plain(blob, descriptor.media_type, descriptor.size) or blob
 
     def read(self, size: int = -1) -> bytes:
         return self._plain.read(size)

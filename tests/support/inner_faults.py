@@ -43,12 +43,17 @@ from packager.domain.artifact import Artifact, Descriptor, MediaType
 
 @dataclass(frozen=True)
 class Fault:
-    """`make(base, key)` builds and seals it in `base`; `step` must refuse it and say `what`."""
+    """`make(base, key)` builds and seals it in `base`; `step` must refuse it and say `what`.
+
+    With `contents` only `verify --contents` sees it: all bytes are as the key's holder signed them,
+    and every engine refuses to load them.
+    """
 
     name: str
     step: int
     what: str
     make: Callable[[Path, Path], SmallRelease]
+    contents: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -507,6 +512,7 @@ FAULTS: tuple[Fault, ...] = (
             gzip.compress(LAYER, mtime=0),
             b"promised",
         ),
+        contents=True,
     ),
     Fault(
         "plain layer is another",
@@ -518,7 +524,13 @@ FAULTS: tuple[Fault, ...] = (
             b"promised",
         ),
     ),
-    Fault("layer is no gzip", 8, "unpacked", _with_layer(MediaType.LAYER_GZIP, LAYER, LAYER)),
+    Fault(
+        "layer is no gzip",
+        8,
+        "unpacked",
+        _with_layer(MediaType.LAYER_GZIP, LAYER, LAYER),
+        contents=True,
+    ),
     Fault(
         "layer is cut",
         8,
@@ -528,6 +540,7 @@ FAULTS: tuple[Fault, ...] = (
             gzip.compress(os.urandom(999), mtime=0)[:-20],
             LAYER,
         ),
+        contents=True,
     ),
     Fault(
         "layer is a bomb",
@@ -538,18 +551,21 @@ FAULTS: tuple[Fault, ...] = (
             BOMB,
             bytes(8 << 20),
         ),
+        contents=True,
     ),
     Fault(
         "layer is a zstd bomb",
         8,
         "unpacks to more than",
         _with_layer(MediaType.LAYER_ZSTD, ZSTD_BOMB, bytes(8 << 20)),
+        contents=True,
     ),
     Fault(
         "layer calls itself gzip and is zstd",
         8,
         "unpacked",
         _with_layer(MediaType.LAYER_GZIP, zstandard.compress(LAYER), LAYER),
+        contents=True,
     ),
     Fault(
         "layer calls itself plain and is gzip",

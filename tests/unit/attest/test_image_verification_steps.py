@@ -45,7 +45,7 @@ def _unpaired(store: MemoryRegistry, data: bytes, digest: Digest) -> Any:
     return image, json.loads(store.blobs[str(image.config.digest)])
 
 
-def _nothing(*_: Any) -> dict[str, int]:
+def _nothing(*_: Any, **__: Any) -> dict[str, int]:
     return {}
 
 

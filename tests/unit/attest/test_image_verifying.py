@@ -398,9 +398,23 @@ def test_a_valid_signature_excuses_nothing(
 ):
     monkeypatch.setattr(decompression, "PLAIN_FLOOR", 1 << 20)
     name = signed_image(release, registry, media_type, blob, plain)
-    (finding,) = refusal(registry, name, TrustPolicy.of(release.public)).findings
+    trust = TrustPolicy.of(release.public)
+    (finding,) = refusal(registry, name, trust, contents=True).findings
     assert finding.what.startswith("step 6")
     assert told in f"{finding.what} {finding.got}"
+
+
+def test_layers_are_unpacked_only_when_asked(registry, release):
+    name = signed_image(release, registry, MediaType.LAYER_GZIP, gzip.compress(b"x"), b"y")
+    trust = TrustPolicy.of(release.public)
+    report = verify_image(registry, name, trust)
+    assert report.as_dict()["contents"] is False
+    assert report.steps[-1].counts["unpacked"] == 0
+    assert "something else" in refusal(registry, name, trust, contents=True).findings[0].what
+    registry.blobs[str(Digest.of(gzip.compress(b"x")))] = gzip.compress(bytes(8 << 20), 9)
+    for contents in (False, True):
+        error = refusal(registry, name, trust, contents=contents)
+        assert error.findings[0].what == "step 6, layers: the size differs"
 
 
 def test_nothing_but_signatures_is_read_before_one_is_right(registry, digest, tmp_path):

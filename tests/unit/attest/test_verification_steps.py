@@ -19,7 +19,7 @@ from inner_faults import FAULTS
 from small_release import SmallRelease, make_release
 from tampering import PROBES
 
-from packager.attest import root, verifying
+from packager.attest import layout_check, root, verifying
 from packager.attest.root import Root, parse_root
 from packager.attest.signed_release import Seal
 from packager.attest.trust import TrustPolicy
@@ -41,8 +41,12 @@ def _believe_anything(source: FolderSource, seal: Seal, trust: TrustPolicy) -> A
     return trust.usable
 
 
-def _pass(*_: Any) -> dict[str, int]:
+def _pass(*_: Any, **__: Any) -> dict[str, int]:
     return {}
+
+
+def _nothing(*_: Any) -> None:
+    return None
 
 
 DOWNGRADE = "a newer one is installed"
@@ -101,6 +105,19 @@ def test_without_the_step_harm_is_accepted(step, pristine, tmp_path, monkeypatch
         verifying.verify(release.folder, trust)
     monkeypatch.setattr(verifying, name, mutant)
     assert verifying.verify(release.folder, trust)
+
+
+def test_without_unpacking_a_lie_about_contents_is_accepted(pristine, tmp_path, monkeypatch):
+    release = harmed("layer unpacks to another", pristine, tmp_path)
+
+    def told() -> str:
+        with pytest.raises(VerificationError) as caught:
+            verifying.verify(release.folder, release.public, contents=True)
+        return " ".join(finding.what for finding in caught.value.findings)
+
+    assert "step 8, images: the layer unpacks to something else" in told()
+    monkeypatch.setattr(layout_check, "content_finding", _nothing)
+    assert "unpacks" not in told()
 
 
 @pytest.mark.parametrize(("step", "later"), [(1, 3), (2, 4)])

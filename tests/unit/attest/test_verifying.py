@@ -6,14 +6,16 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from inner_faults import FAULTS, Fault
+from inner_faults import BOMB, FAULTS, ZSTD_BOMB, Fault
 from small_release import SmallRelease, make_release
 from tampering import PROBES, Probe
 
 from packager import decompression, release_source
+from packager.attest import layout_check
 from packager.attest.keys import generate_key, read_public_key
 from packager.attest.step_runner import MAX_FINDINGS
 from packager.attest.verifying import verify
+from packager.domain.artifact import MediaType
 from packager.errors import InputError, VerificationError
 
 
@@ -30,9 +32,9 @@ def release(pristine, tmp_path) -> SmallRelease:
     return replace(pristine, folder=folder)
 
 
-def refusal(release: SmallRelease) -> VerificationError:
+def refusal(release: SmallRelease, *, contents: bool = False) -> VerificationError:
     with pytest.raises(VerificationError) as caught:
-        verify(release.folder, release.public)
+        verify(release.folder, release.public, contents=contents)
     assert caught.value.exit_code == 4
     assert all(finding.next_step for finding in caught.value.findings)
     return caught.value
@@ -51,7 +53,7 @@ def test_an_untouched_release_is_accepted(release):
     assert described["verified"] is True
     assert described["release"]["version"] == "1.4.0"
     counts = {step.title: dict(step.counts) for step in report.steps}
-    assert counts["images"] == {"images": 2, "layers": 4}
+    assert counts["images"] == {"images": 2, "layers": 4, "unpacked": 0}
     assert counts["image signatures"] == {"signatures": 4}
     assert counts["attestations"] == {"attestations": 20}
 
@@ -69,9 +71,40 @@ def test_every_probe_is_refused(release, probe: Probe):
 def test_a_valid_signature_excuses_nothing(tmp_path, pristine, fault: Fault, monkeypatch):
     monkeypatch.setattr(decompression, "PLAIN_FLOOR", 1 << 20)
     release = fault.make(tmp_path, pristine.key_file)
-    error = refusal(release)
+    error = refusal(release, contents=fault.contents)
     told = [f for f in error.findings if f.what.startswith(f"step {fault.step},")]
     assert any(fault.what in f"{finding.what} {finding.got}" for finding in told), error.findings
+
+
+def test_layers_are_unpacked_only_when_asked(release, monkeypatch):
+    """All bytes are as signed, so whoever lacks the key has no part in them: docs/adr/0051."""
+    unpacked = []
+    real = layout_check.plain_digest
+
+    def watched(blob, size, media_type):
+        unpacked.append(media_type)
+        return real(blob, size, media_type)
+
+    monkeypatch.setattr(layout_check, "plain_digest", watched)
+    assert verify(release.folder, release.public).contents is False
+    assert unpacked == []
+    report = verify(release.folder, release.public, contents=True)
+    assert report.as_dict()["contents"] is True
+    counted = {step.title: step.counts for step in report.steps}["images"]
+    assert counted["unpacked"] == len(unpacked) > 0
+    assert set(unpacked) == {MediaType.LAYER_GZIP}
+
+
+@pytest.mark.parametrize("bomb", [BOMB, ZSTD_BOMB], ids=["gzip", "zstd"])
+def test_a_bomb_of_somebody_without_the_key_is_never_unpacked(release, bomb, monkeypatch):
+    """It is no layer of the signed list, whatever it says; it is hashed, and that is all."""
+    monkeypatch.setattr(layout_check, "plain_digest", None)
+    layer = release.blob(release.built[0].image.layers[0].descriptor.digest)
+    layer.unlink()
+    layer.write_bytes(bomb)
+    error = refusal(release, contents=True)
+    assert steps_of(error) == {6}
+    assert layer.name in (error.findings[0].where or "")
 
 
 def test_a_device_is_refused(release):

@@ -37,7 +37,7 @@ def test_the_layer_says_what_it_is(store, form):
     assert layer.descriptor.annotations == {KIND_ANNOTATION: "model"}
     assert (layer.kind, layer.created_by) == ("model", "packager: model")
     with layer.blob.open("rb") as blob:
-        plain_bytes = plain(blob, layer.descriptor.media_type).read()
+        plain_bytes = plain(blob, layer.descriptor.media_type, layer.descriptor.size).read()
     assert Digest.of(plain_bytes) == layer.diff_id
     with tarfile.open(fileobj=io.BytesIO(plain_bytes)) as archive:
         names = [member.name for member in archive if member.isfile()]

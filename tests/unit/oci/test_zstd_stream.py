@@ -2,6 +2,7 @@
 
 import io
 import random
+from typing import BinaryIO
 
 import pytest
 import zstandard
@@ -23,11 +24,16 @@ def compressed(data: bytes, threads: int = 2, piece: int = 1 << 20) -> bytes:
     return sink.getvalue()
 
 
+def unpacked(packed: bytes) -> BinaryIO:
+    stream = plain(io.BytesIO(packed), MediaType.LAYER_ZSTD, len(packed))
+    assert stream
+    return stream
+
+
 @pytest.mark.parametrize("size", [0, 1, 100_000])
 def test_reads_back(size):
     packed = compressed(LONG[:size])
-    with plain(io.BytesIO(packed), MediaType.LAYER_ZSTD) as stream:
-        assert stream.read() == LONG[:size]
+    assert unpacked(packed).read() == LONG[:size]
 
 
 def test_bytes_do_not_depend_on_threads_or_slices():
@@ -47,10 +53,8 @@ def test_golden_digest():
 def test_damage_is_damage():
     packed = bytearray(compressed(LONG[:100_000]))
     packed[len(packed) // 2] ^= 1
-    with (
-        pytest.raises(DAMAGE),
-        plain(io.BytesIO(bytes(packed)), MediaType.LAYER_ZSTD) as stream,
-    ):
+    stream = unpacked(bytes(packed))
+    with pytest.raises(DAMAGE):
         while stream.read(1 << 16):
             pass
 
@@ -61,5 +65,5 @@ def test_a_window_that_would_eat_the_memory_is_refused():
     )
     packer = zstandard.ZstdCompressor(compression_params=settings).compressobj()
     packed = packer.compress(b"x" * 1000) + packer.flush()
-    with pytest.raises(DAMAGE), plain(io.BytesIO(packed), MediaType.LAYER_ZSTD) as stream:
-        stream.read(1)
+    with pytest.raises(DAMAGE):
+        unpacked(packed).read(1)
