@@ -38,6 +38,7 @@ from packager.domain.release import Plan, Release, ReleaseRequest
 from packager.domain.target import DataClass, TargetName
 from packager.domain.trust import TrustFiles
 from packager.errors import Finding, InputError, PolicyRefusal, VerificationError
+from packager.oci.holders import Holders
 from packager.optimize.effort import Effort
 from packager.plan import make_plan
 from packager.progress import Progress
@@ -282,24 +283,31 @@ def push(
     from packager.oci.registry import push as push_layout
 
     release = open_verified(folder, trust, progress)
+    holders = Holders()
     images = push_layout(
         release.images,
         release.repositories(registry),
         plain_http=plain_http,
         progress=progress,
+        holders=holders,
     )
     others = push_artifacts(
         release.images,
         release.indexes(registry) | release.charts(registry),
         plain_http=plain_http,
         progress=progress,
+        holders=holders,
     )
-    releases = _push_releases(release, registry, plain_http, progress)
+    releases = _push_releases(release, registry, plain_http, holders, progress)
     return images | others | releases
 
 
 def _push_releases(
-    release: ReleaseFolder, registry: str | None, plain_http: bool, progress: Progress
+    release: ReleaseFolder,
+    registry: str | None,
+    plain_http: bool,
+    holders: Holders,
+    progress: Progress,
 ) -> dict[str, str]:
     """The release as an artifact beside its images: in each repository what its targets need."""
     from packager.carrying import MAX_ROOT, Listing
@@ -317,7 +325,13 @@ def _push_releases(
         # A tag has no place for a version's build metadata; Helm writes it so, too.
         target = Reference.parse(f"{place}:{release.version.replace('+', '_')}")
         pushed[f"oci://{target}"] = push_release(
-            release.source, listing, tuple(names), target, plain_http=plain_http, progress=progress
+            release.source,
+            listing,
+            tuple(names),
+            target,
+            plain_http=plain_http,
+            progress=progress,
+            holders=holders,
         )
     return pushed
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from packager.digest import Digest
 from packager.errors import VerificationError
+from packager.oci.holders import Holders
 from packager.oci.layout_reading import read_layout
 from packager.oci.reference import Reference
-from packager.oci.registry import push_artifact
+from packager.oci.registry import push_manifests
 from packager.oci.registry_client import Repository
+from packager.oci.uploading import upload, uploads_of
 from packager.progress import SILENT, Progress
 from packager.release_source import Files
 
@@ -21,6 +23,7 @@ def push_artifacts(
     *,
     plain_http: bool = False,
     progress: Progress = SILENT,
+    holders: Holders | None = None,
 ) -> dict[str, str]:
     """Push them; `destinations` maps reference → the manifest's digest, and where to:
     `registry/repository:version`.
@@ -32,6 +35,7 @@ def push_artifacts(
         return {}
     layout = read_layout(layout_files, check_layers=False)
     manifests = {artifact.descriptor.digest: artifact for artifact in layout.artifacts}
+    holders = Holders() if holders is None else holders
     pushed: dict[str, str] = {}
     for reference, (digest, name) in destinations.items():
         target = Reference.parse(name)
@@ -43,10 +47,10 @@ def push_artifacts(
         progress.step(f"push {target}")
         with Repository(target, plain_http=plain_http) as repository:
             repository.ping()
-            push_artifact(repository, found)
-            for artifact in layout.artifacts:
-                if artifact.subject == digest:
-                    push_artifact(repository, artifact)
+            accompanying = [one for one in layout.artifacts if one.subject == digest]
+            upload(repository, target, uploads_of([found, *accompanying]), holders, lambda _: None)
+            push_manifests(repository, [found])
+            push_manifests(repository, accompanying)
             repository.push_manifest(target.tag, found.manifest, found.descriptor.media_type)
         pushed[reference] = f"{target.host}/{target.repository}@{digest}"
     return pushed

@@ -9,23 +9,21 @@ registry keeps none itself (distribution-spec 1.1, "Referrers Tag Schema").
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from packager.canonical import dumps
 from packager.digest import Digest
-from packager.domain.artifact import Artifact, Descriptor, Image, MediaType
+from packager.domain.artifact import Artifact, Image, MediaType
 from packager.errors import Finding, InputError
+from packager.oci.holders import Holders
 from packager.oci.json_document import parse
 from packager.oci.layout_reading import Layout, StoredBlob, read_layout
 from packager.oci.reference import Reference
 from packager.oci.registry_client import Repository
+from packager.oci.uploading import Meter, Upload, side_by_side, upload, uploads_of
 from packager.progress import SILENT, Progress
 from packager.release_source import Files
-
-_AT_ONCE = 4
 
 
 def push(
@@ -35,8 +33,10 @@ def push(
     plain_http: bool = False,
     certificates: Path | None = None,
     progress: Progress = SILENT,
+    holders: Holders | None = None,
 ) -> dict[str, str]:
-    """Push images of a layout; `destinations` maps reference → `registry/repository:tag`.
+    """Push images of a layout; `destinations` maps reference → `registry/repository:tag`. `holders`
+    knows what is there already, and learns what comes to be.
 
     Returns reference → `registry/repository@sha256:…` in the order of the layout. Plain HTTP is
     used on loopback only, or everywhere with `plain_http`; `certificates` is a PEM file of
@@ -47,7 +47,7 @@ def push(
     layout = read_layout(layout_files, check_layers=False)
     targets = _targets(layout, destinations)
     pushed: dict[str, str] = {}
-    holders: dict[tuple[str, Digest], str] = {}
+    holders = Holders() if holders is None else holders
     for image, target in targets:
         progress.step(f"push {target}")
         with Repository(target, plain_http=plain_http, certificates=certificates) as repository:
@@ -91,71 +91,57 @@ def _push_image(
     layout: Layout,
     image: Image,
     target: Reference,
-    holders: dict[tuple[str, Digest], str],
+    holders: Holders,
     progress: Progress,
 ) -> None:
-    done = 0
-    telling = threading.Lock()
-
-    def sent(size: int) -> None:
-        nonlocal done
-        with telling:
-            done += size
-            progress.advance(f"push {target}", max(0, min(done, image.size)), image.size)
-
-    def push_blob(descriptor: Descriptor) -> None:
-        holder = holders.get((target.host, descriptor.digest))
-        repository.push_blob(
-            descriptor.digest,
-            descriptor.size,
-            StoredBlob(layout.files, descriptor.digest),
-            sent,
-            mount_from=holder if holder != target.repository else None,
-        )
-        holders[target.host, descriptor.digest] = target.repository
-
-    blobs = {one.digest: one for one in (*(each.descriptor for each in image.layers), image.config)}
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="push") as pool:
-        jobs = [pool.submit(push_blob, blob) for blob in blobs.values()]
-        try:
-            for job in jobs:
-                job.result()
-        finally:
-            for job in jobs:
-                job.cancel()
+    artifacts = layout.artifacts_of(image)
+    blobs = [
+        Upload(each.digest, each.size, StoredBlob(layout.files, each.digest))
+        for each in (*(layer.descriptor for layer in image.layers), image.config)
+    ]
+    blobs += uploads_of(artifacts)
+    once = {blob.digest: blob.size for blob in blobs}
+    sent = Meter(f"push {target}", sum(once.values()) + image.manifest.size, progress)
+    upload(repository, target, blobs, holders, sent)
     with StoredBlob(layout.files, image.manifest.digest).open() as stream:
         manifest = stream.read()
     repository.push_manifest(str(image.manifest.digest), manifest, image.manifest.media_type)
-    for artifact in layout.artifacts_of(image):
-        push_artifact(repository, artifact)
+    push_manifests(repository, artifacts)
     repository.push_manifest(target.tag, manifest, image.manifest.media_type)
     sent(image.manifest.size)
 
 
-def push_artifact(repository: Repository, artifact: Artifact) -> None:
-    """Push what accompanies a manifest under its tag or digest, and among the referrers."""
-    for digest, data in artifact.blobs:
-        repository.push_blob(digest, len(data), data, lambda _: None)
-    tracked = repository.push_manifest(
-        artifact.tag or str(artifact.descriptor.digest),
-        artifact.manifest,
-        artifact.descriptor.media_type,
-    )
-    subject = json.loads(artifact.manifest).get("subject")
-    if subject and not tracked:
-        _add_referrer(repository, artifact, f"sha256-{Digest.parse(subject['digest']).hex}")
+def push_manifests(repository: Repository, artifacts: Sequence[Artifact]) -> None:
+    """Push what accompanies a manifest, whose blobs are there, under its tag or digest, and among
+    the referrers."""
+
+    def push_one(artifact: Artifact) -> bool:
+        return repository.push_manifest(
+            artifact.tag or str(artifact.descriptor.digest),
+            artifact.manifest,
+            artifact.descriptor.media_type,
+        )
+
+    tracked = side_by_side([lambda one=one: push_one(one) for one in artifacts])  # type: ignore[misc]
+    untold: dict[Digest, list[Artifact]] = {}
+    for artifact, told in zip(artifacts, tracked, strict=True):
+        subject = json.loads(artifact.manifest).get("subject")
+        if subject and not told:
+            untold.setdefault(Digest.parse(subject["digest"]), []).append(artifact)
+    for digest, referring in untold.items():
+        _add_referrers(repository, referring, f"sha256-{digest.hex}")
 
 
-def _add_referrer(repository: Repository, artifact: Artifact, tag: str) -> None:
-    """Read the index under the fallback tag, add the artifact, write it back."""
+def _add_referrers(repository: Repository, artifacts: Sequence[Artifact], tag: str) -> None:
+    """Read the index under the fallback tag, add the artifacts, write it back."""
     known = repository.pull_index(tag)
     others = parse(known, f"referrers index {tag}").children("manifests") if known else []
-    digest = str(artifact.descriptor.digest)
-    entries = [entry.values for entry in others if entry.values.get("digest") != digest]
+    ours = {str(artifact.descriptor.digest) for artifact in artifacts}
+    entries = [entry.values for entry in others if entry.values.get("digest") not in ours]
     index = {
         "schemaVersion": 2,
         "mediaType": MediaType.INDEX,
-        "manifests": [*entries, referrer_entry(artifact)],
+        "manifests": [*entries, *(referrer_entry(artifact) for artifact in artifacts)],
     }
     repository.push_manifest(tag, dumps(index), MediaType.INDEX)
 

@@ -309,7 +309,10 @@ def _with_digest(url: str, digest: Digest) -> str:
 
 
 class _Body:
-    """A file on its way up, telling how far it is. Its length lets requests send Content-Length."""
+    """A file on its way up, telling how far it is. Its length lets requests send Content-Length.
+
+    It has no `read`: whatever has one is sent in pieces of 16 KiB, 64 for each MiB.
+    """
 
     def __init__(self, stream: IO[bytes], size: int, sent: Sent) -> None:
         self._stream = stream
@@ -320,13 +323,9 @@ class _Body:
         return self._size
 
     def __iter__(self) -> Iterator[bytes]:
-        while data := self.read(CHUNK):
+        while data := self._stream.read(CHUNK):
+            self._sent(len(data))
             yield data
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        self._sent(len(data))
-        return data
 
 
 def _anonymous(request: requests.PreparedRequest) -> requests.PreparedRequest:

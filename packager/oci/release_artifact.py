@@ -21,10 +21,12 @@ from packager.closed_world import Census, Inventory
 from packager.digest import CHUNK, Digest
 from packager.domain.artifact import Descriptor, MediaType
 from packager.errors import UnavailableError, VerificationError
+from packager.oci.holders import Holders
 from packager.oci.json_document import parse
 from packager.oci.reference import Reference
 from packager.oci.registry_client import Repository
 from packager.oci.registry_reading import ImageName, RemoteImages
+from packager.oci.uploading import Meter, Upload, upload
 from packager.progress import Progress
 from packager.release_source import Files, ReleaseSource, read_bounded
 
@@ -47,23 +49,19 @@ def push_release(
     *,
     plain_http: bool,
     progress: Progress,
+    holders: Holders | None = None,
 ) -> str:
     """Push the files of a release that was verified, as far as `targets` need them; the artifact as
     `registry/repository@sha256:…`. Raises UnavailableError."""
     files = _files(source, listing, targets)
     progress.step(f"push {destination}")
-    total, done = sum(size for _, size in files.values()), 0
-
-    def sent(size: int) -> None:
-        nonlocal done
-        done += size
-        progress.advance(f"push {destination}", min(done, total), total)
-
+    blobs = [Upload(digest, size, _File(source, path)) for path, (digest, size) in files.items()]
+    blobs.append(Upload(Digest.of(_EMPTY), len(_EMPTY), _EMPTY))
+    once = {blob.digest: blob.size for blob in blobs}
+    sent = Meter(f"push {destination}", sum(once.values()), progress)
     with Repository(destination, plain_http=plain_http) as repository:
         repository.ping()
-        for path, (digest, size) in files.items():
-            repository.push_blob(digest, size, _File(source, path), sent)
-        repository.push_blob(Digest.of(_EMPTY), len(_EMPTY), _EMPTY, lambda _: None)
+        upload(repository, destination, blobs, Holders() if holders is None else holders, sent)
         data = _manifest(listing, targets, files)
         repository.push_manifest(str(Digest.of(data)), data, MediaType.MANIFEST)
         repository.push_manifest(destination.tag, data, MediaType.MANIFEST)

@@ -117,14 +117,14 @@ def test_shared_layers_are_mounted_from_the_first_repository(images, tmp_path, m
     from packager.oci import registry_client
 
     sent = []
-    read = registry_client._Body.read
+    pieces = registry_client._Body.__iter__
 
-    def counting(body, size=-1):
-        data = read(body, size)
-        sent.append(len(data))
-        return data
+    def counting(body):
+        for data in pieces(body):
+            sent.append(len(data))
+            yield data
 
-    monkeypatch.setattr(registry_client._Body, "read", counting)
+    monkeypatch.setattr(registry_client._Body, "__iter__", counting)
     made, folder = images
     with docker_registry(tmp_path / "registry") as address:
         push(
