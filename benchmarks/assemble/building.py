@@ -58,6 +58,8 @@ class Bench:
         self.folder = folder
         self.cache = folder / "cache"
         self.environment = {**os.environ, "PACKAGER_CACHE": str(self.cache), "NO_COLOR": "1"}
+        # A user's Python keeps the byte code of what it has read once.
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self.run("keys", "generate", "-o", "site.pem")
 
     def run(self, *arguments: str | Path) -> float:

@@ -16,6 +16,7 @@ from typing import Any
 from packager.assemble.device import Device
 from packager.assemble.gpu_libraries import library_folders, reasons
 from packager.assemble.image_checks import check_image
+from packager.assemble.inputs import Inputs
 from packager.assemble.layers import foundation
 from packager.assemble.pruning import rules_digest
 from packager.assemble.recipe import RULES_VERSION
@@ -36,23 +37,21 @@ class Examination:
 
 
 def examine(
-    environment: LockedEnvironment, blobs: Mapping[Digest, Path], device: Device, cache: Path
+    environment: LockedEnvironment, inputs: Inputs, device: Device, cache: Path
 ) -> Examination:
     """Check closure, code and floors of an image. Raises LockError with everything wrong."""
     path = cache / "examined" / f"{_key(environment, device).hex}.json"
     record = _remembered(path)
     if record is None:
-        record = _examined(environment, blobs, device)
+        record = _examined(environment, inputs, device)
         body = dumps(record).decode()
         write_atomically(path, dumps({"digest": str(Digest.of(body.encode())), "record": body}))
     cut = record.get("slimmed")
     return Examination(record, Cut.of_dict(cut) if cut else None)
 
 
-def _examined(
-    environment: LockedEnvironment, blobs: Mapping[Digest, Path], device: Device
-) -> dict[str, Any]:
-    entries = foundation(environment, blobs, device)
+def _examined(environment: LockedEnvironment, inputs: Inputs, device: Device) -> dict[str, Any]:
+    entries = foundation(environment, inputs, device)
     checked = check_image(
         entries,
         architecture=environment.architecture,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -86,11 +87,13 @@ class Fetched(Mapping[Digest, Path]):
             progress=progress,
         )
         self._files: Mapping[Digest, Path] | None = None
+        self._bringing = threading.Lock()
 
     def _all(self) -> Mapping[Digest, Path]:
-        if self._files is None:
-            self._files = self._bring()
-        return self._files
+        with self._bringing:  # layers are made side by side, and all ask
+            if self._files is None:
+                self._files = self._bring()
+            return self._files
 
     def __getitem__(self, digest: Digest) -> Path:
         return self._all()[digest]

@@ -10,9 +10,11 @@ known (`gpu_libraries`); that all the chosen ones are there is part of the closu
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from packager.archive import Entry, EntryKind
@@ -79,7 +81,9 @@ def check_image(
     listed = list(entries)
     paths = {entry.path for entry in listed if entry.kind is not EntryKind.DIRECTORY}
     number = capability_number(capability) if capability else None
-    seen = {entry.path: one for entry in listed if (one := _look(entry, number)) is not None}
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="look") as pool:
+        looked = pool.map(lambda entry: _look(entry, number), listed)
+        seen = {entry.path: one for entry, one in zip(listed, looked, strict=True) if one}
     triplet = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[architecture]
     default = (*folders, f"usr/lib/{triplet}", "usr/lib", "usr/lib64")
     findings = [

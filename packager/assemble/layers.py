@@ -9,15 +9,14 @@ again.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import BinaryIO
 
 from packager.archive import Entry
-from packager.assemble.debian_archive import read_debian_archive
 from packager.assemble.device import Device
 from packager.assemble.gpu_libraries import is_left_out
+from packager.assemble.inputs import Inputs
 from packager.assemble.model_files import MODEL_ROOT, model_entries, model_inputs
 from packager.assemble.pruning import is_dropped, rules_digest
 from packager.assemble.recipe import RULES_VERSION, SITE_PACKAGES, parse_key
@@ -41,7 +40,7 @@ _PYTHON_PACKAGE = re.compile(r"(lib)?python3\b.*")
 
 def layers(
     environment: LockedEnvironment,
-    blobs: Mapping[Digest, Path],
+    inputs: Inputs,
     model: OptimizedModel,
     model_name: str,
     server_config: bytes,
@@ -49,7 +48,7 @@ def layers(
     cut: Cut | None = None,
     compression: Compression = Compression.GZIP,
 ) -> tuple[LayerContent, ...]:
-    """The layers of one image. `blobs` gives the checked file of every locked digest.
+    """The layers of one image, made of `inputs`.
 
     `compression` is of all layers but the model's: weights hardly compress.
 
@@ -57,7 +56,7 @@ def layers(
     share the rest. `cut` is what is left out of the provider's device code.
 
     Reading the entries raises LockError for a package or wheel that is malformed; entries read
-    their files when they are opened, so `blobs` must stay until the layers are written.
+    their files when they are opened, so these must stay until the layers are written.
     """
     system = [one for one in environment.packages if not _PYTHON_PACKAGE.fullmatch(one.name)]
     python = [one for one in environment.packages if _PYTHON_PACKAGE.fullmatch(one.name)]
@@ -70,21 +69,21 @@ def layers(
             "system",
             "Debian packages, extracted",
             [environment.architecture, *_digests(system)],
-            lambda: [*system_entries(environment.architecture), *_unpacked(system, blobs)],
+            lambda: [*system_entries(environment.architecture), *_unpacked(system, inputs)],
         ),
         _layer(
             "python",
             "Python and the server's wheels",
             [environment.architecture, *_digests(python), *_digests(server)],
-            lambda: [*_unpacked(python, blobs), *_installed(server, blobs)],
+            lambda: [*_unpacked(python, inputs), *_installed(server, inputs)],
         ),
         _layer(
             "provider",
             "ONNX Runtime with its execution provider",
             [*_digests(provider), cut and str(cut.digest)],
-            lambda: _installed(provider, blobs, cut=cut),
+            lambda: _installed(provider, inputs, cut=cut),
         ),
-        *(_gpu_layer(wheel, blobs, device) for wheel in gpu),
+        *(_gpu_layer(wheel, inputs, device) for wheel in gpu),
         _layer(
             "runtime",
             "the inference server",
@@ -110,23 +109,21 @@ def layers(
     )
 
 
-def foundation(
-    environment: LockedEnvironment, blobs: Mapping[Digest, Path], device: Device
-) -> list[Entry]:
+def foundation(environment: LockedEnvironment, inputs: Inputs, device: Device) -> list[Entry]:
     """Everything of an image that comes from packages and wheels, before anything is cut."""
     return [
         *system_entries(environment.architecture),
-        *_unpacked(environment.packages, blobs),
-        *_installed(environment.wheels, blobs, device.libraries),
+        *_unpacked(environment.packages, inputs),
+        *_installed(environment.wheels, inputs, device.libraries),
     ]
 
 
-def _gpu_layer(wheel: LockedWheel, blobs: Mapping[Digest, Path], device: Device) -> LayerContent:
+def _gpu_layer(wheel: LockedWheel, inputs: Inputs, device: Device) -> LayerContent:
     return _layer(
         f"gpu-{_FAMILY_NAME.sub('', wheel.name)}",
         f"{wheel.name} {wheel.version}",
         [str(wheel.digest), sorted(device.libraries)],
-        lambda: _installed([wheel], blobs, device.libraries),
+        lambda: _installed([wheel], inputs, device.libraries),
     )
 
 
@@ -156,11 +153,10 @@ def _digests(entries: Iterable[LockedPackage | LockedWheel]) -> list[str]:
     return [str(entry.digest) for entry in sorted(entries, key=lambda entry: entry.digest)]
 
 
-def _unpacked(packages: Iterable[LockedPackage], blobs: Mapping[Digest, Path]) -> list[Entry]:
+def _unpacked(packages: Sequence[LockedPackage], inputs: Inputs) -> list[Entry]:
     """The packages' files and their records in `status.d`, without what is of no use."""
     entries = []
-    for package in packages:
-        archive = read_debian_archive(blobs[package.digest], package.filename)
+    for package, archive in zip(packages, inputs.archives(packages), strict=True):
         kept = [entry for entry in archive.entries if not is_dropped(entry.path)]
         entries += [*kept, *status_entries(package, archive, kept)]
     return entries
@@ -168,7 +164,7 @@ def _unpacked(packages: Iterable[LockedPackage], blobs: Mapping[Digest, Path]) -
 
 def _installed(
     wheels: Iterable[LockedWheel],
-    blobs: Mapping[Digest, Path],
+    inputs: Inputs,
     libraries: Collection[str] = (),
     cut: Cut | None = None,
 ) -> list[Entry]:
@@ -181,7 +177,7 @@ def _installed(
     return [
         entry
         for wheel in wheels
-        for entry in read_wheel(blobs[wheel.digest], wheel.filename, dropped, changed)
+        for entry in read_wheel(inputs.wheel(wheel), wheel.filename, dropped, changed)
     ]
 
 

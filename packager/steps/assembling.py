@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,15 @@ from packager.assemble.examining import examine
 from packager.assemble.fetch import Fetched
 from packager.assemble.generative import marks
 from packager.assemble.gpu_libraries import shipped
+from packager.assemble.inputs import Inputs
 from packager.assemble.layers import layers
 from packager.assemble.recipe import environment_key
 from packager.assemble.server_config import server_config
 from packager.assemble.serving_steps import accompanied
 from packager.assemble.settings import image_settings
 from packager.canonical import dumps_readable
-from packager.content import Compression
-from packager.domain.artifact import Image
+from packager.content import Compression, LayerContent
+from packager.domain.artifact import Image, Layer
 from packager.domain.base import Base
 from packager.domain.decision import Decision
 from packager.domain.lock import Lock, LockedEnvironment
@@ -37,6 +39,8 @@ from packager.steps.basing import base_of
 from packager.steps.packing import compression_for
 from packager.steps.sources import Sources
 from packager.workspace import cache_folder, write_atomically
+
+_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,24 @@ def assemble(
     return Assembled(tuple(built), layout)
 
 
+def _written(
+    store: LayerStore, contents: Sequence[LayerContent], progress: Progress
+) -> list[Layer]:
+    """The layers in their order, two being made at a time: while one is read, the other is
+    compressed, and what the store knows already is hashed beside."""
+    made = []
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="layer") as pool:
+        jobs = [pool.submit(store.write, content) for content in contents]
+        try:
+            for content, job in zip(contents, jobs, strict=True):
+                made.append(job.result())
+                progress.advance(f"layer {content.kind}", len(made), len(contents))
+        finally:
+            for job in jobs:
+                job.cancel()
+    return made
+
+
 def shipped_environment(
     target: PlannedTarget, model: OptimizedModel, lock: Lock
 ) -> LockedEnvironment:
@@ -110,15 +132,16 @@ def _image(
 ) -> tuple[Image, Mapping[str, Any]]:
     place = target.name.jurisdiction
     environment = shipped_environment(target, model, lock)
-    blobs = Fetched(
+    fetched = Fetched(
         environment,
         cache_folder(),
         mirror_option=sources.mirror,
         wheels=sources.wheels,
         progress=progress,
     )
+    inputs = Inputs(fetched)
     device = Device.of(target.hardware, environment, model, slimmed=sources.slim)
-    examined = examine(environment, blobs, device, cache_folder())
+    examined = examine(environment, inputs, device, cache_folder())
     config = server_config(target, plan.request, model, plan.request.name)
     compression = sources.compression or Compression.GZIP
     cleared = clearing_layer(base.contents, compression) if base else None
@@ -126,7 +149,7 @@ def _image(
         *([cleared] if cleared else []),
         *layers(
             environment,
-            blobs,
+            inputs,
             model,
             plan.request.name,
             config,
@@ -136,9 +159,7 @@ def _image(
         ),
     )
     written = [*base.layers.layers] if base else []
-    for number, content in enumerate(contents, start=1):
-        written.append(store.write(content))
-        progress.advance(f"layer {content.kind}", number, len(contents))
+    written += _written(store, contents, progress)
     image = write_image(
         written,
         image_settings(target, plan.request),

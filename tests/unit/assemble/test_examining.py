@@ -15,6 +15,7 @@ from packager.archive import write_tar
 from packager.assemble.device import Device
 from packager.assemble.examining import examine
 from packager.assemble.fetch import Fetched
+from packager.assemble.inputs import Inputs
 from packager.assemble.layers import layers
 from packager.assemble.slimming import SLIMMED
 from packager.digest import Digest
@@ -66,7 +67,7 @@ def world(tmp_path, monkeypatch):
 
 def test_the_record_tells_what_was_checked_and_cut(world):
     environment, blobs, cache = world
-    found = examine(environment, blobs, DEVICE, cache)
+    found = examine(environment, Inputs(blobs), DEVICE, cache)
     assert found.record["checked"]["device_code"] == {SLIMMED: "1 of 1"}
     assert found.record["slimmed"]["kept"] == ["sm_89"]
     assert found.record["slimmed"]["zeroed_bytes"] == {"sm_80": 4000}
@@ -76,16 +77,18 @@ def test_the_record_tells_what_was_checked_and_cut(world):
 
 def test_a_known_image_is_not_looked_at_again(world):
     environment, blobs, cache = world
-    first = examine(environment, blobs, DEVICE, cache)
-    assert examine(environment, {}, DEVICE, cache) == first
+    first = examine(environment, Inputs(blobs), DEVICE, cache)
+    assert examine(environment, Inputs({}), DEVICE, cache) == first
     (kept,) = (cache / "examined").iterdir()
     kept.write_text(kept.read_text().replace("sm_89", "sm_90"))
-    assert examine(environment, blobs, DEVICE, cache) == first, "a spoilt record is made anew"
+    assert examine(environment, Inputs(blobs), DEVICE, cache) == first, (
+        "a spoilt record is made anew"
+    )
 
 
 def test_without_slimming_nothing_is_cut(world):
     environment, blobs, cache = world
-    found = examine(environment, blobs, dataclasses.replace(DEVICE, slimmed=False), cache)
+    found = examine(environment, Inputs(blobs), dataclasses.replace(DEVICE, slimmed=False), cache)
     assert found.cut is None
     assert "slimmed" not in found.record
 
@@ -93,22 +96,22 @@ def test_without_slimming_nothing_is_cut(world):
 def test_a_gpu_that_the_wheel_has_no_code_for_is_refused(world):
     environment, blobs, cache = world
     with pytest.raises(LockError, match=r"no device code for compute capability 9\.0"):
-        examine(environment, blobs, dataclasses.replace(DEVICE, capability="9.0"), cache)
+        examine(environment, Inputs(blobs), dataclasses.replace(DEVICE, capability="9.0"), cache)
     assert not list((cache / "examined").glob("*")), "a refusal is not remembered"
 
 
 def test_the_slimmed_library_is_in_the_provider_layer_with_its_own_digest(world, tmp_path):
     environment, blobs, cache = world
-    cut = examine(environment, blobs, DEVICE, cache).cut
+    cut = examine(environment, Inputs(blobs), DEVICE, cache).cut
     graph = tmp_path / "m.onnx"
     graph.write_bytes(b"graph")
     spec = TensorSpec("x", "FP32", (1,))
     file = ModelFile("m.onnx", graph, Digest.of_file(graph), 5)
     model = Model((file,), (spec,), (spec,), 17, Precision.FP32)
     optimized = OptimizedModel(model, model, (), "here", None, 1, ())
-    made = layers(environment, blobs, optimized, "m", b"{}", DEVICE, cut)
+    made = layers(environment, Inputs(blobs), optimized, "m", b"{}", DEVICE, cut)
     assert [layer.kind for layer in made][2:4] == ["provider", "gpu-cublas"]
-    whole = layers(environment, blobs, optimized, "m", b"{}", DEVICE)
+    whole = layers(environment, Inputs(blobs), optimized, "m", b"{}", DEVICE)
     assert made[2].key != whole[2].key
     buffer = io.BytesIO()
     write_tar(buffer, made[2].entries())
@@ -158,5 +161,5 @@ def test_an_own_wheel_with_other_bytes_than_locked_is_refused(world, tmp_path):
 
 def test_the_record_is_json(world):
     environment, blobs, cache = world
-    record = examine(environment, blobs, DEVICE, cache).record
+    record = examine(environment, Inputs(blobs), DEVICE, cache).record
     assert json.loads(json.dumps(record)) == record

@@ -11,6 +11,7 @@ import pytest
 from tiny_packages import deb_of, member, wheel_of
 
 from packager.archive import write_tar
+from packager.assemble.inputs import Inputs
 from packager.assemble.layers import layers
 from packager.assemble.model_files import placed_files
 from packager.assemble.server_config import server_config
@@ -90,7 +91,7 @@ class World:
         environment = LockedEnvironment(
             "amd64/onnxruntime==1.28.0", "amd64", tuple(self.packages), tuple(self.wheels)
         )
-        return layers(environment, self.blobs, self.model, name, config)
+        return layers(environment, Inputs(self.blobs), self.model, name, config)
 
 
 @pytest.fixture
