@@ -17,6 +17,7 @@ import httptools
 
 from .errors import RequestError
 from .exchange import Exchange, Response
+from .known_heads import KnownHead
 from .lifecycle import unavailable
 from .request_head import RequestHead
 from .tls import principal
@@ -70,6 +71,8 @@ class Connection(asyncio.Protocol):
         self._chunks: list[bytes] = []
         self._most = 0
         self._advancing = False
+        self._known: KnownHead | None = None
+        self._last: Exchange | None = None
 
     # The transport's side
 
@@ -116,6 +119,28 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ended:
             return
+        between = not self._exchanges and not self._reading_head
+        if between and self._known is not None and self._known.begins(data):
+            self._read_known(self._known, data)
+            return
+        self._last = None
+        self._parse(data)
+        if between and self._last is not None:
+            self._known = self._connections.heads.of(data, self._last)
+        self._last = None
+
+    def _read_known(self, known: KnownHead, data: bytes) -> None:
+        """The same head as before, with its whole body: nothing is left for the parser to say."""
+        exchange = Exchange(known.method, known.path, known.query, known.fields, self.client)
+        self._admit(exchange)
+        exchange.received = known.size
+        exchange.whole = True
+        if not exchange.discarding:
+            exchange.body = data[len(known.head) :]
+            self._hold(exchange, known.size)
+        self._advance()
+
+    def _parse(self, data: bytes) -> None:
         if self._reading_head and not self._head.grown(len(data)):
             self._refuse_peer(431, "the head of the request is too large")
             return
@@ -163,20 +188,10 @@ class Connection(asyncio.Protocol):
             # Another protocol may be asked for and ignored, but what follows is not HTTP then.
             keep_alive=self._parser.should_keep_alive() and not self._parser.should_upgrade(),
         )
-        exchange.send = self._send
-        if self.principal is not None:
-            exchange.principal = exchange.client = self.principal
         self._reading = exchange
-        try:
-            self._head.require_clear()
-            self._most = self._service.admit(exchange)
-            self._check_declared(exchange)
-        except RequestError as error:
-            self._discard(exchange, Response.of_error(error))
-        else:
-            if self._head.expects_continue():
-                self._transport.write(CONTINUE)
-        self._exchanges.append(exchange)
+        self._admit(exchange, self._head)
+        if not exchange.discarding and self._head.expects_continue():
+            self._transport.write(CONTINUE)
         if len(self._exchanges) == 1:
             self.due = self._connections.now() + self._limits.body_seconds
         if exchange.discarding:
@@ -192,15 +207,8 @@ class Connection(asyncio.Protocol):
                 self._close()
             return
         self._chunks.append(chunk)
-        exchange.held += len(chunk)
-        self._connections.held += len(chunk)
-        refusal: RequestError | None = None
-        if exchange.received > self._most:
-            refusal = too_large(self._most, close=True)
-        elif self._connections.held > self._limits.max_held_bytes:
-            refusal = unavailable("other requests fill the memory that all may hold")
-        if refusal is not None:
-            self._discard(exchange, Response.of_error(refusal))
+        self._hold(exchange, len(chunk))
+        if exchange.discarding:
             self._advance()
 
     def on_message_complete(self) -> None:
@@ -213,9 +221,34 @@ class Connection(asyncio.Protocol):
             chunks = self._chunks
             exchange.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
             self._chunks = []
+            self._last = exchange
         self._advance()
 
     # Answers, in the order of the requests
+
+    def _admit(self, exchange: Exchange, head: RequestHead | None = None) -> None:
+        """The head is there: the exchange takes its place in line, perhaps to be refused."""
+        exchange.send = self._send
+        if self.principal is not None:
+            exchange.principal = exchange.client = self.principal
+        try:
+            if head is not None:
+                head.require_clear()
+            self._most = self._service.admit(exchange)
+            self._check_declared(exchange)
+        except RequestError as error:
+            self._discard(exchange, Response.of_error(error))
+        self._exchanges.append(exchange)
+
+    def _hold(self, exchange: Exchange, size: int) -> None:
+        """`size` more bytes of body are held, perhaps one too many."""
+        exchange.held += size
+        self._connections.held += size
+        if exchange.received > self._most:
+            self._discard(exchange, Response.of_error(too_large(self._most, close=True)))
+        elif self._connections.held > self._limits.max_held_bytes:
+            why = unavailable("other requests fill the memory that all may hold")
+            self._discard(exchange, Response.of_error(why))
 
     def _check_declared(self, exchange: Exchange) -> None:
         declared = exchange.headers.get(b"content-length", b"0")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 
-from . import body, responses
+from . import body
 from .datatypes import Array
 from .errors import RequestError
 from .exchange import Exchange, Response
@@ -48,13 +48,13 @@ class Inference:
             )
             reading.add_done_callback(lambda done: self._resume(exchange, model, done, began))
             return
-        request = model.requests.parse(memoryview(exchange.body), length)
+        request = model.requests.parse(exchange.body, length)
         self._submit(exchange, model, request, began)
 
     def _read(
         self, model: Model, packed: bytes, encoding: bytes, length: int | None
     ) -> InferenceRequest:
-        return model.requests.parse(memoryview(body.unpack(packed, encoding, self._limit)), length)
+        return model.requests.parse(body.unpack(packed, encoding, self._limit), length)
 
     def _resume(
         self, exchange: Exchange, model: Model, done: asyncio.Future[InferenceRequest], began: float
@@ -91,7 +91,8 @@ class Inference:
             statistics.fail.add(time.perf_counter() - exchange.began)
             exchange.fail(result)
             return
-        coding = body.acceptable(exchange.headers.get(b"accept-encoding", b""))
+        accepted = exchange.headers.get(b"accept-encoding")
+        coding = body.acceptable(accepted) if accepted else None
         if _is_large(request, result, coding):
             writing = asyncio.get_running_loop().run_in_executor(
                 self._helpers, _packed, model, request, result, coding
@@ -139,9 +140,7 @@ def _is_large(request: InferenceRequest, result: Mapping[str, Array], coding: by
 
 
 def _rendered(model: Model, request: InferenceRequest, result: Mapping[str, Array]) -> Response:
-    answer, json_length = responses.render_response(
-        model.settings.name, model.settings.version, request, result
-    )
+    answer, json_length = model.answers.render(request, result)
     if json_length is None:
         return Response(200, answer)
     return Response(200, answer, _OCTETS, json_length=json_length)

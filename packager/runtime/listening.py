@@ -20,6 +20,7 @@ from .connection import Connection, Service
 from .errors import ExitCode, Refusal
 from .exchange import Exchange
 from .http_settings import HttpSettings, Limits
+from .known_heads import KnownHeads
 
 BACKLOG = 2048
 _SWEEP_SECONDS = 0.5
@@ -35,6 +36,7 @@ class Connections:
         self.refused = 0
         self.held = 0
         self.date_line = b""
+        self.heads = KnownHeads()
         self._most = min(limits.max_connections, raise_file_limit() - _RESERVED_FILES)
         # A dict keeps the order of arrival; whoever becomes active moves to its end.
         self._open: dict[Connection, None] = {}

@@ -22,6 +22,7 @@ from .errors import ExitCode, Refusal, RequestError, quoted
 from .images import Images
 from .protocol import InferenceRequest, Signature
 from .requests import RequestReader
+from .responses import AnswerWriter
 from .scheduler import Scheduler
 from .serving_settings import Task
 from .session import Session, open_session
@@ -40,6 +41,7 @@ class Model:
     settings: ModelSettings
     scheduler: Scheduler
     requests: RequestReader
+    answers: AnswerWriter
     steps: Tokens | Images | None = None
 
     @property
@@ -201,6 +203,7 @@ def _load(folder: Path, settings: ModelSettings) -> Model:
         settings,
         Scheduler(session, settings.batching, _instances(settings)),
         RequestReader(signature),
+        AnswerWriter(settings.name, settings.version, settings.outputs),
         _steps(folder, settings),
     )
 

@@ -2,7 +2,8 @@
 
 Most clients send the same JSON before their binary tensors over and over. What such a head means
 depends on nothing but its bytes, so a bounded number of them is remembered: names, shapes and
-wishes, never a tensor and never a head with an `id`, which may be about a person.
+wishes, never a tensor and never a head with an `id`, which may be about a person. For requests that
+are JSON alone see `text_layouts`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from .datatypes import TensorSpec
 from .protocol import InferenceRequest, RequestedOutput, Schedule, Signature, parse_request
 from .tensors import from_binary
+from .text_layouts import TextLayouts
 
 _MOST_HEADS = 256
 _LONGEST_HEAD = 4096
@@ -33,9 +35,17 @@ class RequestReader:
     def __init__(self, signature: Signature) -> None:
         self._signature = signature
         self._layouts: dict[bytes, _Layout] = {}
+        self._texts = TextLayouts({spec.name: spec for spec in signature.inputs})
 
-    def parse(self, data: memoryview, header_length: int | None) -> InferenceRequest:
+    def parse(self, body: bytes, header_length: int | None) -> InferenceRequest:
         """As `protocol.parse_request`; raises RequestError (400)."""
+        if header_length is None:
+            known = self._texts.read(body)
+            if known is None:
+                known = parse_request(self._signature, memoryview(body), None)
+                self._texts.learn(body, known)
+            return known
+        data = memoryview(body)
         if not header_length or header_length > min(_LONGEST_HEAD, len(data)):
             return parse_request(self._signature, data, header_length)
         head = bytes(data[:header_length])

@@ -7,36 +7,46 @@ Extension").
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
-from .datatypes import Array
+from .datatypes import Array, TensorSpec
 from .exchange import dump
 from .protocol import InferenceRequest
-from .tensors import to_binary, to_json
+from .tensors import json_text, to_binary
 
 
-def render_response(
-    model: str, version: str, request: InferenceRequest, results: Mapping[str, Array]
-) -> tuple[bytes, int | None]:
-    """The body of the answer, and the length of its JSON where binary tensors follow it."""
-    described, tensors = [], []
-    for output in request.outputs:
-        spec, array = output.spec, results[output.spec.name]
-        entry: dict[str, Any] = {
-            "name": spec.name,
-            "datatype": spec.datatype.name,
-            "shape": list(array.shape),
+class AnswerWriter:
+    """Writes the answers of one model; what is the same in all of them is written once."""
+
+    def __init__(self, model: str, version: str, outputs: Iterable[TensorSpec]) -> None:
+        self._begin = dump({"model_name": model, "model_version": version})[:-1]
+        self._outputs = {
+            spec.name: dump({"name": spec.name, "datatype": spec.datatype.name})[:-1] + b',"shape":'
+            for spec in outputs
         }
-        if output.binary:
-            tensors.append(to_binary(spec.datatype, array))
-            entry["parameters"] = {"binary_data_size": len(tensors[-1])}
-        else:
-            entry["data"] = to_json(spec.name, spec.datatype, array)
-        described.append(entry)
-    answer: dict[str, Any] = {"model_name": model, "model_version": version}
-    if request.id is not None:
-        answer["id"] = request.id
-    answer["outputs"] = described
-    head = dump(answer)
-    return (b"".join([head, *tensors]), len(head)) if tensors else (head, None)
+
+    def render(
+        self, request: InferenceRequest, results: Mapping[str, Array]
+    ) -> tuple[bytes, int | None]:
+        """The body of the answer, and the length of its JSON where binary tensors follow it.
+
+        Raises RequestError (400) for an output that JSON cannot say.
+        """
+        parts = [self._begin]
+        if request.id is not None:
+            parts += [b',"id":', dump(request.id)]
+        parts.append(b',"outputs":[')
+        tensors: list[bytes] = []
+        separator = b""
+        for output in request.outputs:
+            spec, array = output.spec, results[output.spec.name]
+            parts += [separator, self._outputs[spec.name], dump(array.shape)]
+            separator = b","
+            if output.binary:
+                tensors.append(to_binary(spec.datatype, array))
+                parts.append(b',"parameters":{"binary_data_size":%d}}' % len(tensors[-1]))
+            else:
+                parts += [b',"data":', json_text(spec.name, spec.datatype, array), b"}"]
+        parts.append(b"]}")
+        head = b"".join(parts)
+        return (b"".join([head, *tensors]), len(head)) if tensors else (head, None)

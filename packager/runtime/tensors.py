@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from .datatypes import BOOL, BYTES, Array, Datatype
+from .datatypes import BOOL, BYTES, DATATYPES, Array, Datatype
 from .errors import RequestError, quoted
+from .exchange import dump
 
 _LENGTH = struct.Struct("<I")
 _JSON_TYPES: dict[str, set[type]] = {
@@ -28,6 +29,11 @@ _JSON_TYPES: dict[str, set[type]] = {
     "i": {int},
     "f": {int, float},
     "O": {str},
+}
+_LARGEST = {
+    known.name: float(np.finfo(known.dtype).max)
+    for known in DATATYPES.values()
+    if known.dtype.kind == "f"
 }
 _JSON_NAMES = {"b": "true or false", "u": "whole numbers", "i": "whole numbers", "f": "numbers"}
 
@@ -41,8 +47,8 @@ def from_json(name: str, datatype: Datatype, shape: tuple[int, ...], data: Any) 
     """The array that JSON `data` stands for; raises RequestError (400) when it is not one."""
     if not datatype.json:
         raise bad(f"{_input(name)}: {datatype.name} has no JSON form; send it as binary data")
-    flat = _flattened(name, shape, data)
     kind = datatype.dtype.kind
+    flat = _flattened(name, shape, data)
     if not set(map(type, flat)) <= _JSON_TYPES[kind]:
         raise bad(
             f"{_input(name)}: data of {datatype.name} must be {_JSON_NAMES.get(kind, 'text')}"
@@ -54,21 +60,22 @@ def from_json(name: str, datatype: Datatype, shape: tuple[int, ...], data: Any) 
     return _numbers(name, datatype, flat).reshape(shape)
 
 
-def to_json(name: str, datatype: Datatype, array: Array) -> Array | list[Any]:
-    """What is written as a flat, row-major list; raises RequestError (400) for what JSON cannot
-    say."""
+def json_text(name: str, datatype: Datatype, array: Array) -> bytes:
+    """A flat, row-major list as JSON; raises RequestError (400) for what JSON cannot say."""
     if not datatype.json:
         raise bad(
             f"output {name!r} is {datatype.name}, which has no JSON form; ask for binary data"
             ' with "parameters": {"binary_data": true}'
         )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    flat = array.ravel()
+    text = dump(flat.tolist() if datatype is BYTES else flat)
+    # NaN and infinity come out as null, and no number does.
+    if flat.dtype.kind == "f" and b"null" in text:
         raise bad(
             f"output {name!r} holds NaN or infinity, which JSON cannot say; ask for binary data"
             ' with "parameters": {"binary_data": true}'
         )
-    flat = np.ascontiguousarray(array).reshape(-1)
-    return flat.tolist() if datatype is BYTES else flat
+    return text
 
 
 def from_binary(name: str, datatype: Datatype, shape: tuple[int, ...], data: memoryview) -> Array:
@@ -131,6 +138,9 @@ def _check_range(name: str, datatype: Datatype, least: int, most: int) -> None:
 
 def _numbers(name: str, datatype: Datatype, flat: list[Any]) -> Array:
     if datatype.dtype.kind != "f":
+        return np.array(flat, dtype=datatype.dtype)
+    most = _LARGEST[datatype.name]
+    if flat and -most <= min(flat) and max(flat) <= most:
         return np.array(flat, dtype=datatype.dtype)
     try:
         wide = np.array(flat, dtype=np.float64)

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from packager.runtime.datatypes import DATATYPES
 from packager.runtime.errors import RequestError
-from packager.runtime.exchange import dump
-from packager.runtime.tensors import from_binary, from_json, to_binary, to_json
+from packager.runtime.tensors import from_binary, from_json, json_text, to_binary
 
 NUMERIC = [name for name in DATATYPES if name not in ("BOOL", "BYTES", "FP16", "BF16")]
 
@@ -33,7 +32,7 @@ def test_flat_and_nested_json_are_the_same(name: str) -> None:
     flat = parsed(name, (2, 3), [1, 2, 3, 4, 5, 6])
     assert nested.dtype == flat.dtype == DATATYPES[name].dtype
     assert np.array_equal(nested, flat)
-    assert json.loads(dump(to_json("x", DATATYPES[name], flat))) == [1, 2, 3, 4, 5, 6]
+    assert json.loads(json_text("x", DATATYPES[name], flat)) == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("name", [name for name in DATATYPES if name != "BYTES"])
@@ -144,18 +143,18 @@ def test_one_long_text_does_not_widen_the_others() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_json_cannot_say_nan_or_infinity(value: float) -> None:
     with pytest.raises(RequestError, match="ask for binary data"):
-        to_json("y", DATATYPES["FP32"], np.array([value], "<f4"))
+        json_text("y", DATATYPES["FP32"], np.array([value], "<f4"))
 
 
 def test_json_cannot_say_half_precision() -> None:
     with pytest.raises(RequestError, match="FP16, which has no JSON form"):
-        to_json("y", DATATYPES["FP16"], np.array([1], "<f2"))
+        json_text("y", DATATYPES["FP16"], np.array([1], "<f2"))
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
 def test_any_text_survives_both_forms(texts: list[str]) -> None:
     array = parsed("BYTES", (len(texts),), texts)
-    assert to_json("x", DATATYPES["BYTES"], array) == texts
+    assert json.loads(json_text("x", DATATYPES["BYTES"], array)) == texts
     packed = to_binary(DATATYPES["BYTES"], array)
     assert unpacked("BYTES", (len(texts),), packed).tolist() == texts
 
@@ -163,7 +162,7 @@ def test_any_text_survives_both_forms(texts: list[str]) -> None:
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False)))
 def test_any_float_survives_both_forms(values: list[float]) -> None:
     array = parsed("FP32", (len(values),), values)
-    told = json.loads(dump(to_json("x", DATATYPES["FP32"], array)))
+    told = json.loads(json_text("x", DATATYPES["FP32"], array))
     assert np.array_equal(parsed("FP32", (len(values),), told), array)
     packed = to_binary(DATATYPES["FP32"], array)
     assert np.array_equal(unpacked("FP32", (len(values),), packed), array)
