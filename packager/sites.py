@@ -31,12 +31,14 @@ from packager.release_source import ReleaseSource, read_bounded
 from packager.site.driving import drive
 from packager.site.history import Record, read_history
 from packager.site.profile import Site, read_site
+from packager.site.scratch import MEMORY, scratch_folder, secret_folder, sweep
 from packager.site.state import INSTALLER, homes, read_state, stock_of
 from packager.steps.decrypting import plain_layout
 
 _HOSTS = (DeploymentPlatform.COMPOSE, DeploymentPlatform.QUADLET)
 REGISTRY = "oci://"
 _SCRIPT_LIMIT = 4 << 20
+_COPIES = 2  # an encrypted layer out of a bundle, and the plain one
 
 
 def install(
@@ -56,15 +58,17 @@ def install(
 
     `release` is a path, or `oci://registry/repository:version` of a registry that the site reaches.
     A delta stands on `bases`, oldest first; without them on what the site kept of an installed
-    bundle. `decryption_key` opens an encrypted model; its plain image lies beside the site's data
-    until the engine has it, and nowhere afterwards. Without keys of the caller's the site's own are
-    believed. Raises VerificationError before anything is touched, PolicyRefusal when the release is
-    not for this site or machine, UnavailableError for what may be better in an hour, PackagerError
-    when the new version did not hold and the one before serves again.
+    bundle. `decryption_key` opens an encrypted model; its plain image lies in memory, else beside
+    the site's data, until the engine has it, and nowhere afterwards. Without keys of the caller's
+    the site's own are believed. Raises VerificationError before anything is touched, PolicyRefusal
+    when the release is not for this site or machine, UnavailableError for what may be better in an
+    hour, PackagerError when the new version did not hold and the one before serves again.
     """
     site = read_site(site_file)
     trust = _trust(trust, site)
     key = DecryptionKey(decryption_key) if decryption_key else None
+    for folder in (site.data, MEMORY):
+        sweep(folder)
     with ExitStack() as stack:
         if is_registry(release):
             path = _scratch(site, stack) / "release.tar"
@@ -99,8 +103,11 @@ def _wanted(names: Sequence[str], site: Site) -> list[TargetName]:
 
 def _scratch(site: Site, stack: ExitStack) -> Path:
     """A folder beside the site's data, where there is space for a release; gone afterwards."""
-    near = site.data if site.data.is_dir() else None
-    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".whole-", dir=near)))
+    return stack.enter_context(scratch_folder(_near(site)))
+
+
+def _near(site: Site) -> Path | None:
+    return site.data if site.data.is_dir() else None
 
 
 def _trust(trust: TrustFiles, site: Site) -> TrustFiles:
@@ -166,26 +173,17 @@ def _install_whole(
         arguments += ["--permitted", report.digest.hex]
     if dry_run:
         arguments.append("--dry-run")
-    if key and is_encrypted(read_layout(found.images, check_layers=False).image_of(chosen.digest)):
-        arguments += ["--plain", _opened(found, chosen, key, site, stack, progress)]
-    scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="packager-install-"))
-    script = Path(scratch) / INSTALLER
+    image = read_layout(found.images, check_layers=False).image_of(chosen.digest) if key else None
+    if key and image and is_encrypted(image):
+        room = _COPIES * sum(layer.descriptor.size for layer in image.layers)
+        scratch = stack.enter_context(secret_folder(_near(site), room))
+        plain = plain_layout(found, chosen, key, scratch / "image", progress).layout
+        arguments += ["--plain", plain]
+    own = stack.enter_context(tempfile.TemporaryDirectory(prefix="packager-install-"))
+    script = Path(own) / INSTALLER
     script.write_bytes(_signed_script(source, chosen))
     told = drive(script, [*arguments, release.absolute()], progress)
     return _outcome(home, told, dry_run)
-
-
-def _opened(
-    found: ReleaseFolder,
-    chosen: ReleasedTarget,
-    key: DecryptionKey,
-    site: Site,
-    stack: ExitStack,
-    progress: Progress,
-) -> Path:
-    """The plain image of an encrypted one, where there is room for it; gone afterwards."""
-    scratch = _scratch(site, stack)
-    return plain_layout(found, chosen, key, scratch / "image", progress).layout
 
 
 def rollback(

@@ -47,10 +47,11 @@ class Workspace:
 
 
 @contextmanager
-def publishing(output: Path) -> Iterator[Workspace]:
+def publishing(output: Path, *, private: bool = False) -> Iterator[Workspace]:
     """A workspace whose `release` becomes `output` when the block ends without an exception.
 
-    Raises OutputError when `output` exists already (before any work is done) or the disk says no.
+    With `private`, nobody but its owner may enter it. Raises OutputError when `output` exists
+    already (before any work is done) or the disk says no.
     """
     refuse_existing(output)
     with telling_output_errors(output):
@@ -66,6 +67,8 @@ def publishing(output: Path) -> Iterator[Workspace]:
             workspace.work.mkdir()
             yield workspace
             _open_folders(workspace.release)
+            if private:
+                workspace.release.chmod(0o700)
             _sync_tree(workspace.release)
             refuse_existing(output)
             workspace.release.rename(output)

@@ -46,13 +46,14 @@ def plain_layout(
     output: Path,
     progress: Progress,
 ) -> Decrypted:
-    """Write the image of a target of a verified release as a plain OCI layout to `output`.
+    """Write the image of a target of a verified release as a plain OCI layout to `output`, which
+    only its owner may enter.
 
     Raises VerificationError when the key is not a recipient's or a layer is not what was encrypted,
     InputError for an image that is not encrypted; nothing is published then.
     """
     layout = read_layout(folder.images, check_layers=False)
-    with publishing(output) as work:
+    with publishing(output, private=True) as work:
         progress.step(f"decrypt {target.name}")
         blobs = BlobFolder(work.work / "blobs")
         image = _brought(layout.image_of(target.digest), layout, blobs)

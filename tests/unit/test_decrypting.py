@@ -117,3 +117,9 @@ def test_the_command(release, base, tmp_path, capsys):
     assert main(["decrypt", *map(str, arguments)]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["image_id"] == str(release.built[0].image.config.digest)
+
+
+def test_nobody_but_the_owner_enters_the_plain_image(release, base, tmp_path):
+    trust = TrustFiles((release.public_file,))
+    decrypt(release.folder, trust, None, base / "riyadh.pem", tmp_path / "plain", SILENT)
+    assert (tmp_path / "plain").stat().st_mode & 0o777 == 0o700
