@@ -20,8 +20,9 @@ from packager.attest.keys import open_signers
 from packager.attest.opening import open_front
 from packager.attest.sealing import seal
 from packager.attest.signed_file import Signatures, check_document, document_signer
+from packager.attest.step_runner import told_as
 from packager.attest.trust import TrustPolicy, read_trust
-from packager.attest.verifying import VerificationReport
+from packager.attest.verifying import OPENING, VerificationReport
 from packager.attest.verifying import verify as verify_release
 from packager.bundle.bundling import Bundled, bundle_release
 from packager.bundle.opening import open_source
@@ -180,7 +181,8 @@ def verify(
     Raises VerificationError.
     """
     policy = read_trust(trust)
-    source = source_of(release, policy, progress, bases)
+    with told_as(*OPENING):
+        source = source_of(release, policy, progress, bases)
     return verify_release(source, policy, progress, contents=contents)
 
 

@@ -20,6 +20,7 @@ from packager.attest.claims import (
 )
 from packager.attest.encryption_statement import attested_layers
 from packager.attest.layout_index import (
+    INDEX,
     ManifestDocument,
     Member,
     read_json,
@@ -205,7 +206,7 @@ def _referring_statement(release: SignedRelease, document: ManifestDocument) -> 
 def _unmatched(release: SignedRelease, found: set[Digest], what: str) -> list[Finding]:
     images = {image.manifest for image in release.root.images}
     return [
-        Finding(f"{what} is about an image that is not in this release", got=str(digest))
+        Finding(f"{what} is about an image that is not in this release", INDEX, got=str(digest))
         for digest in sorted(found - images)
     ]
 

@@ -41,12 +41,13 @@ def check_image_standing(
     digest: Digest, told: Told, found: Sequence[PublicKey], trust: TrustPolicy
 ) -> None:
     if digest in trust.revoked_releases:
-        raise VerificationError("this image is revoked", got=str(digest))
+        raise VerificationError("this image is revoked", where=str(digest))
     counter = -1 if told.counter is None else told.counter
     able = [key for key in found if trust.may_sign(key, counter)]
     if len(able) < trust.required:
         raise VerificationError(
             "the key that signed this image was rotated away before it",
+            where=str(digest),
             expected=f"{trust.required} signatures of keys that may sign for counter {counter}",
             got=str(len(able)),
         )
@@ -54,6 +55,7 @@ def check_image_standing(
     if counter < minimum:
         raise VerificationError(
             "the image is older than what is accepted here (a downgrade)",
+            where=str(digest),
             expected=f"{told.name} with counter {minimum} or higher",
             got=f"version {told.version}, counter {told.counter}",
         )

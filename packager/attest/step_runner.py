@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -48,7 +49,7 @@ class StepRunner:
         try:
             value = work()
         except VerificationError as error:
-            raise VerificationError.of(self._told(number, title, error)) from None
+            raise VerificationError.of(told(number, title, error, self.next_step)) from None
         self.running = (number, title)
         return value
 
@@ -63,7 +64,7 @@ class StepRunner:
         try:
             counts = check()
         except VerificationError as error:
-            self.findings += self._told(number, title, error)
+            self.findings += told(number, title, error, self.next_step)
             return
         self.running = (number, title)
         self.tell(counts)
@@ -79,15 +80,26 @@ class StepRunner:
             )
         raise VerificationError.of(shown)
 
-    def _told(self, number: int, title: str, error: VerificationError) -> list[Finding]:
-        return [
-            replace(
-                finding,
-                what=f"step {number}, {title}: {finding.what}",
-                next_step=finding.next_step or self.next_step,
-            )
-            for finding in error.findings
-        ]
+
+def told(number: int, title: str, error: VerificationError, next_step: str) -> list[Finding]:
+    """The findings of a step, each with its number and title."""
+    return [
+        replace(
+            finding,
+            what=f"step {number}, {title}: {finding.what}",
+            next_step=finding.next_step or next_step,
+        )
+        for finding in error.findings
+    ]
+
+
+@contextmanager
+def told_as(number: int, title: str, next_step: str) -> Iterator[None]:
+    """Work that belongs to a step and has to be done before there is a runner."""
+    try:
+        yield
+    except VerificationError as error:
+        raise VerificationError.of(told(number, title, error, next_step)) from None
 
 
 def _counted(count: int, what: str) -> str:

@@ -47,6 +47,7 @@ from packager.release_source import FolderSource, ReleaseSource
 
 NEXT_STEP = "do not use this release; get it again from its maker"
 STEPS = 11
+OPENING = (1, "seal", NEXT_STEP)  # a bundle, whose front has to be found, or the index of parts
 
 
 @dataclass(frozen=True, slots=True)

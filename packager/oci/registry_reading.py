@@ -14,7 +14,7 @@ import requests
 
 from packager.digest import Digest
 from packager.domain.artifact import MediaType
-from packager.errors import InputError, UnavailableError
+from packager.errors import InputError, UnavailableError, VerificationError
 from packager.oci.reference import Reference
 from packager.oci.registry_client import Repository
 
@@ -86,9 +86,12 @@ class RemoteImages:
 
     @contextmanager
     def blob(self, digest: Digest) -> Iterator[BinaryIO]:
-        """A blob as it comes. Raises UnavailableError, also when the connection breaks."""
-        answer = self._repository.open(f"blobs/{digest}", (200,), "application/octet-stream")
+        """A blob as it comes. Raises VerificationError when the registry has none, UnavailableError
+        also when the connection breaks."""
+        answer = self._repository.open(f"blobs/{digest}", (200, 404), "application/octet-stream")
         with contextlib.closing(answer):
+            if answer.status_code == 404:
+                raise VerificationError("the registry does not have this blob", where=str(digest))
             yield RemoteBody.buffered(answer, self._name)
 
     def _document(self, path: str, limit: int) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import stat
 import tarfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from small_release import SmallRelease
 
 from packager import pipeline
 from packager.bundle.bundling import Bundled
+from packager.bundle.composing import member_name
 from packager.domain.target import TargetName
 from packager.domain.trust import TrustFiles
 from packager.progress import SILENT
@@ -58,3 +60,28 @@ def member(name: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, link: st
 
 def _end(members: list[tuple[tarfile.TarInfo, bytes]]) -> int:
     return sum(512 + len(data) + -len(data) % 512 for _, data in members)
+
+
+def packed_as_is(
+    folder: Path, found: list[tuple[tarfile.TarInfo, bytes]]
+) -> list[tuple[tarfile.TarInfo, bytes]]:
+    """A folder as somebody packs it who does not check: links as links, in the order of `found`,
+    which is a good bundle of it; what a bundle has beside the release is taken from there."""
+    order = {info.name: number for number, (info, _) in enumerate(found)}
+    members = {info.name: (info, data) for info, data in found if not _of_release(info.name)}
+    for path in sorted(folder.rglob("*")):
+        name = member_name(path.relative_to(folder).as_posix())
+        shown = path.lstat().st_mode
+        if stat.S_ISLNK(shown):
+            members[name] = member(name, kind=tarfile.SYMTYPE, link=str(path.readlink()))
+        elif stat.S_ISREG(shown):
+            members[name] = member(name, path.read_bytes())
+        elif not stat.S_ISDIR(shown):
+            members[name] = member(name, kind=tarfile.FIFOTYPE)
+        elif not any(path.iterdir()):
+            members[name] = member(name, kind=tarfile.DIRTYPE)
+    return [members[name] for name in sorted(members, key=lambda each: order.get(each, 1 << 30))]
+
+
+def _of_release(name: str) -> bool:
+    return name not in ("bundle.json", "oci-layout", "index.json", "manifest.json")

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import random
 import shutil
-import stat
 import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bundles import entries, make_bundle, member, write_entries
+from bundles import entries, make_bundle, member, packed_as_is, write_entries
 from small_release import SmallRelease, make_release
 from tampering import PROBES, Probe
 
 from packager.attest.verifying import verify
-from packager.bundle.composing import member_name
 from packager.bundle.reading import BundleSource
 from packager.errors import InputError, PackagerError, VerificationError
 
@@ -179,26 +177,5 @@ def test_what_is_refused_in_a_folder_is_refused_in_a_bundle(release, found, tmp_
     shutil.copytree(release.folder, folder)
     harmed = replace(release, folder=folder)
     probe.harm(harmed)
-    write_entries(tmp_path / "b.tar", _packed(folder, found))
+    write_entries(tmp_path / "b.tar", packed_as_is(folder, found))
     refused(release, tmp_path / "b.tar")
-
-
-def _packed(folder: Path, found) -> list:
-    order = {info.name: number for number, (info, _) in enumerate(found)}
-    members = {info.name: (info, data) for info, data in found if not _of_release(info.name)}
-    for path in sorted(folder.rglob("*")):
-        name = member_name(path.relative_to(folder).as_posix())
-        shown = path.lstat().st_mode
-        if stat.S_ISLNK(shown):
-            members[name] = member(name, kind=tarfile.SYMTYPE, link=str(path.readlink()))
-        elif stat.S_ISREG(shown):
-            members[name] = member(name, path.read_bytes())
-        elif not stat.S_ISDIR(shown):
-            members[name] = member(name, kind=tarfile.FIFOTYPE)
-        elif not any(path.iterdir()):
-            members[name] = member(name, kind=tarfile.DIRTYPE)
-    return [members[name] for name in sorted(members, key=lambda each: order.get(each, 1 << 30))]
-
-
-def _of_release(name: str) -> bool:
-    return name not in ("bundle.json", "oci-layout", "index.json", "manifest.json")
