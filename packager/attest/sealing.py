@@ -18,6 +18,7 @@ from packager.attest.keys import Signer, public_key_of
 from packager.attest.root import ListedFile
 from packager.digest import Digest
 from packager.errors import Finding, OutputError
+from packager.hashed import known_digest
 from packager.progress import SILENT, Progress
 from packager.release_source import FolderSource
 from packager.workspace import write_atomically
@@ -61,7 +62,11 @@ def _payload(folder: Path, progress: Progress) -> list[ListedFile]:
         if root.is_seal(path)
     ]
     findings += [Finding("the folder is empty", path) for path in inventory.empty_folders]
-    digests, failures = digest_files(source, inventory.files, progress)
+    # Layers of gigabytes were hashed when they were written, or taken from the store.
+    digests = {path: one for path in inventory.files if (one := known_digest(folder / path))}
+    unread = {path: size for path, size in inventory.files.items() if path not in digests}
+    hashed, failures = digest_files(source, unread, progress)
+    digests |= hashed
     findings += [Finding("it cannot be read", path, got=str(failures[path])) for path in failures]
     if findings:
         raise OutputError.of(findings)

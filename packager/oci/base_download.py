@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -38,6 +40,11 @@ class BaseBlobs:
 
     def holds(self, digest: Digest, size: int | None = None) -> bool:
         return self._blobs.holds(digest, size)
+
+    def look_at(self, descriptors: Sequence[Descriptor]) -> None:
+        """Hash side by side what of them is here, so that `holds` knows each already."""
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="base") as pool:
+            list(pool.map(lambda one: self.holds(one.digest, one.size), descriptors))
 
     def keep(self, data: bytes) -> None:
         """Store a document whose digest was compared."""

@@ -136,6 +136,7 @@ def _layers_of(
     manifest = parse(reader.manifest(image.manifest), str(image.manifest))
     config = _read_config(reader, manifest, image.architecture)
     descriptors = [_layer(entry) for entry in manifest.children("layers")]
+    blobs.look_at(descriptors)
     diff_ids = config.child("rootfs").digests("diff_ids")
     if len(descriptors) != len(diff_ids) or not 0 < len(descriptors) <= MAX_LAYERS:
         raise _unfit(

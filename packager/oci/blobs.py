@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from packager.digest import Digest
+from packager.hashed import digest_once, remember
 from packager.workspace import telling_output_errors
 
 BLOB_MODE = 0o644
@@ -54,7 +55,6 @@ class BlobFolder:
         with telling_output_errors(folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             _sweep(self._folder)
-        self._checked: dict[Digest, tuple[int, int, int, int]] = {}
 
     def path(self, digest: Digest) -> Path:
         """Where the blob is, or would be."""
@@ -75,7 +75,7 @@ class BlobFolder:
             stream.flush()
             os.fchmod(stream.fileno(), BLOB_MODE)
             name.replace(self.path(blob.digest))
-            self._checked[blob.digest] = _fingerprint(self.path(blob.digest))
+            remember(self.path(blob.digest), blob.digest)
 
     def holds(self, digest: Digest, size: int | None = None) -> bool:
         """Whether the blob is here with exactly the bytes that its name promises.
@@ -84,23 +84,12 @@ class BlobFolder:
         """
         path = self.path(digest)
         try:
-            found = _fingerprint(path)
-            if not stat.S_ISREG(path.lstat().st_mode) or size not in (None, found[1]):
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode) or size not in (None, found.st_size):
                 return False
-            if self._checked.get(digest) == found:
-                return True
-            if Digest.of_file(path) != digest:
-                return False
+            return digest_once(path) == digest
         except OSError:
             return False
-        self._checked[digest] = found
-        return True
-
-
-def _fingerprint(path: Path) -> tuple[int, int, int, int]:
-    """What changes when a file's bytes do, as far as the file system tells."""
-    found = path.lstat()
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import onnx
 
-from packager.digest import Digest
 from packager.domain.model import Model, ModelFile
 from packager.errors import Finding, InputError
+from packager.hashed import digest_once
 from packager.optimize.anatomy import anatomy_of
 from packager.optimize.external_data import external_files
 from packager.optimize.foreign_words import first_line
@@ -30,18 +30,18 @@ PROTOBUF_LIMIT = 2**31 - 1
 
 def read_model(path: Path) -> Model:
     """Read and check the model at `path`. Raises InputError for whatever is wrong with it."""
-    graph_file = _graph_file(path)
-    where = str(graph_file)
+    file = graph_file(path)
+    where = str(file)
     try:
-        proto = load_graph(graph_file)
-        _check(proto, graph_file)
-        external, findings = external_files(proto, graph_file.parent, where)
+        proto = load_graph(file)
+        _check(proto, file)
+        external, findings = external_files(proto, file.parent, where)
         _raise(findings)
-        _check_whole(proto, graph_file)
+        _check_whole(proto, file)
         inputs, outputs, findings = signature(proto, where)
         _raise(findings)
-        names = (graph_file.name, *external)
-        files = tuple(_model_file(graph_file.parent, name) for name in names)
+        names = (file.name, *external)
+        files = tuple(_model_file(file.parent, name) for name in names)
     except OSError as error:
         raise _unreadable(where, error) from error
     except MemoryError as error:
@@ -81,7 +81,7 @@ def load_graph(file: Path) -> onnx.ModelProto:
     return proto
 
 
-def _graph_file(path: Path) -> Path:
+def graph_file(path: Path) -> Path:
     """The one `.onnx` file that `path` is or holds."""
     try:
         if path.is_dir():
@@ -172,7 +172,7 @@ def _without(own: list[str], proto: onnx.ModelProto) -> onnx.ModelProto:
 
 def _model_file(folder: Path, name: str) -> ModelFile:
     path = folder / name
-    return ModelFile(name, path, Digest.of_file(path), path.stat().st_size)
+    return ModelFile(name, path, digest_once(path), path.stat().st_size)
 
 
 def _opset(proto: onnx.ModelProto) -> int:

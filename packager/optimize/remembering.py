@@ -34,6 +34,7 @@ from packager.domain.model import (
     OptimizedModel,
     QualityBudget,
 )
+from packager.hashed import digest_once
 from packager.optimize.measuring import host
 from packager.optimize.plain import from_plain, to_plain
 from packager.optimize.record import MeasurementRecord
@@ -97,7 +98,7 @@ class Memory:
             answer = from_plain(OptimizedModel, plain)
             shipped = _placed(answer.model, question.source, entry)
             golden = entry / GOLDEN if digest else None
-            whole = all(Digest.of_file(file.path) == file.digest for file in shipped.files)
+            whole = all(digest_once(file.path) == file.digest for file in shipped.files)
             if golden and str(Digest.of_file(golden)) != digest:
                 whole = False
             os.utime(entry)

@@ -12,9 +12,9 @@ from packager.domain.model import Model, OptimizedModel
 from packager.domain.release import Plan, ReleaseRequest
 from packager.optimize.effort import Effort, workers_for
 from packager.optimize.exporting import onnx_source
+from packager.optimize.known_readings import KnownReadings
 from packager.optimize.optimizing import opened, quality_record
 from packager.optimize.optimizing import optimize as optimize_model
-from packager.optimize.reading import read_model
 from packager.optimize.record import MeasurementRecord, read_record, record_bytes
 from packager.optimize.remembering import Memory, Question
 from packager.optimize.report import html_report
@@ -66,7 +66,8 @@ def _optimize_tensors(
     effort: Effort,
 ) -> tuple[dict[str, OptimizedModel], MeasurementRecord]:
     request = plan.request
-    model = read_model(onnx_source(request.model_path, cache_folder()))
+    readings = KnownReadings(cache_folder() / "readings")
+    model = readings.read(onnx_source(request.model_path, cache_folder()))
     samples = _digest(request.samples, model)
     own = _own_samples(request, model) if request.task else None
     task = read_task(request.task, own) if request.task and own else None
