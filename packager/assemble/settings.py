@@ -19,6 +19,7 @@ def image_settings(target: PlannedTarget, request: ReleaseRequest) -> ImageSetti
         entrypoint=(
             f"/usr/bin/python{PYTHON}",
             "-I",
+            "-B",  # -I passes over PYTHONDONTWRITEBYTECODE
             "-m",
             "packager_runtime",
             "--config",
@@ -35,7 +36,7 @@ def image_settings(target: PlannedTarget, request: ReleaseRequest) -> ImageSetti
 def _environment(target: PlannedTarget) -> dict[str, str]:
     environment = {
         "ORT_DISABLE_TELEMETRY": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",  # for whoever starts another Python in the image
         "PYTHONUNBUFFERED": "1",
     }
     if folders := library_folders(environment_key(target.hardware)):

@@ -5,15 +5,16 @@ Arguments in, exit code out, and one line on stderr when the server must not sta
 
 from __future__ import annotations
 
-import argparse
+import gc
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from .errors import ExitCode, Refusal
+from .without_tls import load_without_tls
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # the slow imports below begin.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(ExitCode.OK))
-    options = _parser().parse_args(arguments)
+    options = _options(sys.argv[1:] if arguments is None else list(arguments))
     try:
         return _run(options)
     except Refusal as refusal:
@@ -31,8 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(ExitCode.SOFTWARE, f"a fault: {type(error).__name__}: {error}")
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: _Options) -> int:
     from . import configuration
+    from .checking_ahead import check_ahead
 
     loaded = configuration.load(options.config)
     loaded.require_region(os.environ.get("PACKAGER_REGION") or None)
@@ -43,11 +45,16 @@ def _run(options: argparse.Namespace) -> int:
     http = loaded.http.listening_on(options.host, options.port)
     loaded.access.require_safe(http)
     if options.grpc_port is not None and loaded.grpc_port is not None:
-        loaded = replace(loaded, grpc_port=options.grpc_port)
+        loaded = loaded._replace(grpc_port=options.grpc_port)
 
+    # Nothing that is loaded goes away again; `server` collects when it is ready.
+    gc.disable()
+    checked = check_ahead(loaded.folder, loaded.models)
+    if loaded.access.certificate is None:
+        load_without_tls()
     from . import server
 
-    return server.run(loaded, http)
+    return server.run(loaded, http, checked)
 
 
 def _refuse(code: ExitCode, message: str) -> int:
@@ -55,7 +62,39 @@ def _refuse(code: ExitCode, message: str) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+class _Options(NamedTuple):
+    config: Path
+    host: str | None = None
+    port: int | None = None
+    grpc_port: int | None = None
+    measure: bool = False
+
+
+def _options(arguments: list[str]) -> _Options:
+    """Options as images and `packager run` give them; argparse, which takes 15 ms to load, is asked
+    when they are anything else, and then knows what to say."""
+    plain: dict[str, str] = dict(zip(arguments[::2], arguments[1::2], strict=False))
+    values = {name: plain.get(f"--{name}", "") for name in ("config", "host", "port", "grpc-port")}
+    known = {f"--{name}" for name, value in values.items() if value and value[0] != "-"}
+    numbers = [value for name, value in values.items() if name.endswith("port") and value]
+    if (
+        len(arguments) != 2 * len(plain)
+        or set(plain) != known
+        or not values["config"]
+        or not all(number.isascii() and number.isdigit() for number in numbers)
+    ):
+        return _parsed(arguments)
+    return _Options(
+        Path(values["config"]),
+        values["host"] or None,
+        int(values["port"]) if values["port"] else None,
+        int(values["grpc-port"]) if values["grpc-port"] else None,
+    )
+
+
+def _parsed(arguments: list[str]) -> _Options:
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog="packager-runtime", description="Serves the models that server.json declares."
     )
@@ -69,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         help="serve nothing: time the models here and print a record for `packager build"
         " --measurements`",
     )
-    return parser
+    return _Options(**vars(parser.parse_args(arguments)))
 
 
 if __name__ == "__main__":

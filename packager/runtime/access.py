@@ -9,13 +9,13 @@ or client certificates, unless the platform in front of it is declared to see to
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
+from .addresses import is_loopback
 from .errors import ExitCode, Refusal, RequestError
 from .exchange import Exchange
 from .http_settings import HttpSettings
@@ -38,8 +38,7 @@ class Exposure(StrEnum):
     SELF = "self"
 
 
-@dataclass(frozen=True, slots=True)
-class AccessSettings:
+class AccessSettings(NamedTuple):
     """What was declared, and which files the site mounts; None where it mounts none."""
 
     exposure: Exposure = Exposure.SELF
@@ -54,7 +53,7 @@ class AccessSettings:
             raise _refusal(f"{CERTIFICATE} and {PRIVATE_KEY} go together; one of them is missing")
         if self.client_authorities and not self.certificate:
             raise _refusal(f"{CLIENT_AUTHORITIES} needs {CERTIFICATE} and {PRIVATE_KEY}")
-        if ipaddress.ip_address(http.host).is_loopback or self.exposure is Exposure.PLATFORM:
+        if is_loopback(http.host) or self.exposure is Exposure.PLATFORM:
             return
         if self.certificate and (self.keys or self.client_authorities):
             return

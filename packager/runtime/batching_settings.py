@@ -11,8 +11,9 @@ numbers of rows that are run where every other number costs the provider a new p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
 
 from .reading import Reader
 
@@ -27,8 +28,7 @@ class TimeoutAction(StrEnum):
     DELAY = "DELAY"
 
 
-@dataclass(frozen=True, slots=True)
-class QueuePolicy:
+class QueuePolicy(NamedTuple):
     """One level of a queue. Microseconds; 0 is no timeout. A request may only shorten it."""
 
     timeout_action: TimeoutAction = TimeoutAction.REJECT
@@ -37,8 +37,7 @@ class QueuePolicy:
     max_queue_size: int = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Batching:
+class Batching(NamedTuple):
     """How a model's requests are queued. `max_batch_size` counts rows; 0 puts nothing together."""
 
     max_batch_size: int = 0
@@ -46,8 +45,8 @@ class Batching:
     max_queue_delay_microseconds: int = 0
     priority_levels: int = 1
     default_priority_level: int = 1
-    policy: QueuePolicy = field(default_factory=QueuePolicy)
-    policies: Mapping[int, QueuePolicy] = field(default_factory=dict)
+    policy: QueuePolicy = QueuePolicy()
+    policies: Mapping[int, QueuePolicy] = MappingProxyType({})
     instances: int = 0
     inline_rows: int = 0
     fill_up: tuple[int, ...] = ()

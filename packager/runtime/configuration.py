@@ -9,19 +9,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from .access import AccessSettings, read_access
 from .batching_settings import Batching, read_batching
 from .datatypes import DATATYPES, TensorSpec
 from .declared_files import DeclaredFile, Golden, read_files
 from .errors import ExitCode, Refusal
-from .generative.settings import GenerativeSettings, read_generative
 from .http_settings import HttpSettings, read_http
 from .reading import Reader, parse
 from .records_settings import RecordsSettings, read_records
 from .serving_settings import Serving, read_serving
+
+if TYPE_CHECKING:
+    from .generative.settings import GenerativeSettings
 
 API_VERSION = "packager.runtime/v1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -32,8 +34,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MAX_RANK = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(NamedTuple):
     """What this image is: `target` is jurisdiction/hardware/platform."""
 
     name: str
@@ -41,24 +42,21 @@ class Release:
     target: str
 
 
-@dataclass(frozen=True, slots=True)
-class Jurisdiction:
+class Jurisdiction(NamedTuple):
     """Where this image may run: regions as `provider/region`."""
 
     id: str
     regions: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """What the model was made of and what it is, as digests of all files: `sha256:…`."""
 
     source: str
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSettings:
+class ModelSettings(NamedTuple):
     """One model and everything that is claimed of it; 0 threads lets ONNX Runtime choose.
 
     `libraries` are the shared libraries that must open before the model is loaded, by soname.
@@ -75,7 +73,7 @@ class ModelSettings:
     intra_op_threads: int
     golden: Golden | None
     libraries: tuple[str, ...] = ()
-    batching: Batching = field(default_factory=Batching)
+    batching: Batching = Batching()
     serving: Serving | None = None
     origin: Origin | None = None
 
@@ -83,8 +81,7 @@ class ModelSettings:
         return f"model {self.name} version {self.version}"
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
+class Configuration(NamedTuple):
     """All of server.json. `folder` is where it lies; every path is relative to that."""
 
     folder: Path
@@ -92,8 +89,8 @@ class Configuration:
     jurisdiction: Jurisdiction
     models: tuple[ModelSettings, ...]
     http: HttpSettings
-    access: AccessSettings = field(default_factory=AccessSettings)
-    records: RecordsSettings = field(default_factory=RecordsSettings)
+    access: AccessSettings = AccessSettings()
+    records: RecordsSettings = RecordsSettings()
     generative: tuple[GenerativeSettings, ...] = ()
     document: str = "server.json"
     grpc_port: int | None = None
@@ -120,7 +117,7 @@ def load(path: Path) -> Configuration:
     )
     if root.text("apiVersion") != API_VERSION:
         raise root.at("apiVersion").wrong(f"must be {API_VERSION!r}")
-    generative = read_generative(root)
+    generative = _generative(root)
     return Configuration(
         folder=path.resolve().parent,
         release=_release(root.at("release")),
@@ -133,6 +130,15 @@ def load(path: Path) -> Configuration:
         document=path.name,
         grpc_port=_grpc_port(root),
     )
+
+
+def _generative(root: Reader) -> tuple[GenerativeSettings, ...]:
+    if not root.has("generative"):
+        return ()
+    # Loaded when it is asked for: a server of other models starts without it.
+    from .generative.settings import read_generative
+
+    return read_generative(root)
 
 
 def _grpc_port(root: Reader) -> int | None:

@@ -7,8 +7,7 @@ Python's `str` in arrays of objects, because ONNX strings are UTF-8 (onnx.proto,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +15,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Datatype:
+class Datatype(NamedTuple):
     """One datatype. `onnx` is ONNX Runtime's name; `json` says whether JSON can carry it.
 
     `dtype` is the array's numpy type, little-endian; an element of BYTES has no fixed size.
@@ -63,8 +61,7 @@ DATATYPES = {
 BY_ONNX = {datatype.onnx: datatype for datatype in DATATYPES.values()}
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
+class TensorSpec(NamedTuple):
     """A declared input or output; `shape` has a size for each dimension, -1 where it is free."""
 
     name: str

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .reading import Reader
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True)
-class DeclaredFile:
+class DeclaredFile(NamedTuple):
     """A file that must be what it was: `path` relative to server.json, `size` in bytes."""
 
     path: str
@@ -20,8 +18,7 @@ class DeclaredFile:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Golden:
+class Golden(NamedTuple):
     """Known answers: an npz file of `input.<tensor>` and `output.<tensor>`.
 
     `tolerance` bounds |got − expected| / max(1, |expected|) for floating-point outputs.

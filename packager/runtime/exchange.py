@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -24,8 +23,7 @@ JSON = b"application/json"
 CLIENT_GONE = 499  # nginx's word for a client that left before its answer
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """An answer. `json_length` is set where binary tensors follow that many bytes of JSON."""
 
     status: int

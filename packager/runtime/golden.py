@@ -7,7 +7,6 @@ text must be equal.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from .configuration import ModelSettings
 from .datatypes import BF16, BYTES, Array, Datatype, TensorSpec
 from .declared_files import Golden
 from .errors import ExitCode, Refusal, RequestError
+from .npz import read_npz
 from .session import Session
 
 
@@ -101,9 +101,7 @@ def same_filled_up(
 
 def _read(golden: Golden, data: bytes) -> dict[str, Array]:
     try:
-        # Pickled objects would be code; numpy refuses them here.
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
+        return read_npz(data)
     except Exception as error:
         raise _refusal(golden, f"not an npz file of plain arrays: {error}") from error
 

@@ -6,15 +6,14 @@ clients on ordinary networks.
 
 from __future__ import annotations
 
-import ipaddress
-from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
+from .addresses import family_of
 from .errors import ExitCode, Refusal
 from .reading import Reader
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Bytes, counts and seconds that bound one connection, and how many there may be.
 
     A head must be complete `header_seconds` after its first byte, a body `body_seconds` after its
@@ -33,15 +32,14 @@ class Limits:
     idle_seconds: float = 75.0
 
 
-@dataclass(frozen=True, slots=True)
-class HttpSettings:
+class HttpSettings(NamedTuple):
     """`host` is an address, never a name: a name would need a resolver. Bytes and seconds."""
 
     host: str
     port: int
     max_concurrency: int
     drain_seconds: float
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = Limits()
 
     @property
     def max_body_bytes(self) -> int:
@@ -49,8 +47,7 @@ class HttpSettings:
 
     def listening_on(self, host: str | None, port: int | None) -> HttpSettings:
         """The same with what the command line says instead; raises Refusal for a bad address."""
-        chosen = replace(
-            self,
+        chosen = self._replace(
             host=self.host if host is None else host,
             port=self.port if port is None else port,
         )
@@ -99,11 +96,7 @@ def read_http(reader: Reader) -> HttpSettings:
 
 def is_address(host: str) -> bool:
     """Whether it is an IP address, of version 4 or 6."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+    return family_of(host) is not None
 
 
 def _refusal(message: str) -> Refusal:

@@ -8,19 +8,20 @@ costs no timer.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import resource
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from email.utils import formatdate
 from typing import Any
 
+from .addresses import family_of
 from .connection import Connection, Service
 from .errors import ExitCode, Refusal
 from .exchange import Exchange
 from .http_settings import HttpSettings, Limits
 from .known_heads import KnownHeads
+from .wire import http_date
 
 BACKLOG = 2048
 _SWEEP_SECONDS = 0.5
@@ -77,7 +78,7 @@ class Connections:
 
     def _sweep(self) -> None:
         now = self.now()
-        self.date_line = b"date: %b\r\n" % formatdate(usegmt=True).encode()
+        self.date_line = b"date: %b\r\n" % http_date(time.time())
         for connection in [other for other in self._open if other.due <= now]:
             connection.overdue()
         self._loop.call_later(_SWEEP_SECONDS, self._sweep)
@@ -106,8 +107,7 @@ def listening(http: HttpSettings) -> Iterator[socket.socket]:
 
 def open_socket(host: str, port: int) -> socket.socket:
     """Raises Refusal when the address cannot be had."""
-    address = ipaddress.ip_address(host)
-    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    family = family_of(host) or socket.AF_INET
     # asyncio sets TCP_NODELAY only on sockets that name their protocol; without it, Nagle's
     # algorithm and delayed acknowledgements cost 40 ms a request.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

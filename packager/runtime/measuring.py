@@ -14,7 +14,6 @@ import os
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any, TextIO
@@ -67,7 +66,7 @@ def _row(configuration: Configuration, settings: ModelSettings, story: TextIO) -
     for threads in _thread_counts() if on_cpu else (max(1, settings.intra_op_threads),):
         before, began = _resident(), time.perf_counter()
         session = open_session(
-            configuration.folder, replace(settings, intra_op_threads=threads), graph
+            configuration.folder, settings._replace(intra_op_threads=threads), graph
         )
         seconds = time.perf_counter() - began
         if golden is not None:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from . import golden, integrity
+from .checking_ahead import Contents
 from .configuration import ModelSettings
 from .datatypes import Array
 from .errors import ExitCode, Refusal, RequestError, quoted
-from .images import Images
 from .protocol import InferenceRequest, Signature
 from .requests import RequestReader
 from .responses import AnswerWriter
@@ -27,15 +27,17 @@ from .scheduler import Scheduler
 from .serving_settings import Task
 from .session import Session, open_session
 from .tensors import bad
-from .texts import Tokens
 from .waiting import Job, Result
+
+if TYPE_CHECKING:
+    from .images import Images
+    from .texts import Tokens
 
 _MOST_INSTANCES = 8
 _ALONE: tuple[tuple[int, ...], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(NamedTuple):
     """A model in service."""
 
     settings: ModelSettings
@@ -91,8 +93,7 @@ def _rows_and_key(request: InferenceRequest) -> tuple[int, tuple[tuple[int, ...]
     return rows, tuple(request.inputs[name].shape[1:] for name in sorted(request.inputs))
 
 
-@dataclass(frozen=True, slots=True)
-class Models:
+class Models(NamedTuple):
     """All models by name and version."""
 
     by_name: Mapping[str, Mapping[str, Model]]
@@ -145,24 +146,35 @@ class Models:
             model.scheduler.stop()
 
 
-def load_all(folder: Path, declared: tuple[ModelSettings, ...]) -> Models:
-    """Load and check every model; raises Refusal at the first thing that is not as declared."""
+def load_all(
+    folder: Path,
+    declared: tuple[ModelSettings, ...],
+    checked: Sequence[Callable[[], Contents]] = (),
+) -> Models:
+    """Load and check every model; raises Refusal at the first thing that is not as declared.
+
+    `checked` gives the checked files of the first models, where that was begun before.
+    """
     by_name: dict[str, dict[str, Model]] = {}
-    for settings in declared:
-        by_name.setdefault(settings.name, {})[settings.version] = _load(folder, settings)
+    for number, settings in enumerate(declared):
+        contents = checked[number]() if number < len(checked) else None
+        by_name.setdefault(settings.name, {})[settings.version] = _load(folder, settings, contents)
+        del contents
     return Models(by_name)
 
 
-def checked_session(folder: Path, settings: ModelSettings) -> tuple[Session, bool]:
+def checked_session(
+    folder: Path, settings: ModelSettings, contents: Contents | None = None
+) -> tuple[Session, bool]:
     """A session that passed every check, and whether it answers row by row; raises Refusal."""
-    contents = integrity.verified(folder, settings)
+    contents = contents or integrity.verified(folder, settings)
     session = open_session(folder, settings, contents[settings.path])
     if not settings.golden:
         return session, False
     inputs = golden.self_test(session, contents[settings.golden.path])
     by_row = bool(settings.batching.max_batch_size) and golden.answers_by_row(session, inputs)
     if by_row and settings.batching.cuda_graphs and not _record_graphs(session, inputs):
-        plain = replace(settings, batching=replace(settings.batching, cuda_graphs=()))
+        plain = settings._replace(batching=settings.batching._replace(cuda_graphs=()))
         session = open_session(folder, plain, contents[settings.path])
         golden.self_test(session, contents[settings.golden.path])
     for size in session.sizes if by_row else ():
@@ -193,12 +205,12 @@ def _warm(session: Session, inputs: Mapping[str, Array], rows: int) -> None:
         ) from error
 
 
-def _load(folder: Path, settings: ModelSettings) -> Model:
-    session, by_row = checked_session(folder, settings)
+def _load(folder: Path, settings: ModelSettings, contents: Contents | None) -> Model:
+    session, by_row = checked_session(folder, settings, contents)
     signature = Signature(settings.inputs, settings.outputs)
     if settings.batching.max_batch_size and not by_row:
         # Nothing is put together that was not seen to come apart again.
-        settings = replace(settings, batching=replace(settings.batching, max_batch_size=0))
+        settings = settings._replace(batching=settings.batching._replace(max_batch_size=0))
     return Model(
         settings,
         Scheduler(session, settings.batching, _instances(settings)),
@@ -219,9 +231,13 @@ def _steps(folder: Path, settings: ModelSettings) -> Tokens | Images | None:
             ExitCode.CONFIGURATION, f"{settings}: serving.output names no output of the model"
         )
     if serving.image is not None and serving.task is Task.IMAGE_CLASSIFICATION:
+        from .images import Images
+
         return Images(settings, serving.image)
     if serving.tokenizer is None:
         return None
+    from .texts import Tokens
+
     data = integrity.read(folder, settings, serving.tokenizer.path)
     return Tokens(settings, serving.tokenizer.max_tokens, data)
 

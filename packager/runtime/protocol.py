@@ -14,8 +14,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -31,24 +30,21 @@ _NUMBERS = re.compile(rb"\[[-+0-9.,eE\s\[\]]+\]")
 _UNSUPPORTED = ("classification", "shared_memory_region")
 
 
-@dataclass(frozen=True, slots=True)
-class RequestedOutput:
+class RequestedOutput(NamedTuple):
     """An output that the client wants, and whether as binary data."""
 
     spec: TensorSpec
     binary: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(NamedTuple):
     """Triton's scheduling parameters: 0 is the default level, and no timeout (microseconds)."""
 
     priority: int = 0
     timeout: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class InferenceRequest:
+class InferenceRequest(NamedTuple):
     """What a client asks: arrays by input name, and the outputs in the order of the answer."""
 
     id: str | None
@@ -57,8 +53,7 @@ class InferenceRequest:
     schedule: Schedule
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """The declared tensors of a model, which every request must fit."""
 
     inputs: tuple[TensorSpec, ...]

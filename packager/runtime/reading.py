@@ -10,8 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import ExitCode, Refusal, quoted
 
@@ -42,8 +41,7 @@ def _no_constant(text: str) -> Any:
     raise ValueError(f"{text} is not a number in JSON")
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
+class Reader(NamedTuple):
     """A value, the document it came from, and the key path that leads to it."""
 
     value: Any

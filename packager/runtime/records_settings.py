@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .reading import Reader
 
 
-@dataclass(frozen=True, slots=True)
-class RecordsSettings:
+class RecordsSettings(NamedTuple):
     """`retention` names the class of data; days are what all laws together ask for, None where
     they ask for nothing. The journal goes to stdout, so whoever collects it keeps to them."""
 

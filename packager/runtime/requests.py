@@ -8,7 +8,7 @@ are JSON alone see `text_layouts`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .datatypes import TensorSpec
 from .protocol import InferenceRequest, RequestedOutput, Schedule, Signature, parse_request
@@ -19,8 +19,7 @@ _MOST_HEADS = 256
 _LONGEST_HEAD = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(NamedTuple):
     """Where the inputs lie behind a head: spec, shape, first and last byte."""
 
     inputs: tuple[tuple[TensorSpec, tuple[int, ...], int, int], ...]

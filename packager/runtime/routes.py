@@ -8,9 +8,8 @@ admission and the journal are the same for every feature.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import RequestError, quoted
 from .exchange import Exchange, Response
@@ -32,13 +31,12 @@ class Kind(Enum):
     INFERENCE = "inference"
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """A pattern and its handlers by method."""
 
     pattern: str
     kind: Kind
-    handlers: dict[str, Handler] = field(default_factory=dict)
+    handlers: dict[str, Handler]
 
     def handler(self, method: str) -> Handler:
         """Raises RequestError (405) for a method that is not offered."""

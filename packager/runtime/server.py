@@ -10,20 +10,24 @@ closes, what was accepted is finished, and the process leaves with 0. A second s
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import os
 import signal
 import socket
 import sys
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .access import Access
 from .application import Application
+from .checking_ahead import Contents
 from .configuration import Configuration
 from .errors import ExitCode, Refusal
+from .exchange import Exchange
 from .extensions import Extensions
 from .figures import Figures
 from .housekeeping import Housekeeping
@@ -32,41 +36,43 @@ from .inference import Inference
 from .journal import Journal
 from .lifecycle import Lifecycle, Phase
 from .listening import Connections, listen, listening
-from .meaning import Meaning
 from .metrics import MetricsPage
 from .model_list import ModelList
 from .models import Models, load_all
-from .openapi import OpenApi
 from .records import AUDIT_FOLDER, Records
-from .routes import Kind, Routes
+from .routes import Answer, Handler, Kind, Routes
 from .server_routes import ServerRoutes
-from .status_page import StatusPage
 from .tls import Tls
 
 if TYPE_CHECKING:
     from .generative.feature import Generation
 
+Checked = Sequence[Callable[[], Contents]]
 _QUIET_SECONDS = 0.5
 _LAST_WORDS_SECONDS = 0.5
 # A thread that comes back from an inference wants the interpreter at once; Python's 5 ms are long.
 _SWITCH_SECONDS = 0.0005
 
 
-def run(configuration: Configuration, http: HttpSettings) -> ExitCode:
+def run(configuration: Configuration, http: HttpSettings, checked: Checked = ()) -> ExitCode:
     """Serve until told to stop; raises Refusal when the server must not become ready."""
     sys.setswitchinterval(_SWITCH_SECONDS)
     journal = Journal(sys.stdout, configuration.records.retention)
     try:
         with listening(http) as listener:
-            return asyncio.run(_serve(configuration, http, journal, listener))
+            return asyncio.run(_serve(configuration, http, journal, listener, checked))
     finally:
         journal.close()
 
 
 async def _serve(
-    configuration: Configuration, http: HttpSettings, journal: Journal, listener: socket.socket
+    configuration: Configuration,
+    http: HttpSettings,
+    journal: Journal,
+    listener: socket.socket,
+    checked: Checked,
 ) -> ExitCode:
-    return await _Service(configuration, http, journal).run(listener)
+    return await _Service(configuration, http, journal).run(listener, checked)
 
 
 class _Service:
@@ -108,28 +114,40 @@ class _Service:
         self._extensions = Extensions(self._models, self._lifecycle)
         self._extensions.register(routes)
         tasks = {model.serving.task for model in self._configuration.models if model.serving}
-        limit = self._http.max_body_bytes
-        meaning = Meaning(self._models, self._lifecycle, limit, self._helpers)
-        meaning.register(routes, tasks)
         if tasks:
+            from .meaning import Meaning
+
+            limit = self._http.max_body_bytes
+            meaning = Meaning(self._models, self._lifecycle, limit, self._helpers)
+            meaning.register(routes, tasks)
             listed.sources.append(meaning.listed)
         listed.register(routes)
         routes.add("GET", "/metrics", MetricsPage(figures), Kind.METADATA)
-        routes.add("GET", "/", StatusPage(self._configuration, figures), Kind.METADATA)
-        description = OpenApi(routes, self._models, self._access)
+        page = _on_demand(lambda: self._status_page(figures))
+        routes.add("GET", "/", page, Kind.METADATA)
+        description = _on_demand(lambda: self._openapi(routes))
         routes.add("GET", "/openapi.json", description, Kind.METADATA)
 
-    async def run(self, listener: socket.socket) -> ExitCode:
+    def _status_page(self, figures: Figures) -> Handler:
+        from .status_page import StatusPage
+
+        return StatusPage(self._configuration, figures)
+
+    def _openapi(self, routes: Routes) -> Handler:
+        from .openapi import OpenApi
+
+        return OpenApi(routes, self._models, self._access)
+
+    async def run(self, listener: socket.socket, checked: Checked) -> ExitCode:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signals.put_nowait, number)
         server = await listen(listener, self._application, self._connections, self._tls.context)
         remote, told = await self._listen_for_grpc()
         try:
-            models = await self._load()
+            models = await self._load(checked)
             models.start(loop)
             self._server_routes.models = models
-            _settle()
             self._lifecycle.phase = Phase.READY
             host, port = listener.getsockname()[:2]
             for line in models.batching_refused(self._configuration.models):
@@ -138,6 +156,7 @@ class _Service:
                 self._journal.event("cuda_graphs_off", model=line)
             self._journal.event("ready", host=host, port=port, **told)
             self._record_start()
+            loop.call_soon(_settle)
             keeping = asyncio.create_task(self._housekeeping().run(models))
             received = await self._signals.get()
             await self._drain(received, server, remote)
@@ -192,12 +211,12 @@ class _Service:
         )
         self._records.flush()
 
-    async def _load(self) -> Models:
+    async def _load(self, checked: Checked) -> Models:
         """The models, loaded in a thread; a signal meanwhile ends the process at once."""
         loop = asyncio.get_running_loop()
         stopped = asyncio.ensure_future(self._signals.get())
         loading = loop.run_in_executor(
-            self._helpers, load_all, self._configuration.folder, self._configuration.models
+            self._helpers, load_all, self._configuration.folder, self._configuration.models, checked
         )
         await asyncio.wait((loading, stopped), return_when=asyncio.FIRST_COMPLETED)
         if stopped.done():
@@ -264,6 +283,18 @@ class _Service:
         return ExitCode.OK
 
 
+def _on_demand(make: Callable[[], Handler]) -> Handler:
+    """A handler whose code is loaded when somebody asks for the first time, not at the start."""
+    made: list[Handler] = []
+
+    def handler(exchange: Exchange) -> Answer:
+        if not made:
+            made.append(make())
+        return made[0](exchange)
+
+    return handler
+
+
 def _generation(
     configuration: Configuration, lifecycle: Lifecycle, journal: Journal
 ) -> Generation | None:
@@ -285,3 +316,13 @@ def _settle() -> None:
     """What was made while loading stays: the garbage collector need not look at it again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
+    _give_memory_back()
+
+
+def _give_memory_back() -> None:
+    """What loading a model took and freed goes back to the machine (glibc; others do it alone)."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError):
+        return

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from .reading import Reader
 
@@ -27,16 +26,14 @@ class Pooling(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class TokenizerSettings:
+class TokenizerSettings(NamedTuple):
     """A `tokenizer.json` by its path, and the most tokens of a text; the rest is cut off."""
 
     path: str
     max_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class ImageSettings:
+class ImageSettings(NamedTuple):
     """The size that the model takes; pixels go to 0…1, then `(x - mean) / std` by channel."""
 
     width: int
@@ -46,8 +43,7 @@ class ImageSettings:
     std: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
+class Serving(NamedTuple):
     """The steps of one model; `output` is the tensor looked at, None for the first one."""
 
     task: Task

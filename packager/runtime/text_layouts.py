@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -27,8 +26,7 @@ _LONGEST_FRAME = 4096
 _TRIES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class TextLayout:
+class TextLayout(NamedTuple):
     """`frame` is what stands before, between and after the lists; `lists` the inputs they are."""
 
     frame: tuple[bytes, ...]

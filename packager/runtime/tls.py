@@ -6,11 +6,14 @@ cannot be read, or whose parts do not fit, is told in the journal, and the old o
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .access import CERTIFICATE, CLIENT_AUTHORITIES, AccessSettings
 from .errors import ExitCode, Refusal
+
+if TYPE_CHECKING:
+    import ssl
 
 
 class Tls:
@@ -51,6 +54,8 @@ class Tls:
 
 
 def _context(settings: AccessSettings) -> ssl.SSLContext:
+    import ssl
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
