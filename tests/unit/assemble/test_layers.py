@@ -274,7 +274,7 @@ def test_server_json_without_a_golden_test_says_null(world):
 
 def test_settings_of_a_cpu_image(tmp_path):
     settings = image_settings(target(), request(tmp_path))
-    assert settings.entrypoint[:4] == ("/usr/bin/python3.13", "-I", "-m", "packager_runtime")
+    assert settings.entrypoint[:5] == ("/usr/bin/python3.13", "-I", "-B", "-m", "packager_runtime")
     assert settings.user == "65532:65532"
     assert settings.environment["ORT_DISABLE_TELEMETRY"] == "1"
     assert "LD_LIBRARY_PATH" not in settings.environment
