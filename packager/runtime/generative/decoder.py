@@ -49,7 +49,7 @@ class SlotDecoder:
             for part in ("key", "value")
         ]
         self._cache = [np.zeros(shape, kind) for _ in self._names]
-        self._views: dict[tuple[int, int], list[Any]] = {}
+        self._bindings: dict[tuple[int, int], Any] = {}
 
     @property
     def provider(self) -> str:
@@ -85,24 +85,25 @@ class SlotDecoder:
         return {slot: logits[slot, 0] for slot in tokens}
 
     def _run(self, first: int, last: int, inputs: Array, mask: Array) -> Array:
-        binding = self._session.io_binding()
+        binding = self._bound(first, last)
         binding.bind_cpu_input("input_ids", inputs)
         binding.bind_cpu_input("attention_mask", mask)
-        for (past, present), view in zip(self._names, self._bound(first, last), strict=True):
-            binding.bind_ortvalue_input(past, view)
-            binding.bind_ortvalue_output(present, view)
-        binding.bind_output("logits")
+        logits = np.empty((*inputs.shape, self._width), self._logits_type)
+        binding.bind_ortvalue_output("logits", _value(logits))
         self._session.run_with_iobinding(binding)
-        logits: Array = binding.get_outputs()[-1].numpy()
         return logits if logits.dtype == np.float32 else logits.astype(np.float32)
 
-    def _bound(self, first: int, last: int) -> list[Any]:
-        """Views of some rows of the cache as ONNX Runtime's values; they share its memory."""
+    def _bound(self, first: int, last: int) -> Any:
+        """A binding of some rows of the cache, past and present in the same memory; made once,
+        since binding all layers takes longer than a small draft computes."""
         key = (first, last)
-        if key not in self._views:
-            make = onnxruntime.OrtValue.ortvalue_from_numpy
-            self._views[key] = [make(array[first:last]) for array in self._cache]
-        return self._views[key]
+        if key not in self._bindings:
+            binding = self._bindings[key] = self._session.io_binding()
+            for (past, present), array in zip(self._names, self._cache, strict=True):
+                rows = _value(array[first:last])
+                binding.bind_ortvalue_input(past, rows)
+                binding.bind_ortvalue_output(present, rows)
+        return self._bindings[key]
 
     def _check(self, decoder: Decoder) -> None:
         """Raises Refusal for a graph that this engine does not understand."""
@@ -122,6 +123,15 @@ class SlotDecoder:
         kind = self._types["past_key_values.0.key"]
         if kind not in _NUMBER_TYPES:
             raise Refusal(ExitCode.DATA, f"{decoder.path}: a cache of {kind} is not understood")
+        logits = {node.name: node for node in self._session.get_outputs()}.get("logits")
+        if logits is None or logits.type not in _NUMBER_TYPES or type(logits.shape[-1]) is not int:
+            raise Refusal(ExitCode.DATA, f"{decoder.path}: no output `logits` of a known width")
+        self._logits_type, self._width = _NUMBER_TYPES[logits.type], logits.shape[-1]
+
+
+def _value(array: Array) -> Any:
+    """ONNX Runtime's view of an array; the memory is shared."""
+    return onnxruntime.OrtValue.ortvalue_from_numpy(array)
 
 
 def _open(path: Path, decoder: Decoder, provider: str, options: dict[str, str]) -> Any:

@@ -20,8 +20,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .controller import Controller
 from .decoder import SlotDecoder
-from .drafting import Controller, Drafter
+from .drafting import Drafter
 from .sampling import Chosen, Sampler, SamplingSettings
 
 Array = np.ndarray[Any, Any]
@@ -110,7 +111,7 @@ class Engine:
         self._ends = frozenset(end_tokens)
         self._limits = limits
         self._drafter = drafter
-        self.controller = Controller()
+        self.controller = Controller(limits.drafted)
         self._waiting: deque[Job] = deque()
         self._active: dict[int, _Conversation] = {}
         self._kept: dict[int, tuple[str, list[int]]] = {}
@@ -218,18 +219,18 @@ class Engine:
 
     def _guessing(self, slot: int) -> Event:
         """A step of one conversation with guessed tokens, if that is worth it at present."""
-        one = self._active[slot]
+        one, controller = self._active[slot], self.controller
         began = time.perf_counter()
         guesses: list[int] = []
-        room = one.job.max_tokens - one.said - 1
-        controller = self.controller
-        if controller.wanted and controller.knows_plain and _may_be_guessed(one.job):
+        asked = min(controller.wanted, one.job.max_tokens - one.said - 1)
+        if asked > 0 and _may_be_guessed(one.job):
             assert self._drafter is not None  # noqa: S101 - asked for by the caller's condition
-            guesses = self._drafter.guess(slot, one.tokens, min(self._limits.drafted, room))
+            guesses = self._drafter.guess(slot, one.tokens, asked)
         if not guesses:
+            thought = time.perf_counter() - began if asked > 0 else 0.0
             logits = self._decoder.step({slot: one.tokens[-1]})[slot]
             chosen = [one.sampler.choose(logits, _allowed(one))]
-            controller.plain(time.perf_counter() - began)
+            controller.plain(time.perf_counter() - began - thought, thought)
             return self._said(slot, one, chosen)
         length = self._decoder.lengths[slot]
         rows = self._decoder.read(slot, [one.tokens[-1], *guesses])
@@ -244,7 +245,7 @@ class Engine:
             chosen.append(one.sampler.choose(rows[-1]))
         # What was read beyond the accepted guesses is forgotten by going back.
         self._decoder.lengths[slot] = length + len(chosen)
-        controller.guessed(len(guesses), accepted, time.perf_counter() - began)
+        controller.guessed(asked, len(guesses), accepted, time.perf_counter() - began)
         return self._said(slot, one, chosen)
 
     def _said(self, slot: int, one: _Conversation, chosen: list[Chosen]) -> Event:

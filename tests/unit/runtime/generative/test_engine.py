@@ -11,7 +11,7 @@ import pytest
 from tiny_decoder import save_decoder
 
 from packager.runtime.generative.decoder import SlotDecoder
-from packager.runtime.generative.drafting import Controller, Drafter, ModelDrafter, PromptLookup
+from packager.runtime.generative.drafting import Drafter, ModelDrafter, PromptLookup
 from packager.runtime.generative.engine import Engine, Event, Finish, Job, Limits
 from packager.runtime.generative.sampling import SamplingSettings
 from packager.runtime.generative.settings import Decoder
@@ -191,35 +191,6 @@ def test_what_no_slot_could_hold_is_refused(folder: Path) -> None:
         engine.submit(Job(1, tuple(range(1, 251)), 10))
     with pytest.raises(ValueError, match="no tokens"):
         engine.submit(Job(1, (), 10))
-
-
-def test_guessing_that_does_not_pay_is_switched_off_and_tried_again() -> None:
-    controller = Controller()
-    controller.plain(1.0)
-    losing = 0
-    while controller.wanted:
-        controller.guessed(4, 0, 1.5)
-        losing += 1
-    assert losing <= 10
-    pauses = []
-    for _ in range(2):
-        steps = 0
-        while not controller.wanted:
-            controller.plain(1.0)
-            steps += 1
-        pauses.append(steps)
-        while controller.wanted:
-            controller.guessed(4, 0, 1.5)
-    assert pauses[1] > pauses[0] > 32
-
-
-def test_guessing_that_pays_stays() -> None:
-    controller = Controller()
-    controller.plain(1.0)
-    for _ in range(100):
-        controller.guessed(4, 3, 1.5)
-    assert controller.wanted
-    assert controller.gain > 2
 
 
 def test_guesses_leave_the_distribution_alone() -> None:
