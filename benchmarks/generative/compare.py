@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -70,7 +71,7 @@ class Engine:
     name: str
     rows: dict[int, list[dict[str, float]]]
     memory: int = 0
-    said: list[int] | None = None
+    said: str | None = None
     size: int | None = None
 
 
@@ -91,7 +92,7 @@ def main(arguments: Sequence[str]) -> int:
                 continue
             for row in found["rows"]:
                 engine.rows.setdefault(row["streams"], []).append(row)
-            engine.memory, engine.said = found["memory"], found["said"]
+            engine.memory, engine.said = found["memory"], _text(found["said"])
     engines = [engine for engine in engines if engine.rows]
     _print(engines)
     if options.output:
@@ -172,17 +173,21 @@ def _ours(engine: Engine, model: BenchModel) -> dict[str, Any]:
         return {"rows": rows, "memory": memory(process), "said": said}
 
 
-def _said(port: int, prompt: list[int]) -> list[int]:
-    """The tokens of the answer, told by their log-probabilities' order of bytes: their texts."""
-    from tokenizers import Tokenizer
-
+def _said(port: int, prompt: list[int]) -> str:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     body = {"model": "chat", "prompt": prompt, "max_tokens": TOKENS, "temperature": 0}
     connection.request("POST", "/v1/completions", json.dumps({**body, "ignore_eos": True}))
-    text = json.loads(connection.getresponse().read())["choices"][0]["text"]
+    text: str = json.loads(connection.getresponse().read())["choices"][0]["text"]
     connection.close()
+    return text
+
+
+def _text(said: list[int] | str) -> str:
+    """What was said, as text; peers tell tokens."""
+    from tokenizers import Tokenizer
+
     tokenizer: Any = Tokenizer.from_file(str(bench_model().fp32 / "tokenizer.json"))
-    return list(tokenizer.encode(text).ids)
+    return said if isinstance(said, str) else str(tokenizer.decode(said))
 
 
 def _run(port: int, prompts: list[list[int]]) -> dict[str, float]:
@@ -232,17 +237,18 @@ def _print(engines: list[Engine]) -> None:
             marks = "".join("*" if one else " " for one in lost) if lost else "  "
             cells.append(f"{rate:>8.0f} ({first:>7.1f}){marks:4}")
         size = "" if engine.size is None else f"{engine.size / 1e6:.1f}"
-        print(f"{engine.name:32}{'  '.join(cells)} {engine.memory / 1e6:>9.0f}  {size:>9}")
-    print("* a cell in which another engine does better than both of ours (rate, first token)")
-    reference = (
-        next(one.said for one in engines if one not in ours and one.said)
-        if len(engines) > len(ours)
-        else None
-    )
+        leaner = engine not in ours and engine.memory < min(one.memory for one in ours)
+        told = f"{engine.memory / 1e6:>9.0f}{'*' if leaner else ' '}"
+        print(f"{engine.name:32}{'  '.join(cells)} {told} {size:>9}")
+    print("* a cell in which another engine does better than both of ours")
+    # The last peer: the first one, GenAI's Generator, never says the end of a text when it is told
+    # to go on, and what follows is then another text.
+    reference = next((one.said for one in reversed(engines) if one not in ours and one.said), None)
     for engine in engines:
         if reference and engine.said:
-            same = sum(a == b for a, b in zip(engine.said, reference, strict=False))
-            print(f"{engine.name}: {same} of {len(reference)} tokens as the first peer says them")
+            pairs = zip(engine.said, reference, strict=False)
+            same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+            print(f"{engine.name}: {same} of {len(reference)} characters as the last peer says")
 
 
 def _record(engine: Engine) -> dict[str, Any]:
