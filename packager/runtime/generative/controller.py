@@ -38,7 +38,12 @@ class Controller:
         self._since_plain = 0
         self._pause = 0
         self._next_pause = _FIRST_PAUSE
-        self._begin_trial()
+        self._tried, self._best = 0, most
+        self._times: dict[int, deque[float]] = {}
+        self._stood = [_Share(place) for place in range(most)]
+        self._offered = [_Share(place) for place in range(most)]
+        self._waste = self._wasted = 0.0
+        self._silent = 0
 
     @property
     def wanted(self) -> int:
@@ -90,7 +95,7 @@ class Controller:
     def _begin_trial(self) -> None:
         """What was learnt is forgotten: the next conversation may be another one."""
         self._tried, self._best = 0, self._most
-        self._times: dict[int, deque[float]] = {}
+        self._times = {}
         self._stood = [_Share(place) for place in range(self._most)]
         self._offered = [_Share(place) for place in range(self._most)]
         self._waste = self._wasted = 0.0
