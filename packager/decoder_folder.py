@@ -29,8 +29,8 @@ _MOST = {
 }
 _FOREIGN = (".safetensors", ".gguf", ".pt", ".bin")
 _BUILDER = (
-    "export it once, offline: python -m onnxruntime_genai.models.builder -i FOLDER -o OUT -p fp32 "
-    "-e cpu (docs/generative.md)"
+    "export it once: packager export FOLDER -o OUT --python PYTHON, with an environment that has "
+    "torch (docs/generative.md)"
 )
 
 

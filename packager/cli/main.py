@@ -22,6 +22,7 @@ from packager.cli.decrypt import decrypt
 from packager.cli.delta import delta
 from packager.cli.diff import diff
 from packager.cli.doctor import doctor
+from packager.cli.export import export
 from packager.cli.fleet import fleet
 from packager.cli.keys import keys
 from packager.cli.optimize import optimize
@@ -58,6 +59,7 @@ def cli() -> None:
 
 for command in (
     build,
+    export,
     check,
     optimize,
     lock,

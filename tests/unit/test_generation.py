@@ -128,7 +128,7 @@ def test_foreign_weights_are_told_how_to_become_a_model(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"x")
     with pytest.raises(InputError) as refused:
         read_decoder(tmp_path)
-    assert "onnxruntime_genai.models.builder" in (refused.value.findings[0].next_step or "")
+    assert "packager export" in (refused.value.findings[0].next_step or "")
 
 
 def test_helpers_agree() -> None:

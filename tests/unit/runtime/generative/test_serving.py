@@ -210,13 +210,14 @@ def test_a_killed_worker_is_told_and_replaced(tmp_path: Path) -> None:
     chat = TinyChat.make(tmp_path)
     with RuntimeProcess(chat.folder / "server.json") as process:
         process.wait_ready()
+        worker = worker_of(process.process.pid)
         stream = client(process).completions.create(
-            model="chat", prompt="a", max_tokens=200, temperature=1, stream=True,
+            model="chat", prompt="a", max_tokens=240, temperature=1, stream=True, n=16,
             extra_body={"ignore_eos": True},
         )  # fmt: skip
         pieces = iter(stream)
         next(pieces)
-        os.kill(worker_of(process.process.pid), signal.SIGKILL)
+        os.kill(worker, signal.SIGKILL)
         with pytest.raises(openai.APIError):
             for _ in pieces:
                 pass

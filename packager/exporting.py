@@ -1,0 +1,180 @@
+"""A model of Hugging Face's form (safetensors) as the folder that a generative release takes.
+
+The builder of ONNX Runtime GenAI does it, in a process of its own and, as a rule, in an environment
+of its own: it needs torch and transformers, which never come near an image, and a later ONNX
+Runtime than the one that is shipped. It is told to ask no hub, and code that lies in the model's
+folder is never run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packager.decoder_folder import read_decoder
+from packager.domain.generation import Decoder
+from packager.errors import InputError, UnavailableError
+from packager.generation_section import generation_of
+from packager.optimize.text.source import read_text_model
+from packager.progress import Progress
+from packager.workspace import publishing
+
+BUILDER = "onnxruntime_genai.models.builder"
+NEEDED = ("onnxruntime_genai", "torch", "transformers", "onnx", "onnx_ir")
+PACKAGES = "'onnxruntime-genai==0.18.*' torch transformers onnx onnx_ir"
+_PROBE_SECONDS = 120
+_MOST_CONFIGURATION = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What the builder made, and what of."""
+
+    folder: Path
+    decoder: Decoder
+    architecture: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "folder": str(self.folder),
+            "architecture": self.architecture,
+            "layers": self.decoder.layers,
+            "vocabulary": self.decoder.vocabulary,
+            "context": self.decoder.context,
+            "bytes": self.decoder.weights,
+        }
+
+
+def export(
+    source: Path, output: Path, python: str | None, precision: str, progress: Progress
+) -> Exported:
+    """Export the model in `source` to a new folder `output` with the builder of `python`.
+
+    Raises InputError for a folder that is no such model or that the engine would not take,
+    UnavailableError where the builder is not installed; nothing is published then.
+    """
+    architecture = _architecture(source)
+    own = shutil.which(python) if python else sys.executable
+    if own is None:
+        raise InputError("not a Python that runs", where="--python", got=python)
+    own = str(Path(own).absolute())  # not resolved: the link is what finds an environment
+    _probe(own)
+    with publishing(output) as work:
+        progress.step(f"export {architecture}")
+        progress.advance("torch reads, the builder writes; minutes for a large model", 0, 0)
+        _build(own, source, work.release, work.work, precision)
+        progress.step("check what came out")
+        decoder = read_decoder(work.release)
+        read_text_model(generation_of(decoder))
+    return Exported(output, read_decoder(output), architecture)
+
+
+def _architecture(folder: Path) -> str:
+    """The name of the model's class, where the folder is one that can be exported."""
+    if (folder / "genai_config.json").is_file():
+        raise InputError(
+            "the model is exported already",
+            where=str(folder),
+            next_step=f"model: {{kind: generative, path: {folder}}}",
+        )
+    file = folder / "config.json"
+    names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    weights = [name for name in names if name.endswith(".safetensors")]
+    if not file.is_file() or not weights:
+        raise InputError(
+            "the folder is not a model in the form of Hugging Face",
+            where=str(folder),
+            expected="config.json, *.safetensors and tokenizer.json",
+            got=", ".join(names[:5]) or "nothing",
+            next_step="weights in other formats can run code when they are read: convert them first"
+            if any(name.endswith((".bin", ".pt", ".pth")) for name in names)
+            else None,
+        )
+    if "tokenizer.json" not in names:
+        raise InputError(
+            "the tokenizer is missing", where=str(folder), expected="tokenizer.json", got="none"
+        )
+    try:
+        told: Mapping[str, Any] = json.loads(file.read_bytes()[:_MOST_CONFIGURATION])
+        architecture = str(told["architectures"][0])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(
+            "the configuration names no architecture", where=f"{file}: architectures"
+        ) from error
+    if "auto_map" in told:
+        raise InputError(
+            "the model brings code of its own, which is not run",
+            where=f"{file}: auto_map",
+            expected="an architecture that transformers knows by itself",
+        )
+    return architecture
+
+
+def _probe(python: str) -> None:
+    """Raises UnavailableError, with what to install, unless the builder's packages are there."""
+    code = f"import importlib.util as u; print(*(n for n in {NEEDED!r} if not u.find_spec(n)))"
+    try:
+        done = subprocess.run(
+            [python, "-P", "-c", code],
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InputError("not a Python that runs", where="--python", got=python) from error
+    missing = done.stdout.split()
+    if done.returncode or missing:
+        raise UnavailableError(
+            "the builder of ONNX Runtime GenAI is not installed",
+            where=python,
+            expected=", ".join(NEEDED),
+            got=f"without {', '.join(missing)}" if missing else done.stderr[-200:],
+            next_step=f"python -m venv export && export/bin/pip install {PACKAGES}, then --python "
+            "export/bin/python",
+        )
+
+
+def _build(python: str, source: Path, output: Path, scratch: Path, precision: str) -> None:
+    command = [
+        *(python, "-P", "-m", BUILDER, "-i", str(source.resolve()), "-o", str(output)),
+        *("-p", precision, "-e", "cpu", "-c", str(scratch)),
+        *("--extra_options", "hf_token=false", "hf_remote=false"),
+    ]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env=_offline(scratch),
+        cwd=scratch,
+        check=False,
+    )
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise InputError(
+            "the builder could not export the model",
+            where=str(source),
+            expected="an architecture that ONNX Runtime GenAI knows, with all of its files",
+            got=lines[-1][:300] if lines else f"exit status {done.returncode}",
+        )
+
+
+def _offline(scratch: Path) -> dict[str, str]:
+    """No hub is asked, nothing is told to anybody, and no cache of the user's is read."""
+    return {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
+        "HF_HOME": str(scratch / "hub"),
+    }
