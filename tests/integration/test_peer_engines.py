@@ -1,7 +1,8 @@
 """Engines of others take our images; what a test does in their room stays in it.
 
 podman, containerd, Docker 26 and umoci load one tiny image whose program says a line: the same
-bytes have to be read and run by each. skopeo copies it into a layout of its own.
+bytes have to be read and run by each. skopeo copies it into a layout of its own, crane to and from
+a registry.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from engines import static_program
+from engines import docker_registry, static_program
 from peer_engines import containerd, docker_26, engine_room
 from peers import PEERS_ROOT
-from tiny_images import layout, tiny_image
+from tiny_images import SETTINGS, content, layout, tiny_image
 
 from packager.canonical import SourceDateEpoch
-from packager.domain.artifact import Image
+from packager.content import Compression
+from packager.domain.artifact import Image, Platform
+from packager.oci.image import write_image
 from packager.oci.image_archive import image_entries, tar_chunks
 from packager.oci.layer import LayerStore
 from packager.oci.layout_reading import read_layout
+from packager.oci.registry import push
 
 pytestmark = pytest.mark.engine
 
@@ -35,20 +39,21 @@ class Loadable:
     folder: Path
     layout: Path
     archive: Path
+    compression: Compression
 
 
-@pytest.fixture(scope="module")
-def loadable(tmp_path_factory) -> Loadable:
+@pytest.fixture(scope="module", params=[Compression.GZIP, Compression.ZSTD])
+def loadable(tmp_path_factory, request) -> Loadable:
     folder = tmp_path_factory.mktemp("said")
     (folder / "said.c").write_text(SOURCE)
     store = LayerStore(folder / "store", SourceDateEpoch())
     program = static_program(folder / "said.c", folder / "said")
-    image = tiny_image(store, REFERENCE, program=program)
+    image = tiny_image(store, REFERENCE, program=program, compression=request.param)
     images = layout(folder / "images", store, image)
     archive = folder / "image.tar"
     with archive.open("wb") as stream:
         stream.writelines(tar_chunks(image_entries(read_layout(images), image)))
-    return Loadable(image, folder, images, archive)
+    return Loadable(image, folder, images, archive, request.param)
 
 
 def test_podman_loads_and_runs_it(loadable) -> None:
@@ -90,8 +95,45 @@ def test_umoci_unpacks_it_and_skopeo_copies_it(loadable) -> None:
         room.run("skopeo", "--insecure-policy", "copy", "--preserve-digests",
                  f"oci-archive:{loadable.archive}", copied)  # fmt: skip
         bundle = loadable.folder / "bundle"
-        room.run("umoci", "unpack", "--image", f"{loadable.folder}/copied:it", str(bundle))
+        unpack = ("umoci", "unpack", "--image", f"{loadable.folder}/copied:it", str(bundle))
+        if loadable.compression is Compression.ZSTD:  # umoci 0.4 knows none, and says so
+            assert "tar+zstd" in room.run(*unpack, check=False).stderr
+            return
+        room.run(*unpack)
         assert (bundle / "rootfs/opt/model.onnx").read_bytes() == b"weights"
+
+
+def test_crane_validates_pulls_and_pushes_it(loadable, tmp_path) -> None:
+    """What we push is valid, comes back as it was, and goes up from our layout under the same
+    digest. Layers are validated only where all are gzip: crane takes each for that, whatever its
+    media type says (go-containerregistry issue 1826), and weights are stored plain."""
+    digest = str(loadable.image.manifest.digest)
+    with (
+        docker_registry(tmp_path / "registry") as registry,
+        engine_room("crane", shared=[loadable.folder, tmp_path], network="host") as room,
+    ):
+        push(loadable.layout, {REFERENCE: f"{registry}/ml/said:1"})
+        name = f"{registry}/ml/said:1"
+        assert "PASS" in room.run("crane", "validate", "--fast", "--remote", name).stdout
+        assert room.run("crane", "digest", name).stdout.strip() == digest
+        room.run("crane", "pull", "--format=oci", name, f"{tmp_path}/pulled")
+        index = json.loads((tmp_path / "pulled/index.json").read_text())
+        assert [entry["digest"] for entry in index["manifests"]] == [digest]
+        for blob in (tmp_path / "pulled/blobs/sha256").iterdir():
+            assert blob.read_bytes() == (loadable.layout / "blobs/sha256" / blob.name).read_bytes()
+
+        room.run("crane", "push", str(loadable.layout), f"{registry}/theirs/said:1")
+        assert room.run("crane", "digest", f"{registry}/theirs/said:1").stdout.strip() == digest
+
+        store = LayerStore(tmp_path / "store", SourceDateEpoch())
+        files = {"opt/model.onnx": b"weights", "opt/server.json": b"{}"}
+        packed = write_image(
+            [store.write(content(kind, files)) for kind in ("system", "configuration")],
+            SETTINGS, Platform("linux", "amd64"), REFERENCE, SourceDateEpoch(), store.blobs,
+        )  # fmt: skip
+        push(layout(tmp_path / "packed", store, packed), {REFERENCE: f"{registry}/ml/packed:1"})
+        whole = room.run("crane", "validate", "--remote", f"{registry}/ml/packed:1")
+        assert "PASS" in whole.stdout
 
 
 def test_what_happens_in_a_room_stays_there(tmp_path) -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a Debian 13 tree with the tools of others that our output must agree with: those that check
 # signatures (cosign 2 and, as `cosign3`, the cosign 3 of Debian's next suite, skopeo, openssl, oras),
-# engines (podman, Docker 26, containerd, buildah,
+# crane (built here, in half a minute), engines (podman, Docker 26, containerd, buildah,
 # umoci, docker-compose, kubectl, systemd's generators), Go's template engine, which is Helm's, and
 # what we are measured against. As root:
 #
@@ -20,11 +20,19 @@ packages="ca-certificates cosign skopeo openssl oras docker-compose
   podman crun netavark aardvark-dns passt uidmap buildah containerd docker.io docker-cli umoci
   kubernetes-client systemd iproute2 iptables nftables procps busybox dash xdelta3 zstd jq
   golang-go golang-github-masterminds-sprig-dev golang-gopkg-yaml.v3-dev"
-stamp="$suite cosign3=$next $(echo "$packages" | tr -s ' \n' ' ')"
+# crane is in Debian as source alone: this is what its source and the packages that it imports are in.
+crane_sources="golang-github-google-go-containerregistry-dev golang-github-klauspost-compress-dev
+  golang-github-google-go-cmp-dev golang-github-docker-docker-dev golang-golang-x-sys-dev
+  golang-github-opencontainers-image-spec-dev golang-github-docker-docker-credential-helpers-dev
+  golang-github-containerd-stargz-snapshotter-dev golang-golang-x-sync-dev golang-github-vbatts-tar-split-dev
+  golang-github-spf13-pflag-dev golang-github-spf13-cobra-dev golang-github-sirupsen-logrus-dev
+  golang-github-pkg-errors-dev golang-github-opencontainers-go-digest-dev
+  golang-github-mitchellh-go-homedir-dev golang-github-docker-distribution-dev golang-github-cespare-xxhash-dev"
+stamp="$suite cosign3=$next crane $(echo "$packages" | tr -s ' \n' ' ')"
 
 tools_run() {
   for command in "cosign version" "cosign3 version" "skopeo --version" "oras version" "openssl version" \
-    "podman --version" "buildah --version" "umoci --version" "dockerd --version" \
+    "crane version" "podman --version" "buildah --version" "umoci --version" "dockerd --version" \
     "containerd --version" "kubectl version --client" "xdelta3 -V"; do
     # Engines look into /proc; the mount is gone with the process.
     # shellcheck disable=SC2016,SC2086 # the shell inside expands; a command with its arguments
@@ -74,6 +82,20 @@ in_tree() {
     sh -euc "$2" >>"$log" 2>&1
 }
 
+# From Debian's own sources, unpacked aside: as packages they would bring two hundred others.
+build_crane() {
+  [ -x "$1/usr/bin/crane" ] && return 0
+  # shellcheck disable=SC2016 # the shell inside expands
+  unshare --mount sh -c 'mount -t proc proc "$0/proc" && exec chroot "$0" /usr/bin/env -i \
+    LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -euc "$1"' "$1" "apart=\$(mktemp -d) && cd \"\$apart\"
+    apt-get -o APT::Sandbox::User=root download -qq $(echo $crane_sources)
+    for package in *.deb; do dpkg-deb -x \"\$package\" tree; done
+    HOME=\"\$apart\" GO111MODULE=off GOPATH=\"\$apart/tree/usr/share/gocode\" GOCACHE=\"\$apart/cache\" \
+      CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o crane github.com/google/go-containerregistry/cmd/crane
+    mv crane /usr/bin/crane
+    cd / && chmod -R u+w \"\$apart\" && rm -rf \"\$apart\"" >>"$log" 2>&1
+}
+
 # What apt of the tree needs, the packages, and the one program of the next suite that runs alone.
 fill() {
   # No service may start in there, and apt reaches its mirror as this machine's does.
@@ -95,6 +117,7 @@ fill() {
     dpkg-deb -x cosign_*.deb out
     mv out/usr/bin/cosign /usr/bin/cosign3
     cd / && rm -rf \"\$apart\"" || fail "cosign 3 of $next cannot be had"
+  build_crane "$1" || fail "crane cannot be built"
   tools_run "$1" >>"$log" || fail "the tools do not run"
   rm -rf "$1/var/cache/apt/archives" "$1/var/lib/apt/lists"
   chmod 755 "$1"

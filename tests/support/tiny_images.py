@@ -52,12 +52,13 @@ def tiny_image(
     model: bytes = b"weights",
     program: bytes = b"#!/bin/sh\n",
     architecture: str = "amd64",
+    compression: Compression = Compression.GZIP,
 ) -> Image:
     """An image of three layers: a shared one, a model and a configuration."""
     layers = [
-        store.write(content("system", {"probe": program}, executable=["probe"])),
+        store.write(content("system", {"probe": program}, compression, executable=["probe"])),
         store.write(content("model", {"opt/model.onnx": model}, Compression.NONE)),
-        store.write(content("configuration", {"opt/server.json": reference.encode()})),
+        store.write(content("configuration", {"opt/server.json": reference.encode()}, compression)),
     ]
     platform = Platform("linux", architecture)
     return write_image(layers, SETTINGS, platform, reference, SourceDateEpoch(), store.blobs)
