@@ -124,7 +124,7 @@ def _fitting(site: Site, release: ReleaseFolder) -> tuple[str, ...]:
         and target.name.jurisdiction == site.jurisdiction
         and site.hardware in ("", target.name.hardware)
     ]
-    own = DeploymentPlatform.QUADLET if site.engine == "podman" else DeploymentPlatform.COMPOSE
+    own = DeploymentPlatform.QUADLET if site.engine.is_podman else DeploymentPlatform.COMPOSE
     return tuple(str(name) for name in names if name.platform is own) or tuple(map(str, names))
 
 

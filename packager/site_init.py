@@ -36,7 +36,7 @@ def propose_site() -> SiteProposal:
     machine = look()
     fitting = propose(machine, profiles)
     best = next((one for one in fitting if not one.against), None)
-    engines = [engine.value for engine in SiteEngine if shutil.which(engine.value)]
+    engines = [engine.value for engine in SiteEngine if shutil.which(engine.tool)]
     told = [f"hardware {one.hardware}: {one.why}" for one in fitting if not one.against]
     told += [f"no profile for {device}" for device in unmatched(machine, profiles)]
     told.append(f"engines here: {', '.join(engines) or 'none'}")

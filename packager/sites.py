@@ -249,7 +249,7 @@ def _fits(name: TargetName, site: Site) -> bool:
 
 def _second_best(name: TargetName, site: Site) -> bool:
     """An engine's own platform comes first; either engine runs either."""
-    return (name.platform is DeploymentPlatform.QUADLET) != (site.engine == "podman")
+    return (name.platform is DeploymentPlatform.QUADLET) != site.engine.is_podman
 
 
 def _no_target(site: Site, names: Sequence[str]) -> PackagerError:

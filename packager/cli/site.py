@@ -210,7 +210,7 @@ def resume(console: Console, name: str | None, site_file: Path) -> None:
 @click.option("-j", "--jurisdiction", shell_complete=profile_ids("jurisdictions"))
 @click.option("--region", help="provider/region, such as site/riyadh-lab.")
 @click.option("--owner", help="Who answers for it.")
-@click.option("--engine", type=click.Choice(["docker", "podman"]))
+@click.option("--engine", type=click.Choice(["docker", "podman", "quadlet", "containerd"]))
 @click.option("-w", "--hardware", shell_complete=profile_ids("hardware"))
 @click.option("--key", "keys", multiple=True, type=FILE, help="A public key to trust.")
 @click.option("--accept", multiple=True, help="Names of releases that may be installed.")

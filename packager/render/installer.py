@@ -43,6 +43,7 @@ def installer(built: BuiltTarget, context: Context) -> bytes:
             'eval "$(our_facts)"\n',
             _function("door_program", _read(folder / "door.py")),
             _function("selftest_program", _read(folder / "selftest.py")),
+            _function("launcher_program", _read(folder / "launcher.py")),
             *(_read(part) for part in parts),
         ]
     )

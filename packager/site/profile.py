@@ -28,10 +28,22 @@ _LINE = re.compile(r"(#.*|---|[A-Za-z]+:.*)?")
 
 
 class SiteEngine(StrEnum):
-    """What starts containers there."""
+    """What starts containers there; `QUADLET` is podman with systemd as their owner."""
 
     DOCKER = "docker"
     PODMAN = "podman"
+    QUADLET = "quadlet"
+    CONTAINERD = "containerd"
+
+    @property
+    def is_podman(self) -> bool:
+        """Whether podman holds the images, and its platform's targets are this site's own."""
+        return self in (SiteEngine.PODMAN, SiteEngine.QUADLET)
+
+    @property
+    def tool(self) -> str:
+        """The command that is there where the engine is."""
+        return {SiteEngine.QUADLET: "podman", SiteEngine.CONTAINERD: "ctr"}.get(self, self.value)
 
 
 @dataclass(frozen=True, slots=True)

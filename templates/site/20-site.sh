@@ -65,7 +65,7 @@ check_site() {
     eval "VALUE=\$SITE_$rs_key"
     [ -n "$VALUE" ] || site_wrong "it lacks $rs_key"
   done
-  case $SITE_engine in docker | podman) ;; *) site_wrong "engine is docker or podman" ;; esac
+  case $SITE_engine in docker | podman | quadlet | containerd) ;; *) site_wrong "engine is docker, podman, quadlet or containerd" ;; esac
   case $SITE_region in */*) ;; *) site_wrong "region is provider/region, such as site/riyadh-lab" ;; esac
   case $SITE_data in /*) ;; *) site_wrong "data is an absolute path" ;; esac
   case $SITE_keep in [1-9] | [1-9][0-9]) ;; *) site_wrong "keep is a number from 1 to 99" ;; esac

@@ -57,7 +57,7 @@ fits_encryption() {
   elif [ -z "$DECRYPTION_KEY" ]; then
     missed 3 encryption "the model is encrypted, and no key is given" "$fe_asked" "an encrypted layer" \
       "with podman: --decryption-key FILE; with Docker: packager install --decryption-key FILE, or packager decrypt where the key is and --plain FOLDER here"
-  elif [ "$SITE_engine" != podman ]; then
+  elif [ "$SITE_engine" != podman ] && [ "$SITE_engine" != quadlet ]; then
     missed 3 encryption "$SITE_engine opens no encrypted image" "$fe_asked" "$SITE_engine" \
       "packager install --decryption-key FILE, or packager decrypt where the key is and --plain FOLDER here"
   elif [ ! -r "$DECRYPTION_KEY" ]; then
@@ -254,16 +254,17 @@ fits_validity() {
 fits_engine() {
   if [ -z "$ENGINE_VERSION" ] && ! engine_answers; then
     missed 5 engine "$SITE_engine does not answer" "$SITE_engine" \
-      "$(engine version 2>&1 >/dev/null | tail -n 1 | cut -c 1-200)" "start it, then run this again"
+      "$(engine_says)" "start it, then run this again"
     return 0
   fi
-  case $SITE_engine in docker) fe_floor=20.10 ;; *) fe_floor=4.4 ;; esac
+  case $SITE_engine in docker) fe_floor=20.10 ;; quadlet) fe_floor=4.6 ;; containerd) fe_floor=1.6 ;; *) fe_floor=4.4 ;; esac
   fe_version=${ENGINE_VERSION%%[!0-9.]*}
   if older "$fe_version" "$fe_floor"; then
     missed 5 engine "the engine is too old" "at least $fe_floor" "$ENGINE_VERSION"
   else
     passed engine "$SITE_engine, at least $fe_floor" "$ENGINE_VERSION"
   fi
+  [ "$SITE_engine" != containerd ] || fits_containerd
   if ! find_image; then
     NOT_HERE=1
     fe_free=$(free_mib "$(storage_folder)")

@@ -23,7 +23,13 @@ load_image() {
     find_image || die 4 "the engine loaded another image than the signed one" "$R_REFERENCE" "sha256:$R_CONFIG" \
       "$(said)" "do not use this release"
   fi
+  R_ENTRYPOINT=$(entrypoint)
   IMAGE=$(image_name "$IMAGE_ID")
+}
+
+# What the image runs, as the signed configuration says it: JSON strings between commas.
+entrypoint() {
+  head -c 1048576 "$RELEASE/images/blobs/sha256/$R_CONFIG" | tr -d "\n'" | sed -n 's/.*"Entrypoint":\[\([^]\\]*\)\].*/\1/p'
 }
 
 # The folder that the engine is given, and what of it.

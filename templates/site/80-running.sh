@@ -13,6 +13,18 @@ ensure_door() {
   fi
   step "open the door on $SITE_listen"
   quietly rm -f "$DOOR"
+  case $SITE_engine in
+    quadlet) unit_door ;;
+    containerd) task_door ;;
+    *) container_door ;;
+  esac
+}
+
+door_closed() {
+  die 5 "the door does not open" "$SITE_listen" "" "$(said)" "free the port, or change listen in the site profile"
+}
+
+container_door() {
   # shellcheck disable=SC2046,SC2086 # lists of words
   set -- --name "$DOOR" --label "$LABEL" --label "dev.packager.listen=$SITE_listen" --label "dev.packager.reads=$(reads)" --restart unless-stopped \
     $HARDENING $NO_NAMES $(log_options) --memory 256m --memory-swap 256m --pids-limit 64 \
@@ -27,8 +39,7 @@ ensure_door() {
   if [ "$SITE_engine" = docker ] && ! engine network connect "$INSIDE" "$DOOR" 2>"$WORK/said"; then
     die 5 "the door cannot be put on the inner network" "$INSIDE" "" "$(said)"
   fi
-  engine start "$DOOR" >/dev/null 2>"$WORK/said" ||
-    die 5 "the door does not open" "$SITE_listen" "" "$(said)" "free the port, or change listen in the site profile"
+  engine start "$DOOR" >/dev/null 2>"$WORK/said" || door_closed
 }
 
 door_fits() { [ "$(door_label listen)" = "$SITE_listen" ] && [ "$(door_label reads)" = "$(reads)" ]; }
@@ -48,13 +59,20 @@ start_server() {
   fi
   ensure_networks
   quietly rm -f "$SLOT"
+  case $SITE_engine in
+    quadlet) unit_server ;;
+    containerd) task_server ;;
+    *) container_server ;;
+  esac >/dev/null 2>"$WORK/said" || die 5 "the engine did not start the server" "$SLOT" "" "$(said)"
+}
+
+container_server() {
   # shellcheck disable=SC2046,SC2086 # lists of words
   engine run --detach --name "$SLOT" --label "$LABEL" --label dev.packager.slot="$SLOT" --restart unless-stopped \
     $HARDENING $NO_NAMES $(log_options) $(device_options) --network "$INSIDE" \
     --tmpfs "/tmp:rw,noexec,nosuid,nodev,size=${R_TMP_MIB}m,mode=1777" \
     --memory "${R_MEMORY_MIB}m" --memory-swap "${R_MEMORY_MIB}m" --pids-limit 512 \
-    --stop-timeout "$R_GRACE" --env "PACKAGER_REGION=$SITE_region" "$IMAGE" >/dev/null 2>"$WORK/said" ||
-    die 5 "the engine did not start the server" "$SLOT" "" "$(said)"
+    --stop-timeout "$R_GRACE" --env "PACKAGER_REGION=$SITE_region" "$IMAGE"
 }
 
 # start_probe MODE SLOT SECONDS [WATCH]: asks through the real port, from a container of the slot's own
@@ -62,12 +80,18 @@ start_server() {
 start_probe() {
   quietly rm -f "$PROBE"
   : >"$WORK/selftest"
+  case $SITE_engine in
+    containerd) task_probe "$@" ;;
+    *) container_probe "$@" ;;
+  esac >"$WORK/selftest" 2>"$WORK/said" &
+  PROBE_PID=$!
+}
+
+container_probe() {
   # shellcheck disable=SC2086 # lists of words
   engine run --rm --name "$PROBE" --label "$LABEL" $HARDENING --memory 512m --pids-limit 64 --network host \
     --env OPENBLAS_NUM_THREADS=1 --volume "$RUN_DIR:/run/packager:ro,z" --entrypoint "$R_PYTHON" "$IMAGE" \
-    -I -c "$(selftest_program)" "$1" "$ASK_HOST" "$LISTEN_PORT" "$2" "$3" "${4:-0}" \
-    >"$WORK/selftest" 2>"$WORK/said" &
-  PROBE_PID=$!
+    -I -c "$(selftest_program)" "$1" "$ASK_HOST" "$LISTEN_PORT" "$2" "$3" "${4:-0}"
 }
 
 # probe MODE SLOT SECONDS [running]: one question and its answer; sets SELFTEST to what came out. A

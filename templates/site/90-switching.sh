@@ -114,7 +114,7 @@ reconcile() {
     if [ -n "$(slot_line "$rc_slot")" ]; then stop_server "$rc_slot"; else quietly rm -f "$rc_slot"; fi
   fi
   quietly rm -f "$PROBE"
-  for rc_slot in $(engine ps --all --filter "label=$LABEL" --format '{{.Names}}' 2>/dev/null); do
+  for rc_slot in $(our_containers); do
     [ "$rc_slot" != "$DOOR" ] && [ -z "$(slot_line "$rc_slot")" ] && quietly rm -f "$rc_slot"
   done
   # Files of a version that never came into service.
@@ -184,7 +184,7 @@ use_slot() {
   SLOT=$1
   [ -f "$HOME_DIR/slots/$SLOT/facts" ] || die 1 "what is known of an installed version is gone" "$HOME_DIR/slots/$SLOT/facts" "" "" \
     "install its release again"
-  R_COUNTER=''
+  R_COUNTER='' R_ENTRYPOINT=''
   # shellcheck source=/dev/null
   . "$HOME_DIR/slots/$SLOT/facts"
   RELEASE_DIGEST=$(slot_field "$SLOT" 3)

@@ -36,7 +36,7 @@ do_install() {
 # What a later command needs of this version, when the stick is gone.
 write_slot() {
   ws_file=$HOME_DIR/slots/$SLOT/facts
-  if mkdir -p "$HOME_DIR/slots/$SLOT" && { our_facts && echo "R_COUNTER=$R_COUNTER"; } >"$ws_file.new" && durable "$ws_file.new" &&
+  if mkdir -p "$HOME_DIR/slots/$SLOT" && { our_facts && printf "R_COUNTER=%s\nR_ENTRYPOINT='%s'\n" "$R_COUNTER" "$R_ENTRYPOINT"; } >"$ws_file.new" && durable "$ws_file.new" &&
     mv -f "$ws_file.new" "$ws_file"; then
     durable "$HOME_DIR/slots/$SLOT"
   else
@@ -124,7 +124,8 @@ do_status() {
   if running "$DOOR"; then
     ds_door=open
     # The answer of whoever is in service, asked at the door itself.
-    ds_answers=$(engine exec "$DOOR" "$R_PYTHON" -I -c "$STATUS_PROGRAM" "$R_PORT" 2>/dev/null)
+    case $SITE_engine in containerd) ds_where=$ASK_HOST:$LISTEN_PORT ;; *) ds_where=127.0.0.1:$R_PORT ;; esac
+    ds_answers=$(engine exec "$DOOR" "$R_PYTHON" -I -c "$STATUS_PROGRAM" "$ds_where" 2>/dev/null)
     # An engine that cannot enter a container can start one beside it.
     if [ -z "$ds_answers" ] && [ -n "$S_serving" ]; then
       ds_answers=$(use_slot "$S_serving" && probe test "" 1 running && echo ready || echo "$SELFTEST")
@@ -149,7 +150,7 @@ do_status() {
     ds_state=kept
     [ "$ds_slot" != "$S_serving" ] || ds_state=serving
     [ "$ds_slot" != "$S_fallback" ] || ds_state='standing by'
-    if running "$ds_slot"; then ds_container=running; elif exists "$ds_slot"; then ds_container=stopped; else ds_container=gone; fi
+    if running "$ds_slot"; then ds_container=running; elif stopped "$ds_slot"; then ds_container=stopped; else ds_container=gone; fi
     if [ -n "$JSON" ]; then
       printf '%s{"container":%s,"digest":%s,"image":%s,"name":%s,"state":%s,"stock":%s,"target":%s,"version":%s}' "$ds_comma" \
         "$(json "$ds_container")" "$(json "$(slot_field "$ds_slot" 3)")" "$(json "$(slot_field "$ds_slot" 5)")" \
@@ -163,13 +164,18 @@ do_status() {
   [ $ds_ready = true ] || leave 1
 }
 
+# Whether a version can be started again. Quadlet's containers go when they stop; the image stays.
+stopped() {
+  exists "$1" || { [ "$SITE_engine" = quadlet ] && podman image exists "$(slot_field "$1" 5)"; }
+}
+
 # Whether the files of a version are here, for a delta to stand on.
 has_stock() { if [ -f "$HOME_DIR/slots/$1/release/release.json" ]; then echo true; else echo false; fi; }
 
 STATUS_PROGRAM='
 import sys, urllib.request, urllib.error
 try:
-    urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/v2/health/ready", timeout=15)
+    urllib.request.urlopen(f"http://{sys.argv[1]}/v2/health/ready", timeout=15)
     print("ready")
 except urllib.error.HTTPError as error:
     print(f"HTTP {error.code}")
@@ -194,7 +200,7 @@ do_uninstall() {
   S_serving='' S_candidate='' S_fallback=''
   save_state
   quietly stop --time 15 "$DOOR"
-  for un_name in $(engine ps --all --filter "label=$LABEL" --format '{{.Names}}' 2>/dev/null); do
+  for un_name in $(our_containers); do
     quietly rm -f "$un_name"
   done
   S_slots=''
@@ -305,7 +311,7 @@ main() {
   trap 'leave 1' EXIT
   trap 'interrupted 130' INT HUP
   trap 'interrupted 143' TERM
-  S_serving='' S_record='' R_COUNTER=''
+  S_serving='' S_record='' R_COUNTER='' R_ENTRYPOINT=''
   read_site
   set_paths
   set_names

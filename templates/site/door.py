@@ -9,7 +9,9 @@ HTTP/1.1 is taken apart just far enough to know where a request and its answer e
 is ambiguous about that is refused, so that nobody smuggles a request through. Anything that does
 not begin like HTTP/1.1, gRPC's HTTP/2 among it, is carried as bytes to one version.
 
-    python -I -c "$(cat door.py)" STATE_FILE LISTEN_PORT SERVER_PORT DRAIN_SECONDS
+    python -I -c "$(cat door.py)" STATE_FILE LISTEN_PORT SERVER_PORT DRAIN_SECONDS [SOCKETS]
+
+Servers are found by their containers' names; in SOCKETS, where it is given, at NAME/server.
 
 A request that carries `Packager-Slot: NAME` goes to the candidate of that name, if the state file
 names one: the self-test goes the same way as everybody, before anybody does.
@@ -55,9 +57,10 @@ class Silent(Exception):
 class Slots:
     """Which container serves, read again whenever the state file was replaced."""
 
-    def __init__(self, path, port):
+    def __init__(self, path, port, sockets=None):
         self._path = pathlib.Path(path)
         self._port = port
+        self._sockets = sockets and pathlib.Path(sockets)
         self._seen = None
         self._names = {}
         self._addresses = {}
@@ -104,6 +107,9 @@ class Slots:
             await asyncio.sleep(0.05)
 
     async def _open(self, name):
+        if self._sockets:
+            place = self._sockets / name / "server"
+            return await asyncio.open_unix_connection(place, limit=MAX_HEAD)
         address = self._addresses.get(name)
         if address is None:
             loop = asyncio.get_running_loop()
@@ -415,6 +421,6 @@ class Door:
 
 
 if __name__ == "__main__":
-    state, listen, served, drain = sys.argv[1:5]
+    state, listen, served, drain, *sockets = sys.argv[1:6]
     host, _, port = listen.rpartition(":")
-    asyncio.run(Door(Slots(state, int(served))).run(host, int(port), float(drain)))
+    asyncio.run(Door(Slots(state, int(served), *sockets)).run(host, int(port), float(drain)))

@@ -230,7 +230,8 @@ def difference(got, spec, expected, golden):
 
 
 def tell(text):
-    sys.stdout.write(text + "\n")
+    """One line; what a server said may hold more."""
+    sys.stdout.write(" ".join(text.split()) + "\n")
     sys.stdout.flush()
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +29,14 @@ from packager.site.history import read_history
 
 pytestmark = pytest.mark.engine
 
-WAYS = [("docker", "dash"), ("podman", "ash"), ("docker", "python"), ("podman", "python")]
-# One way by default; both engines where they are required (CI); all of them when asked for.
-DEFAULT = 4 if os.environ.get("PACKAGER_LONG") == "1" else 1
+WAYS = [
+    *(("docker", "dash"), ("podman", "ash"), ("docker", "python"), ("podman", "python")),
+    *(("docker", "ash"), ("podman", "dash")),
+    *(("quadlet", "dash"), ("containerd", "ash"), ("quadlet", "ash"), ("containerd", "dash")),
+    ("containerd", "python"),
+]
+# One way by default; two engines where they are required (CI); all of them when asked for.
+DEFAULT = len(WAYS) if os.environ.get("PACKAGER_LONG") == "1" else 1
 if os.environ.get("PACKAGER_REQUIRE_ENGINES") == "1":
     DEFAULT = max(DEFAULT, 2)
 
@@ -127,6 +133,89 @@ def test_from_the_first_stick_to_a_rollback(engine, by, stick, tmp_path):
         assert results == ["done", "done", *refused, "failed", "rolled-back", "done"]
         assert site.run("uninstall").code == 0
         assert site.containers() == {}
+
+
+@pytest.mark.parametrize("engine", ["quadlet", "containerd"])
+def test_containers_with_another_owner(engine, stick, tmp_path):
+    """systemd with podman, and containerd alone: what of the story depends on who owns them."""
+    if DEFAULT == 1:
+        pytest.skip("a minute: set PACKAGER_REQUIRE_ENGINES=1 or PACKAGER_LONG=1")
+    with real_site(engine, "dash", tmp_path, stick.folder) as site:
+        done = stick.install(site, "1.0.0")
+        assert done.code == 0, done.err
+        holds(site, "1.0.0")
+        with site.load() as told:
+            done = stick.install(site, "1.1.0")
+        assert done.code == 0, done.err
+        assert (told["failures"], set(told["answers"])) == ([], {"1.0", "2.0"})
+        holds(site, "1.1.0")
+        if engine == "containerd":
+            isolated(site)
+        else:
+            wanted_at_boot(site)
+        killed_and_healed(site)
+        done = site.run("rollback")
+        assert done.code == 0, done.err
+        holds(site, "1.0.0")
+        assert site.run("uninstall").code == 0
+        assert site.containers() == {}
+        assert leftovers(site) == ""
+
+
+def serving(site: RealSite) -> str:
+    """The container that serves."""
+    return next(slot["name"] for slot in site.status()["slots"] if slot["state"] == "serving")
+
+
+def process(site: RealSite) -> str:
+    """The number of its first process in the room."""
+    name = serving(site)
+    if site.engine == "quadlet":
+        shown = site.room.run("systemctl", "show", "--value", "--property=MainPID", name)
+        monitor = shown.stdout.strip()
+        inspected = ("podman", "inspect", "--format={{.State.Pid}}", name)
+        return site.room.run(*inspected).stdout.strip() if monitor != "0" else "0"
+    rows = site.room.run("ctr", "-n", "packager", "tasks", "ls").stdout.splitlines()
+    return next((row.split()[1] for row in rows if row.startswith(name + " ")), "0")
+
+
+def isolated(site: RealSite) -> None:
+    """ctr's defaults are wide; nothing of them is left."""
+    lines = site.room.run("cat", f"/proc/{process(site)}/status").stdout.splitlines()
+    said = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    assert {said[name].strip("0") for name in ("CapInh", "CapPrm", "CapEff", "CapBnd")} == {""}
+    assert (said["NoNewPrivs"], said["Seccomp"]) == ("1", "2")
+    assert set(said["Uid"].split()) == {"65532"}
+    inside = ("nsenter", f"--target={process(site)}", "--net", "ip", "-brief", "address")
+    assert [row.split()[0] for row in site.room.run(*inside).stdout.splitlines()] == ["lo"]
+
+
+def wanted_at_boot(site: RealSite) -> None:
+    """The door and the version in service, and no other."""
+    wants = site.room.root / "run/systemd/generator/multi-user.target.wants"
+    units = sorted(path.name for path in wants.glob("packager-*"))
+    assert units == sorted([f"{serving(site)}.service", f"packager-{NAME}-door.service"])
+
+
+def killed_and_healed(site: RealSite) -> None:
+    """Who owns the container starts it again when its process dies."""
+    before = process(site)
+    site.room.run("kill", "-9", before)
+    last = time.monotonic() + 90
+    while process(site) in (before, "0") or not site.status()["ready"]:
+        assert time.monotonic() < last, "nobody started it again"
+        time.sleep(0.5)
+
+
+def leftovers(site: RealSite) -> str:
+    if site.engine == "quadlet":
+        units = site.room.root / "etc/containers/systemd"
+        return " ".join(path.name for path in units.glob("*.container*"))
+    ctr = ("ctr", "-n", "packager")
+    return (
+        site.room.run(*ctr, "images", "ls", "--quiet").stdout
+        + site.room.run(*ctr, "snapshots", "ls").stdout.partition("\n")[2]
+    )
 
 
 def corrupted(stick: Stick, version: str) -> Path:

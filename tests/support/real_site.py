@@ -13,12 +13,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from peer_engines import EngineRoom, docker_26, engine_room
+from booted_room import booted_room
+from peer_engines import EngineRoom, containerd, docker_26, engine_room
 from site_machine import PROFILE, Done, installer
 from site_releases import NAME
 from small_release import SmallRelease
 
 PORT = 18080
+# The first is what is asked; the others have to be there.
+TOOLS = {
+    "docker": ("docker", "dockerd", "runc"),
+    "podman": ("podman", "crun"),
+    "quadlet": ("podman", "crun", "systemctl", "journalctl"),
+    "containerd": ("ctr", "containerd", "runc"),
+}
+DAEMONS = {"docker": docker_26, "containerd": containerd}
 SHELLS = {"dash": ("dash",), "ash": ("busybox", "ash")}
 
 
@@ -72,9 +81,16 @@ class RealSite:
 
     def containers(self) -> dict[str, bool]:
         """Name → whether it runs, as the engine says."""
+        if self.engine == "containerd":
+            ctr = ("ctr", "--namespace", "packager")
+            there = self.room.run(*ctr, "containers", "ls", "--quiet").stdout.split()
+            tasks = self.room.run(*ctr, "tasks", "ls").stdout.splitlines()
+            alive = {row.split()[0] for row in tasks if row.endswith("RUNNING")}
+            return {name: name in alive for name in there}
         form = "{{.Names}} {{.State}}"
         label = f"label=dev.packager.site={NAME}"
-        told = self.room.run(self.engine, "ps", "--all", "--filter", label, "--format", form)
+        tool = TOOLS[self.engine][0]
+        told = self.room.run(tool, "ps", "--all", "--filter", label, "--format", form)
         rows = (line.split() for line in told.stdout.splitlines())
         return {row[0]: row[1] == "running" for row in rows}
 
@@ -98,19 +114,20 @@ class RealSite:
 @contextlib.contextmanager
 def real_site(engine: str, by: str, base: Path, releases: Path) -> Iterator[RealSite]:
     """`base` is the site's own folder, `releases` what the stick holds. Skips without engines."""
-    tools = ["dockerd", "docker", "runc"] if engine == "docker" else ["podman", "crun"]
     with contextlib.ExitStack() as stack:
-        room = stack.enter_context(engine_room(*tools, "busybox", shared=[base, releases]))
-        if engine == "docker":
-            stack.enter_context(docker_26(room))
+        make = booted_room if engine == "quadlet" else engine_room
+        room = stack.enter_context(make(*TOOLS[engine], "busybox", shared=[base, releases]))
+        if engine in DAEMONS:
+            stack.enter_context(DAEMONS[engine](room))
         site = RealSite(room, base, engine, by)
         site.profile()
         if by == "python":
-            tool = base / "bin" / engine
-            tool.parent.mkdir()
-            words = " ".join(f"'{word}'" for word in room.command(engine))
-            tool.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
-            tool.chmod(0o755)
+            (base / "bin").mkdir()
+            for name in TOOLS[engine]:
+                tool = base / "bin" / name
+                words = " ".join(f"'{word}'" for word in room.command(name))
+                tool.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+                tool.chmod(0o755)
         routes = room.run("ip", "route", "show", "table", "main", check=False).stdout
         assert "default" not in routes
         yield site
