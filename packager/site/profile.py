@@ -24,6 +24,8 @@ MAX_BYTES = 1 << 16
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _LISTEN = re.compile(r"(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})")
 _DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
+# Words that YAML 1.1 reads as yes, no or nothing: Norway's id is one of them.
+_NO_TEXT = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _LINE = re.compile(r"(#.*|---|[A-Za-z]+:.*)?")
 
 
@@ -177,6 +179,9 @@ def _is_listen(text: str) -> bool:
 
 def _written(value: object) -> str:
     if isinstance(value, tuple):
-        return f"[{', '.join(value)}]"
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return text if re.fullmatch(r"[A-Za-z0-9/._:-]+", text) else f'"{text}"'
+        return f"[{', '.join(map(_written, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    plain = re.fullmatch(r"[A-Za-z0-9/._:-]+", text) and text.lower() not in _NO_TEXT
+    return text if plain else f'"{text}"'

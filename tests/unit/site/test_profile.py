@@ -35,6 +35,13 @@ def test_what_is_written_is_read(tmp_path_factory, name, jurisdiction, owner, ac
     assert read_site(file) == site
 
 
+def test_norway_is_a_jurisdiction(tmp_path):
+    file = tmp_path / "site.yaml"
+    site = Site(file, "oslo", "no", Region("site", "oslo"), SiteEngine.PODMAN, accept=("on", "x"))
+    file.write_bytes(site.as_bytes())
+    assert read_site(file) == site
+
+
 def test_all_faults_are_told_at_once(tmp_path):
     file = tmp_path / "site.yaml"
     file.write_text("apiVersion: packager/v1\nkind: Sight\nname: x\nregion: riyadh\nkeep: 0\n")
