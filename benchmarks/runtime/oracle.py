@@ -1,0 +1,156 @@
+"""The conformance suite against a real Triton and us: `python -m benchmarks.runtime.oracle`.
+
+Triton comes out of `nvidia-pytriton` in `$BENCH_VENVS/venv-pytriton` (a wheel of 55 MB; no
+container, no GPU; made by a Python whose shared library is the system's, as Debian's), the clients
+out of `$BENCH_VENVS/venv-triton`. Compared are the checks of `triton_conformance.py`, and for each
+broken request of the unit tests whether both refuse it, and with the same class of status: Triton
+tells 500 of much that a client did wrong, where we must tell 4xx. Exit code 1 when fewer than 95 %
+are answered or refused alike. The outcome goes to `results/oracle.json`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.tiny_models import ONNX_TYPES, RuntimeFolder, spinner, tensor
+
+ROOT = Path(__file__).parents[2]
+sys.path += [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "unit" / "runtime")]
+
+import test_malformed_requests as broken  # noqa: E402
+from runtime_process import RuntimeProcess  # noqa: E402
+
+from benchmarks.runtime.compare import _free_port  # noqa: E402
+
+HERE = Path(__file__).parent
+VENVS = Path(os.environ.get("BENCH_VENVS", "/tmp"))
+Ports = tuple[int, int]
+
+
+@contextlib.contextmanager
+def triton() -> Iterator[Ports]:
+    """HTTP and gRPC port of a Triton that is ready."""
+    ports = (_free_port(), _free_port())
+    command = [VENVS / "venv-pytriton/bin/python", HERE / "peers/triton_start.py", *ports]
+    process = subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        end = time.monotonic() + 120
+        while status(ports[0], "GET", "/v2/models/slow/ready") != 200:
+            if time.monotonic() > end or process.poll() is not None:
+                raise SystemExit("Triton did not become ready")
+            time.sleep(0.5)
+        yield ports
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@contextlib.contextmanager
+def ours() -> Iterator[Ports]:
+    """The same of our server, with the same models."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = RuntimeFolder(Path(place))
+        folder.add_classifier()
+        x, y = tensor("x", "FP32", [-1, 4]), tensor("y", "FP32", [-1, 4])
+        folder.add("slow", spinner(300_000), [x], [y])
+        for datatype in ONNX_TYPES:
+            folder.add_identity(datatype, [-1, 2])
+        folder.document["grpc"] = {"port": 0}
+        with RuntimeProcess(folder.write()) as process:
+            process.wait_ready()
+            yield process.port, process.log[-1]["grpc_port"]
+
+
+def status(
+    port: int, method: str, path: str, body: bytes | None = None, length: str | None = None
+) -> int:
+    """The status of one answer; 0 when there is none."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    headers = {broken.HEADER: length} if length is not None else {}
+    try:
+        connection.request(method, path, body, headers)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+def statuses(port: int) -> dict[str, int]:
+    """Each request of the matrix of broken ones, and some good ones."""
+    infer, found = "/v2/models/classifier/infer", {}
+    good = {"inputs": [broken.GOOD]}
+    found["a good one"] = status(port, "POST", infer, json.dumps(good).encode())
+    for name, body in broken.JSON_BODIES.items():
+        found[name] = status(port, "POST", infer, body)
+    for name, document in broken.DOCUMENTS.items():
+        found[name] = status(port, "POST", infer, json.dumps(document).encode())
+    for name, (body, length) in broken.FRAMES.items():
+        found[name] = status(port, "POST", infer, body, length)
+    for name, (model, document) in broken.OTHER_MODELS.items():
+        if model in ("fp16", "bytes", "bool"):
+            path = f"/v2/models/{model}/infer"
+            found[name] = status(port, "POST", path, json.dumps(document).encode())
+    for path in ("/index.html", "/v2/models/other", "/v2/models/classifier/versions/2"):
+        found[f"GET {path}"] = status(port, "GET", path)
+    found["still ready"] = status(port, "GET", "/v2/health/ready")
+    return found
+
+
+def suite(ports: Ports) -> dict[str, str]:
+    """What stock clients make of it: check → ok, or the last line of what went wrong."""
+    found = {}
+    for kind, port in zip(("http", "grpc"), ports, strict=True):
+        script = ROOT / "tests/support/triton_conformance.py"
+        done = subprocess.run(
+            [str(VENVS / "venv-triton/bin/python"), str(script), kind, f"127.0.0.1:{port}"],
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=True,
+        )
+        for name, outcome in json.loads(done.stdout.splitlines()[-1]).items():
+            found[f"{kind} {name}"] = outcome.strip().splitlines()[-1][:200]
+    return found
+
+
+def main() -> None:
+    """Print and keep what differs."""
+    outcomes = {}
+    for name, server in (("triton", triton), ("packager", ours)):
+        with server() as ports:
+            outcomes[name] = (suite(ports), statuses(ports[0]))
+    theirs, mine = outcomes["triton"], outcomes["packager"]
+    checks = {n: {"triton": theirs[0].get(n), "packager": o} for n, o in mine[0].items()}
+    answers = {n: {"triton": theirs[1][n], "packager": s} for n, s in mine[1].items()}
+    apart = {n: o for n, o in answers.items() if len({s < 400 for s in o.values()}) > 1}
+    unlike = {n: o for n, o in checks.items() if set(o.values()) != {"ok"}}
+    classes = Counter(f"{o['triton']} / {o['packager']}" for o in answers.values())
+    alike = len(answers) - len(apart)
+    found = {
+        "answered_or_refused_alike": f"{alike} of {len(answers)}",
+        "statuses_triton_and_packager": dict(sorted(classes.items())),
+        "checks_that_both_pass": f"{len(checks) - len(unlike)} of {len(checks)}",
+        "checks_that_differ": unlike,
+        "answers_that_differ": apart,
+    }
+    print(json.dumps(found, indent=2))
+    text = json.dumps(found, indent=2, sort_keys=True) + "\n"
+    (HERE / "results" / "oracle.json").write_text(text)
+    sys.exit(0 if alike >= 0.95 * len(answers) else 1)
+
+
+if __name__ == "__main__":
+    main()
