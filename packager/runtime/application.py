@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Coroutine
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .access import Access
 from .errors import RequestError
@@ -24,6 +24,9 @@ from .journal import Journal
 from .lifecycle import Lifecycle, Phase, unavailable
 from .records import Records
 from .routes import Kind, Routes
+
+if TYPE_CHECKING:
+    from .traces import Traces
 
 
 class Application:
@@ -38,11 +41,13 @@ class Application:
         access: Access,
         figures: Figures,
         records: Records | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self.routes = routes
         self._access = access
         self._figures = figures
         self._records = records
+        self._traces = traces
         self._most = http.limits.max_body_bytes
         self._lifecycle = lifecycle
         self._journal = journal
@@ -132,6 +137,8 @@ class Application:
         milliseconds = (time.perf_counter() - exchange.began) * 1000
         name = exchange.id or f"{self._prefix}-{next(self._numbers)}"
         self._journal.request(name, status, exchange.received, sent, milliseconds)
+        if self._traces is not None and kind is Kind.INFERENCE:
+            self._traces.add(exchange, name, status, sent)
         if self._records is not None and kind is Kind.INFERENCE:
             self._records.event(
                 "inference",

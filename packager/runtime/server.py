@@ -46,6 +46,7 @@ from .tls import Tls
 
 if TYPE_CHECKING:
     from .generative.feature import Generation
+    from .traces import Traces
 
 Checked = Sequence[Callable[[], Contents]]
 _QUIET_SECONDS = 0.5
@@ -90,11 +91,19 @@ class _Service:
         self._access = Access(configuration.access)
         self._tls = Tls(configuration.access)
         self._records = _records(configuration)
+        self._traces = _traces(configuration, journal)
         self._connections = Connections(http.limits)
         figures = Figures(self._lifecycle, self._connections, self._models)
         self._register(routes, figures)
         self._application = Application(
-            routes, http, self._lifecycle, journal, self._access, figures, self._records
+            routes,
+            http,
+            self._lifecycle,
+            journal,
+            self._access,
+            figures,
+            self._records,
+            self._traces,
         )
         self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
 
@@ -267,6 +276,8 @@ class _Service:
             self._connections.close_idle()
             await asyncio.sleep(0.01)
         cut = self._lifecycle.cut
+        if self._traces is not None:
+            self._traces.close()
         if self._records is not None:
             self._records.event("stopped", cut=cut)
             self._records.close()
@@ -281,6 +292,23 @@ class _Service:
         self._server_routes.models.stop()
         self._helpers.shutdown()
         return ExitCode.OK
+
+
+def _traces(configuration: Configuration, journal: Journal) -> Traces | None:
+    if not os.environ.get("PACKAGER_TRACES_DIR"):
+        return None
+    from .traces import traces_of
+
+    release, records = configuration.release, configuration.records
+    resource = {
+        "service.name": release.name,
+        "service.version": release.version,
+        "packager.target": release.target,
+        "packager.region": os.environ.get("PACKAGER_REGION", ""),
+        "packager.retention": records.retention or "",
+    }
+    told = {key: value for key, value in resource.items() if value}
+    return traces_of(os.environ, told, lambda why: journal.event("traces_failed", why=why))
 
 
 def _on_demand(make: Callable[[], Handler]) -> Handler:

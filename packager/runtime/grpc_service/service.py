@@ -224,7 +224,7 @@ def _exchange(name: str, context: Any) -> Exchange:
     headers = {
         key.encode(): value.encode("latin-1", "replace") if isinstance(value, str) else value
         for key, value in metadata
-        if key in ("authorization", "x-api-key")
+        if key in ("authorization", "x-api-key", "traceparent")
     }
     exchange = Exchange("POST", f"/{SERVICE}/{name}", b"", headers, _address(context.peer()))
     names = context.auth_context().get("x509_common_name")
