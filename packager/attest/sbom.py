@@ -21,7 +21,7 @@ from packager.attest.cosign import repository_of
 from packager.canonical import SourceDateEpoch, dumps
 from packager.digest import Digest
 from packager.domain.lock import LockedEnvironment, LockedPackage, LockedWheel
-from packager.domain.model import Metric, Model, OptimizedModel, TensorSpec
+from packager.domain.model import Metric, Model, ModelFile, OptimizedModel, TensorSpec
 from packager.domain.release import BuiltTarget, ReleaseRequest
 
 MODEL, SOURCE, SAMPLES, RUNTIME = "model", "model-source", "samples", "runtime"
@@ -44,6 +44,7 @@ def cyclonedx(
     samples = [_samples(request)] if request.samples else []
     components = [
         _model(built.model, request),
+        *(_beside(file) for file in sorted(built.model.accompanying, key=lambda file: file.name)),
         *samples,
         _runtime(),
         *(_package(package) for package in sorted(environment.packages)),
@@ -139,6 +140,23 @@ def _model_component(reference: str, request: ReleaseRequest, model: Model) -> _
                 ("model.format", "ONNX"),
             ]
         ),
+    }
+
+
+def _beside(file: ModelFile) -> _Component:
+    """What lies beside the model and decides with it what is answered: the tokenizer, the chat
+    template, the names of classes, and the graph and weights of a draft."""
+    described: _Component = {
+        "bom-ref": f"beside/{file.name}",
+        "name": file.name,
+        "hashes": _hashes(file.digest),
+    }
+    if file.name.endswith(".onnx"):
+        return {"type": "machine-learning-model", **described}
+    return {
+        "type": "data",
+        **described,
+        "data": [{"type": "configuration", "name": "read beside the model"}],
     }
 
 

@@ -19,7 +19,7 @@ from packager.attest.spdx import spdx
 from packager.canonical import SourceDateEpoch, dumps
 from packager.digest import Digest
 from packager.domain.lock import LockedPackage, LockedWheel
-from packager.domain.model import Metric, Quality
+from packager.domain.model import Metric, ModelFile, Quality
 from packager.oci.layer import LayerStore
 
 
@@ -98,6 +98,24 @@ def test_the_model_with_hash_licence_signature_quality_and_ancestor(built):
     (ancestor,) = model["pedigree"]["ancestors"]
     assert ancestor["hashes"] == [{"alg": "SHA-256", "content": Digest.of(b"source").hex}]
     assert "quantize_dynamic" in model["pedigree"]["notes"]
+
+
+def test_what_lies_beside_the_model_is_listed_with_its_hash(built, tmp_path):
+    target, request = built
+    names = ("tokenizer.json", "draft/model.onnx", "chat_template.jinja")
+    files = tuple(
+        ModelFile(name, tmp_path / "x", Digest.of(name.encode()), len(name)) for name in names
+    )
+    model = replace(target.model, accompanying=files)
+    bom = cyclonedx(replace(target, model=model), request, ENVIRONMENT, EPOCH)
+    assert errors_of(bom) is None
+    for name in names:
+        found = component(bom, f"beside/{name}")
+        assert found["hashes"] == [{"alg": "SHA-256", "content": Digest.of(name.encode()).hex}]
+        assert found["bom-ref"] in bom["dependencies"][0]["dependsOn"]
+    assert component(bom, "beside/draft/model.onnx")["type"] == "machine-learning-model"
+    listed = {package["name"]: package for package in spdx(bom)["packages"]}
+    assert all(listed[name]["checksums"] for name in names)
 
 
 def test_an_error_is_bounded_from_above(built):
