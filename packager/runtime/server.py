@@ -26,6 +26,7 @@ from .access import Access
 from .application import Application
 from .checking_ahead import Contents
 from .configuration import Configuration
+from .dumps import forbid_dumps
 from .errors import ExitCode, Refusal
 from .exchange import Exchange
 from .extensions import Extensions
@@ -57,6 +58,7 @@ _SWITCH_SECONDS = 0.0005
 
 def run(configuration: Configuration, http: HttpSettings, checked: Checked = ()) -> ExitCode:
     """Serve until told to stop; raises Refusal when the server must not become ready."""
+    forbid_dumps()
     sys.setswitchinterval(_SWITCH_SECONDS)
     journal = Journal(sys.stdout, configuration.records.retention)
     try:

@@ -141,6 +141,41 @@ def test_too_much_is_429_and_draining_finishes_what_was_accepted(served: Server)
         assert [future.result() for future in last] == [(200, "length")] * 2
 
 
+def test_a_client_that_leaves_frees_its_slot(served: Server) -> None:
+    """curl is killed in the middle of its stream; nothing is said to nobody afterwards."""
+    body = {"model": "chat", "prompt": "a", "n": 4, "max_tokens": 240, "temperature": 1}
+    asked = json.dumps({**body, "stream": True, "ignore_eos": True})
+    for _ in range(5):
+        with subprocess.Popen(
+            ["curl", "-sN", f"{served.url}/v1/completions", "-d", asked], stdout=subprocess.PIPE
+        ) as leaver:
+            assert leaver.stdout
+            assert leaver.stdout.readline().startswith(b"data: {")
+            leaver.kill()
+        time.sleep(0.5)  # the queue is as long as one such request
+    deadline = time.monotonic() + 15
+    while metric(served, "packager_generations_active"):
+        assert time.monotonic() < deadline, "a slot stays in use"
+        time.sleep(0.1)
+    time.sleep(1.2)  # the worker tells its figures once a second
+    said = metric(served, "packager_generated_tokens_total")
+    time.sleep(1.2)
+    assert metric(served, "packager_generated_tokens_total") == said
+    assert said < 5 * 4 * 240
+
+
+def metric(server: Server, name: str) -> float:
+    done = subprocess.run(
+        ["curl", "-s", "--max-time", "30", f"{server.url}/metrics"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith(name)]
+    assert lines
+    return sum(float(line.split()[-1]) for line in lines)
+
+
 def test_a_killed_worker_is_told_to_whoever_waits_and_replaced(served: Server) -> None:
     if os.geteuid() != 0:
         missing("the worker is another user's process")

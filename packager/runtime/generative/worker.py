@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from .. import configuration, integrity
+from ..dumps import forbid_dumps
 from ..errors import ExitCode, Refusal
 from .channel import Channel
 from .constraints import Constraints
@@ -32,6 +33,7 @@ BEAT_SECONDS = 1.0
 
 def main(arguments: list[str]) -> int:
     """Serve one server until it leaves; the exit code says what was refused."""
+    forbid_dumps()
     # The terminal's Ctrl-C reaches every process of its group; the server tells us when to leave.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=int(arguments[0])))

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -204,6 +205,28 @@ def test_no_word_of_a_conversation_is_in_the_log(tmp_path: Path) -> None:
         process.stop()
         assert "SECRETWORD" not in json.dumps(process.log)
         assert "SECRETWORD" not in process.stderr()
+
+
+def test_who_dies_leaves_no_picture_of_what_was_said(tmp_path: Path) -> None:
+    """Dumps are allowed by whoever starts the server, and forbidden by the server itself."""
+    chat = TinyChat.make(tmp_path / "image")
+    room = tmp_path / "room"
+    room.mkdir()
+    wrapper = ("sh", "-c", 'ulimit -c unlimited; exec "$@"', "sh")
+    with RuntimeProcess(chat.folder / "server.json", cwd=room, wrapper=wrapper) as process:
+        process.wait_ready()
+        secret: Any = [{"role": "user", "content": "SECRETWORD brown"}]
+        client(process).chat.completions.create(model="chat", messages=secret, max_tokens=3)
+        worker = worker_of(process.process.pid)
+        for pid in (process.process.pid, worker):
+            limits = Path(f"/proc/{pid}/limits").read_text()
+            assert re.search(r"Max core file size +0 +0", limits)
+        os.kill(worker, signal.SIGABRT)
+        assert process.wait_event("worker_died")["why"] == "exit status -6"
+        process.signal(signal.SIGABRT)
+        assert process.wait() == -signal.SIGABRT
+        assert list(room.iterdir()) == []
+        assert "SECRETWORD" not in json.dumps(process.log) + process.stderr()
 
 
 def test_a_killed_worker_is_told_and_replaced(tmp_path: Path) -> None:
