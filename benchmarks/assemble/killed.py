@@ -59,12 +59,13 @@ def kill_builds(bench: Bench, source: Path, count: int) -> None:
     cold = bench.build(source, "reference", *arguments[2:-4])
     warm = bench.build(source, "reference", *arguments[2:-4])
     draw = random.Random(1)
-    caught = 0
-    for number in range(count):
-        if number % 3 == 0:
+    caught = tries = 0
+    while caught < count:
+        if tries % 3 == 0:
             bench.forget_layers()
         shutil.rmtree(bench.folder / "out", ignore_errors=True)
-        caught += killed(bench, arguments, draw.uniform(0.1, cold if number % 3 == 0 else warm))
+        caught += killed(bench, arguments, draw.uniform(0.1, cold if tries % 3 == 0 else warm))
+        tries += 1
     wrong = spoilt(bench.cache)
     bench.build(source, "out", *arguments[2:-4])
     same = (bench.folder / "out/release.json").read_bytes() == (
@@ -74,38 +75,44 @@ def kill_builds(bench: Bench, source: Path, count: int) -> None:
     left = [path.name for path in bench.folder.glob(".packager-*")]
     left += [path.name for path in bench.cache.rglob("incoming-*")]
     print(
-        f"build: {count} kills, {caught} while it ran; spoilt blobs {len(wrong)}; the next build"
+        f"build: {caught} killed while it ran, of {tries}; spoilt blobs {len(wrong)}; the next build"
         f" is {'the same' if same else 'ANOTHER ONE'} and verifies; left over {left}"
     )
 
 
 def kill_pushes(bench: Bench, count: int) -> None:
+    """Each into a repository of its own, since a second push of the same has little to do."""
     with docker_registry(bench.folder / "killed-registry") as registry:
         whole = bench.run("push", "out", f"{registry}/whole", "--key", "site.pub")
         draw = random.Random(2)
-        caught = 0
-        for number in range(count):
-            arguments = ["push", "out", f"{registry}/r{number % 5}", "--key", "site.pub"]
-            caught += killed(bench, arguments, draw.uniform(0.1, whole))
-        missing = 0
-        for number in range(5):
-            bench.run("push", "out", f"{registry}/r{number}", "--key", "site.pub")
-            names = [
-                one for one in requests.get(f"http://{registry}/v2/_catalog", timeout=10).json()[
-                    "repositories"
-                ] if one.startswith(f"r{number}/")
-            ]  # fmt: skip
-            for blob in (bench.folder / "out/images/blobs/sha256").iterdir():
-                found = [
-                    requests.head(f"http://{registry}/v2/{name}/{kind}/sha256:{blob.name}",
-                                  headers={"Accept": ANY_MANIFEST}, timeout=10).status_code
-                    for name in names for kind in ("blobs", "manifests")
-                ]  # fmt: skip
-                missing += 200 not in found
+        caught = tries = missing = 0
+        while caught < count:
+            place = f"{registry}/r{tries}"
+            arguments = ["push", "out", place, "--key", "site.pub"]
+            tries += 1
+            if killed(bench, arguments, draw.uniform(0.1, whole)):
+                caught += 1
+                bench.run(*arguments)
+                missing += lacking(bench, place)
         print(
-            f"push: {count} kills, {caught} while it ran; the next push of each works; blobs that"
-            f" the registry lacks: {missing}"
+            f"push: {caught} killed while it ran, of {tries}; the next push of each works; blobs"
+            f" that the registry lacks: {missing}"
         )
+
+
+def lacking(bench: Bench, place: str) -> int:
+    """How many of the release's blobs the repository below `place` does not give."""
+    registry, _, folder = place.partition("/")
+    return sum(
+        all(
+            requests.head(
+                f"http://{registry}/v2/{folder}/model/{kind}/sha256:{blob.name}",
+                headers={"Accept": ANY_MANIFEST}, timeout=10,
+            ).status_code != 200
+            for kind in ("blobs", "manifests")
+        )
+        for blob in (bench.folder / "out/images/blobs/sha256").iterdir()
+    )  # fmt: skip
 
 
 def main() -> None:
