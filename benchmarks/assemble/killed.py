@@ -75,8 +75,8 @@ def kill_builds(bench: Bench, source: Path, count: int) -> None:
     left = [path.name for path in bench.folder.glob(".packager-*")]
     left += [path.name for path in bench.cache.rglob("incoming-*")]
     print(
-        f"build: {caught} killed while it ran, of {tries}; spoilt blobs {len(wrong)}; the next build"
-        f" is {'the same' if same else 'ANOTHER ONE'} and verifies; left over {left}"
+        f"build: {caught} killed while it ran, of {tries}; spoilt blobs {len(wrong)}; the next"
+        f" build is {'the same' if same else 'ANOTHER ONE'} and verifies; left over {left}"
     )
 
 
