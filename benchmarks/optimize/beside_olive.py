@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.optimize.real_models import minilm
+from benchmarks.optimize.cases.text import minilm
 from packager.optimize.engine import open_session
 from packager.optimize.reading import read_model
 from packager.optimize.samples import read_samples
@@ -50,7 +50,8 @@ def main() -> int:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         room = Path(scratch)
-        _, source, samples, _, task = minilm(asked.minilm, room / "in")
+        case = minilm(asked.minilm, room / "in")
+        source, samples, task = case.model, case.samples, case.task
         os.link(source, room / "model.onnx")
         os.link(samples, room / "samples.npz")
         held = read_samples(samples, read_model(source))
@@ -97,23 +98,117 @@ def packager(room: Path) -> dict[str, Any]:
 
 
 def olive(room: Path, python: Path) -> dict[str, Any]:
-    script = Path(__file__).with_name("olive_search.py")
-    told, spent = timed(
-        [
-            *(str(python), str(script), str(room / "model.onnx"), str(room / "held.npz")),
-            *(str(BOUND), str(room / "theirs")),
-        ],
-        {},
+    """`olive run`: its search over every point that it declares for dynamic quantization, its own
+    evaluation, the goal and the priority as ours."""
+    subprocess.run([python, Path(__file__).with_name("olive_mend.py")], check=True)
+    config = room / "olive.json"
+    config.write_text(json.dumps(configuration(room)))
+    _, spent = timed(
+        [str(python), "-m", "olive", "run", "--config", str(config)],
+        {
+            "OLIVE_DISABLE_TELEMETRY": "1",
+            "ORT_DISABLE_TELEMETRY": "1",
+            "HF_HUB_OFFLINE": "1",
+            "OLIVE_SAMPLES": str(room / "held.npz"),
+            "OLIVE_SOURCE": str(room / "model.onnx"),
+        },
     )
-    row = next((row for row in told["rows"] if row["file"] == told["chosen"]), {})
+    told = json.loads((room / "theirs/footprint.json").read_text())
+    rows = [point(one) for one in told.values() if one["metrics"]]
+    own = json.loads((room / "theirs/model_config.json").read_text())["config"]["model_path"]
+    best = min((row for row in rows if row["within"]), key=lambda row: row["latency_ms"])
     return {
         **spent,
-        "candidates": len(told["rows"]) + 1,
-        "chosen": {key: row.get(key) for key in ("precision", "per_channel", "reduce_range")},
-        "quality": row.get("quality"),
-        "size": row.get("size"),
-        "rows": [{k: v for k, v in one.items() if k != "file"} for one in told["rows"]],
-        "graph": Path(told["chosen"]),
+        "candidates": len(rows),
+        "chosen": best,
+        "quality": best["quality"],
+        "size": Path(own).stat().st_size,
+        "rows": rows,
+        "graph": Path(own),
+    }
+
+
+SEARCHED = ("precision", "per_channel", "reduce_range", "quant_preprocess")
+
+
+def point(node: dict[str, Any]) -> dict[str, Any]:
+    """One line of Olive's footprint."""
+    metrics, made = node["metrics"], node["pass_run_config"] or {}
+    return {
+        **{key: made.get(key) for key in SEARCHED},
+        "quality": metrics["value"]["cosine-tolerance"]["value"],
+        "latency_ms": metrics["value"]["latency-avg"]["value"],
+        "within": metrics["if_goals_met"],
+    }
+
+
+def configuration(room: Path) -> dict[str, Any]:
+    one_thread = {"intra_op_num_threads": 1, "inter_op_num_threads": 1}
+    script = str(Path(__file__).with_name("olive_user.py"))
+    skipped = {"type": "skip_pre_process"}, {"type": "skip_post_process"}
+    goal = {"type": "threshold", "value": BOUND}
+    return {
+        "input_model": {"type": "OnnxModel", "model_path": str(room / "model.onnx")},
+        "systems": {
+            "local": {
+                "type": "LocalSystem",
+                "accelerators": [
+                    {"device": "cpu", "execution_providers": ["CPUExecutionProvider"]}
+                ],
+            }
+        },
+        "data_configs": [
+            {
+                "name": "sentences",
+                "type": "DummyDataContainer",
+                "user_script": script,
+                "load_dataset_config": {"type": "sentences"},
+                "pre_process_data_config": skipped[0],
+                "post_process_data_config": skipped[1],
+                "dataloader_config": {"type": "default_dataloader", "batch_size": 1},
+            }
+        ],
+        "evaluators": {
+            "both": {
+                "metrics": [
+                    {
+                        "name": "cosine",
+                        "type": "custom",
+                        "sub_types": [
+                            {"name": "tolerance", "higher_is_better": True, "goal": goal}
+                        ],
+                        "user_config": {"user_script": script, "evaluate_func": "cosine"},
+                    },
+                    {
+                        "name": "latency",
+                        "type": "latency",
+                        "data_config": "sentences",
+                        "sub_types": [{"name": "avg", "priority": 1}],
+                        "user_config": {
+                            "inference_settings": {"onnx": {"session_options": one_thread}}
+                        },
+                    },
+                ]
+            }
+        },
+        "passes": {
+            "quantize": {
+                "type": "OnnxDynamicQuantization",
+                **dict.fromkeys(SEARCHED, "SEARCHABLE_VALUES"),
+            }
+        },
+        "search_strategy": {
+            "execution_order": "joint",
+            "sampler": "sequential",
+            "output_model_num": 1,
+        },
+        "evaluator": "both",
+        "host": "local",
+        "target": "local",
+        "evaluate_input_model": True,
+        "cache_dir": str(room / "olive-cache"),
+        "output_dir": str(room / "theirs"),
+        "clean_cache": True,
     }
 
 
@@ -126,7 +221,7 @@ def timed(command: list[str], environment: dict[str, str]) -> tuple[Any, dict[st
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     text = done.stdout.decode()
-    return json.loads(text[text.index("{") :]), {
+    return json.loads(text[text.index("{") :] if "--json" in command else "{}"), {
         "wall_seconds": round(time.monotonic() - began, 1),
         "cpu_seconds": round(spent, 1),
     }

@@ -30,6 +30,9 @@ _WEIGHTS: dict[int, tuple[int, Precision]] = {
 }
 # Operator → which of its inputs holds the weights.
 _HOLDERS = {"MatMul": 1, "Gather": 0, "Conv": 1}
+_WEIGHT_AT_LEAST = 64
+"""Elements of a constant that counts as weights."""
+
 _QUANTIZED_OPERATORS = frozenset(
     (
         "QuantizeLinear",
@@ -50,6 +53,7 @@ class Anatomy:
 
     `weights` are bytes of float weights; the shares tell how much of them matrix products, tables
     of embeddings and convolutions hold. `free_dimensions`: some input has no fixed shape.
+    `weights_in_nodes`: some stand in nodes of type Constant, as Paddle's exporter writes them.
     """
 
     operators: Mapping[str, int]
@@ -62,11 +66,18 @@ class Anatomy:
     embedding_share: float = 0.0
     convolution_share: float = 0.0
     free_dimensions: bool = False
+    weights_in_nodes: bool = False
 
     @property
     def quantized(self) -> bool:
         """Whether somebody quantized the model already."""
         return any(name in self.operators for name in _QUANTIZED_OPERATORS)
+
+    @property
+    def must_fold(self) -> bool:
+        """Whether weights are not where passes look for them: in nodes, or scaled by a
+        normalization of batches that belongs to the convolution before it."""
+        return self.weights_in_nodes or "BatchNormalization" in self.operators
 
     @property
     def is_transformer(self) -> bool:
@@ -80,7 +91,8 @@ def anatomy_of(proto: onnx.ModelProto) -> Anatomy:
     for function in proto.functions:
         nodes.extend(_nodes(function.node))
     known = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
-    sizes = _float_weights(proto)
+    in_nodes = _weights_in_nodes(proto)
+    sizes = _float_weights(proto) | in_nodes
     total = sum(sizes.values())
     held = {name: _held(nodes, name, position, sizes) for name, position in _HOLDERS.items()}
     share = {name: round(size / total, 3) if total else 0.0 for name, size in held.items()}
@@ -97,6 +109,7 @@ def anatomy_of(proto: onnx.ModelProto) -> Anatomy:
         embedding_share=share["Gather"],
         convolution_share=share["Conv"],
         free_dimensions=_has_free_dimensions(proto),
+        weights_in_nodes=bool(in_nodes),
     )
 
 
@@ -119,6 +132,19 @@ def _float_weights(proto: onnx.ModelProto) -> dict[str, int]:
         tensor.name: prod(tensor.dims) * 4
         for tensor in proto.graph.initializer
         if tensor.data_type == onnx.TensorProto.FLOAT
+    }
+
+
+def _weights_in_nodes(proto: onnx.ModelProto) -> dict[str, int]:
+    """The same of nodes of type Constant; scalars and shapes are no weights."""
+    return {
+        node.output[0]: prod(attribute.t.dims) * 4
+        for node in proto.graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+        and attribute.t.data_type == onnx.TensorProto.FLOAT
+        and prod(attribute.t.dims) >= _WEIGHT_AT_LEAST
     }
 
 

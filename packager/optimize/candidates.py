@@ -119,7 +119,10 @@ def stored_half(anatomy: Anatomy, hardware: HardwareProfile) -> Recipe | Illegal
         "fp16-stored",
         Precision.FP16,
         lossless=False,
-        passes=(Pass("store_half", (("block_list", "weights beyond the range of FP16"),)),),
+        passes=(
+            *_folded(anatomy),
+            Pass("store_half", (("block_list", "weights beyond the range of FP16"),)),
+        ),
         why="half the size; ONNX Runtime makes FP32 of it when the session starts",
     )
 
@@ -199,6 +202,7 @@ def _half(
         lossless=False,
         passes=(
             *convert,
+            *_folded(anatomy),
             Pass("half_precision", (("format", name), ("inputs_and_outputs", "fp32"), *scanned)),
         ),
         needs_calibration=precision is Precision.FP16,
@@ -231,7 +235,7 @@ def _int8_dynamic(
         name,
         Precision.INT8,
         False,
-        (*_converted(anatomy), Pass("quantize_dynamic", parameters)),
+        (*_converted(anatomy), *_folded(anatomy), Pass("quantize_dynamic", parameters)),
         why=f"dynamic ranges keep the accuracy of transformers{_range_told(hardware)}",
     )
 
@@ -258,7 +262,8 @@ def _int8_static(
         ("reduce_range", _must_reduce_range(hardware)),
         ("calibration", "minmax"),
     )
-    passes = (*_converted(anatomy), *_fixed(anatomy, own), Pass("quantize_static", parameters))
+    before = (*_converted(anatomy), *_folded(anatomy), *_fixed(anatomy, own))
+    passes = (*before, Pass("quantize_static", parameters))
     return Recipe(
         name,
         Precision.INT8,
@@ -285,7 +290,7 @@ def _blocks(
         name,
         precision,
         False,
-        (Pass("block_weights", parameters),),
+        (*_folded(anatomy), Pass("block_weights", parameters)),
         why=f"matrix products hold {anatomy.matrix_share:.0%} of the weights; the rest stays FP32",
     )
 
@@ -306,6 +311,11 @@ def _converted(anatomy: Anatomy, least: int = _OPSET_FOR_QUANTIZERS) -> tuple[Pa
     if anatomy.opset >= least:
         return ()
     return (Pass("convert_opset", (("to", _OPSET_AFTER_CONVERSION),)),)
+
+
+def _folded(anatomy: Anatomy) -> tuple[Pass, ...]:
+    """Constants and normalizations of batches folded into weights first, where passes look."""
+    return (Pass("graph_optimization", (("level", "basic"),)),) if anatomy.must_fold else ()
 
 
 def _fixed(anatomy: Anatomy, own: Provider) -> tuple[Pass, ...]:

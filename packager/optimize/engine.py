@@ -90,13 +90,19 @@ def transformer_optimizer() -> ModuleType:
 
 
 def open_session(
-    model: Path, threads: int, *, save_optimized: Path | None = None, beside: str = ""
+    model: Path,
+    threads: int,
+    *,
+    save_optimized: Path | None = None,
+    beside: str = "",
+    level: str = "extended",
 ) -> Any:
     """An inference session on the CPU with `threads` threads within an operator.
 
-    With `save_optimized` the graph is optimized at the level EXTENDED and written there, its
-    weights to the file `beside` it where one is named. ALL would also write memory layouts of the
-    very CPU that it runs on, which is not the target's.
+    With `save_optimized` the graph is optimized at `level` and written there, its weights to the
+    file `beside` it where one is named. `basic` keeps to ONNX's own operators; `extended` fuses
+    into contributed ones. ALL would also write memory layouts of the very CPU that it runs on,
+    which is not the target's.
     """
     runtime = engine()
     options = runtime.SessionOptions()
@@ -104,7 +110,8 @@ def open_session(
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     if save_optimized:
-        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        levels = runtime.GraphOptimizationLevel
+        options.graph_optimization_level = getattr(levels, f"ORT_ENABLE_{level.upper()}")
         options.optimized_model_filepath = str(save_optimized)
         if beside:
             # else weights that stood beside the source are looked for beside what is written

@@ -47,9 +47,10 @@ Notes = list[str]
 
 
 def graph_optimization(step: Step) -> Notes:
-    """ONNX Runtime's own optimizer, level EXTENDED, saved to a file."""
+    """ONNX Runtime's own optimizer, saved to a file."""
     beside = f"optimized-{DATA_FILE}" if step.external else ""
-    open_session(step.source, 1, save_optimized=step.target, beside=beside)
+    level = step.parameters["level"]
+    open_session(step.source, 1, save_optimized=step.target, beside=beside, level=level)
     tidy(step)
     return []
 

@@ -113,6 +113,17 @@ def test_weights_keep_to_seven_bits_without_vnni_on_x86_only(cpu: HardwareProfil
             assert _parameters(_recipes(CNN, hardware)[name])["reduce_range"] is reduced
 
 
+def test_weights_that_passes_would_not_find_are_folded_first(cpu: HardwareProfile) -> None:
+    """Paddle's weights stand in nodes; a normalization of batches belongs to its convolution."""
+    plain = replace(CNN, weights_in_nodes=True)
+    normalized = replace(CNN, operators={**CNN.operators, "BatchNormalization": 3})
+    for anatomy, folded in ((CNN, False), (plain, True), (normalized, True)):
+        rows = {row.name: row for row in candidates(anatomy, cpu) if isinstance(row, Recipe)}
+        for name in ("int8-static-conv", "fp16-stored"):
+            levels = [dict(step.parameters).get("level") for step in rows[name].passes]
+            assert ("basic" in levels) is folded
+
+
 def test_a_quantized_model_is_not_quantized_again(cpu: HardwareProfile) -> None:
     done = Anatomy({"Conv": 1, "QuantizeLinear": 3}, Precision.FP32, False, ())
     half = Anatomy({"Conv": 1}, Precision.FP16, False, ())

@@ -188,6 +188,23 @@ def _loop() -> tuple[onnx.ModelProto, dict]:
     return model(nodes, [rows("x", 32)], [rows("y", 4)], weights), {"x": X}
 
 
+def _weights_in_nodes() -> tuple[onnx.ModelProto, dict]:
+    """As Paddle's exporter writes them, with a normalization of batches behind a convolution."""
+    kernel = np.tile(W[:16, :27].reshape(16, 3, 3, 3), (1, 1, 1, 1))
+    scales = [np.abs(W[0, :16]) + 0.5, W[1, :16], W[2, :16], np.abs(W[3, :16]) + 0.5]
+    held = {"k": kernel, "s": scales[0], "b": scales[1], "m": scales[2], "d": scales[3]}
+    nodes = [node("Constant", "", name, value=tensor(name, v)) for name, v in held.items()]
+    nodes += [
+        node("Conv", "x k", "c", pads=[1, 1, 1, 1]),
+        node("BatchNormalization", "c s b m d", "n"),
+        node("Relu", "n", "r"),
+        node("GlobalAveragePool", "r", "p"),
+        node("Flatten", "p", "y"),
+    ]
+    made = model(nodes, [info("x", FLOAT, ["n", 3, 8, 8])], [rows("y", 16)], [], opset=11)
+    return made, {"x": RANDOM.standard_normal((320, 3, 8, 8)).astype(np.float32)}
+
+
 def _no_inputs() -> tuple[onnx.ModelProto, None]:
     made = model(
         [node("MatMul", "w v", "y")],
@@ -212,6 +229,7 @@ MODELS: dict[str, Callable[[], tuple[onnx.ModelProto, dict | None]]] = {
     "subgraphs": _subgraph,
     "a loop": _loop,
     "strings": _strings,
+    "weights in nodes": _weights_in_nodes,
     "no inputs": _no_inputs,
     "no weights": _no_weights,
     **{f"opset {version}": (lambda v=version: _opset(v)) for version in (7, 9, 11, 13, 19, 21, 22)},
@@ -245,6 +263,11 @@ def test_it_is_optimized_or_left_as_it_is(
         if exact.dtype.kind == "f":
             scale = max(1e-6, float(np.abs(exact).max()))
             assert np.abs(found - exact).max() / scale < 0.1
+    made = {row.name: row for row in optimized.candidates}
+    if name == "weights in nodes":  # folded first: else no pass would find a weight
+        assert {"fp16-stored", "int8-static-conv"} <= set(made)
+        assert made["fp16-stored"].size < 0.75 * read.size
+        assert "level=basic" in made["int8-static-conv"].passes[1]
     failed = {row.name: row.reason for row in optimized.candidates if row.verdict is Verdict.FAILED}
     if name == "no inputs":  # all of it is folded into one constant
         assert "without any operator" in failed.pop("graph-extended")
