@@ -21,6 +21,9 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Something that the user should know, on a line of its own."""
 
+    def outcome(self, name: str, state: str, told: str) -> None:
+        """What became of one of several things that are tried: a line of a table that grows."""
+
 
 class _Silent:
     def step(self, title: str) -> None:
@@ -30,6 +33,9 @@ class _Silent:
         """Nobody listens."""
 
     def note(self, text: str) -> None:
+        """Nobody listens."""
+
+    def outcome(self, name: str, state: str, told: str) -> None:
         """Nobody listens."""
 
 

@@ -21,6 +21,8 @@ from packager.errors import PackagerError
 _BAR_WIDTH = 24
 _REDRAW_SECONDS = 0.1
 _PLAIN_SECONDS = 5.0
+_NAME_WIDTH, _STATE_WIDTH = 24, 9
+_STATE_COLOURS = {"fits": "green", "rejected": "yellow", "failed": "red", "measured": "cyan"}
 
 
 @dataclass
@@ -72,6 +74,20 @@ class Console:
         with self._lock:
             self._close_line()
             self._err(f"  {text}")
+
+    def outcome(self, name: str, state: str, told: str) -> None:
+        """A line of a table that grows above the bar, as long as the terminal is wide."""
+        with self._lock:
+            self._close_line()
+            room = max(20, _terminal_width() - _NAME_WIDTH - _STATE_WIDTH - 7)
+            short = told if len(told) <= room or not self._live else f"{told[: room - 1]}…"
+            colour = _STATE_COLOURS.get(state)
+            shown = (
+                self._style(f"{state:{_STATE_WIDTH}}", fg=colour)
+                if colour
+                else (f"{state:{_STATE_WIDTH}}")
+            )
+            self._err(f"  {name:{_NAME_WIDTH}} {shown} {short}")
 
     def result(self, text: str, document: object) -> None:
         """The result: `text` for people, or `document` as JSON when `--json` was given."""

@@ -105,6 +105,7 @@ def _race(
             failures[name] = timed
         else:
             rows[name], between[name] = timed
+            progress.outcome(name, "measured", _figures_told(rows[name], between[name]))
     if first == whole:
         return rows, failures
     sizes = {name: wanted[name].size for name in rows}
@@ -116,7 +117,23 @@ def _race(
             del rows[name]
         else:
             rows[name] = timed[0]
+            progress.outcome(name, "measured", _figures_told(*timed))
     return rows, failures
+
+
+def _figures_told(row: Row, between: tuple[float, float]) -> str:
+    """For the table that grows: the ratio at batch 1, and the most there is in batches."""
+    first = row.figures[0]
+    told = (
+        f"{first.latency_speedup:.2f}× the source's speed ({between[0]:.2f} to {between[1]:.2f}),"
+        f" p50 {first.latency_p50_ms:g} ms"
+    )
+    most = max(row.figures, key=lambda one: one.throughput_per_s)
+    if len(row.figures) == 1:
+        return told
+    return (
+        f"{told}; {most.throughput_per_s:g}/s with {most.threads} threads, batches of {most.batch}"
+    )
 
 
 def in_the_race(

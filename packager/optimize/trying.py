@@ -111,11 +111,26 @@ def try_all(
         try:
             for done, trial in enumerate(pool.map(attempt, recipes), start=1):
                 trials.append(trial)
+                progress.outcome(*_told(trial, bench.workshop.source))
                 progress.advance(f"tried {trial.recipe.name}", done, len(recipes))
         except BaseException:
             bench.workshop.workers.stop()
             raise
     return trials
+
+
+def _told(trial: Trial, source: Model) -> tuple[str, str, str]:
+    """Name, state and a few words, for the table that grows while candidates are tried."""
+    made = trial.outcome
+    if not isinstance(made, Made):
+        state = "left out" if made is None else "failed"
+        return trial.recipe.name, state, trial.judgement.reason
+    size = f"{source.size / made.model.size:.2f}× smaller; "
+    return (
+        trial.recipe.name,
+        "fits" if trial.eligible else "rejected",
+        size + trial.judgement.reason,
+    )
 
 
 def _attempt(recipe: Recipe, bench: Bench) -> Trial:
