@@ -30,7 +30,7 @@ from packager.optimize.text.source import read_text_model
 from packager.progress import Progress
 from packager.release_folder import ReleaseFolder
 from packager.render.settings import parse_settings
-from packager.workspace import cache_folder, publishing, write_atomically
+from packager.workspace import cache_folder, copy_atomically, publishing, write_atomically
 
 
 def optimize(
@@ -55,7 +55,7 @@ def optimize(
         records = {name: quality_record(model) for name, model in models.items()}
         for name, model in models.items():
             for file in model.model.files:
-                write_atomically(work.release / "models" / name / file.name, file.path.read_bytes())
+                copy_atomically(file.path, work.release / "models" / name / file.name)
         if package:
             profiles = {one.id: one for one in steps.distinct_hardware(plan)}
             folder = work.release / f"{request.name}.ortpackage"

@@ -111,6 +111,12 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
         scratch.write_bytes(data)
 
 
+def copy_atomically(source: Path, target: Path, mode: int = 0o644) -> None:
+    """Copy a whole file or nothing; however large, it is never held in memory."""
+    with replacing(target, mode) as scratch:
+        shutil.copyfile(source, scratch)
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """Give `target` the bytes of `source` without a second copy where the file system can."""
     try:

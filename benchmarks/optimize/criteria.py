@@ -40,7 +40,7 @@ from packager.optimize.record import MeasurementRecord
 from packager.optimize.samples import read_samples
 from packager.progress import SILENT
 
-SAMPLES, HARDWARE = 2300, "intel-xeon-amx"
+SAMPLES, HARDWARE = 1000, "intel-xeon-amx"
 BUDGET = QualityBudget(Metric.TOP1_AGREEMENT, 0.99)
 PARTS = ("encoder", "convnet", "rules")
 

@@ -26,6 +26,8 @@ def main(task_file: Path, result_file: Path) -> int:
         from packager.optimize.foreign_words import first_line
 
         message = first_line(str(error))
+        if isinstance(error, MemoryError):
+            message = f"{resource.getrlimit(resource.RLIMIT_AS)[0] / 1e9:.1f} GB did not suffice"
         result = {"ok": False, "reason": f"{type(error).__name__}: {message}"}
     result_file.write_text(json.dumps(result))
     return 0

@@ -8,7 +8,13 @@ import sys
 import pytest
 
 from packager.errors import OutputError
-from packager.workspace import link_or_copy, publishing, replacing, write_atomically
+from packager.workspace import (
+    copy_atomically,
+    link_or_copy,
+    publishing,
+    replacing,
+    write_atomically,
+)
 
 
 def test_a_finished_release_appears_whole(tmp_path):
@@ -84,6 +90,17 @@ def test_replacing_keeps_the_old_file_when_stopped(tmp_path):
         raise ValueError
     assert (tmp_path / "file").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_copy_appears_whole_or_not_at_all(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "folder" / "target"
+    source.write_bytes(b"weights" * 1000)
+    copy_atomically(source, target)
+    assert target.read_bytes() == source.read_bytes()
+    source.unlink()
+    with pytest.raises(OutputError):
+        copy_atomically(source, tmp_path / "folder" / "other")
+    assert [path.name for path in target.parent.iterdir()] == ["target"]
 
 
 def test_link_or_copy_gives_the_same_bytes(tmp_path):

@@ -42,7 +42,7 @@ def texts(count: int) -> tuple[Arrays, np.ndarray]:
     labels = random.randint(0, 4, count)
     words = random.randint(0, VOCABULARY, (4, 60))
     ids = random.randint(0, VOCABULARY, (count, SEQUENCE))
-    told = random.rand(count, SEQUENCE) < 0.45
+    told = random.rand(count, SEQUENCE) < 0.6
     own = words[labels][np.arange(count)[:, None], random.randint(0, 60, (count, SEQUENCE))]
     ids = np.where(told, own, ids)
     lengths = random.randint(SEQUENCE // 2, SEQUENCE + 1, count)
@@ -54,7 +54,7 @@ def textures(count: int) -> tuple[Arrays, np.ndarray]:
     """Gratings of ten directions in any colour, phase and pitch, with noise."""
     random = np.random.RandomState(22)
     labels = random.randint(0, 10, count)
-    angle = labels * np.pi / 10 + random.normal(0, 0.05, count)
+    angle = labels * np.pi / 10 + random.normal(0, 0.03, count)
     pitch, phase = random.uniform(0.6, 1.2, count), random.uniform(0, 2 * np.pi, count)
     y, x = np.mgrid[:SIZE, :SIZE]
     wave = np.sin(
@@ -62,7 +62,7 @@ def textures(count: int) -> tuple[Arrays, np.ndarray]:
         + phase[:, None, None]
     )
     colour = random.uniform(0.5, 1.0, (count, 3, 1, 1))
-    noise = random.standard_normal((count, 3, SIZE, SIZE)) * 0.25
+    noise = random.standard_normal((count, 3, SIZE, SIZE)) * 0.15
     return {"image": (wave[:, None] * colour + noise).astype(np.float32)}, labels
 
 
@@ -80,7 +80,7 @@ def trained(
     centre = seen.mean(0)
     wide = seen - centre
     targets = 2.0 * np.eye(classes)[labels[:TRAINED]] - 1
-    ridge = 1e-3 * np.trace(wide.T @ wide) / wide.shape[1]
+    ridge = 1e-1 * np.trace(wide.T @ wide) / wide.shape[1]
     weights = np.linalg.solve(wide.T @ wide + ridge * np.eye(wide.shape[1]), wide.T @ targets)
     bias = targets.mean(0) - centre @ weights
     last = proto.graph.node[-1]

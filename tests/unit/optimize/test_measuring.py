@@ -84,11 +84,29 @@ class _Workshop:
         return {"figures": figures, "between": between, "load_ms": 1.0, "resident_bytes": 1}
 
 
+class _Told:
+    """A listener that keeps the lines of the growing table."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str, str]] = []
+
+    def advance(self, detail: str, done: int, total: int) -> None:
+        """The bar is not looked at."""
+
+    def outcome(self, name: str, state: str, told: str) -> None:
+        self.lines.append((name, state, told))
+
+
 def test_only_those_in_the_race_are_timed_over_threads(cpu: HardwareProfile) -> None:
     workshop = _Workshop()
     models = {name: _model(name) for name in ("source", "fast", "like", "slow")}
-    rows, failures = measure(workshop, models, cpu, MeasurementRecord(), SILENT)
+    told = _Told()
+    rows, failures = measure(workshop, models, cpu, MeasurementRecord(), told)
     assert not failures
+    assert told.lines[:2] == [
+        ("fast", "measured", "2.00× the source's speed (1.90 to 2.10), p50 5 ms"),
+        ("like", "measured", "2.00× the source's speed (1.90 to 2.10), p50 5 ms"),
+    ]
     assert set(rows) == set(models)
     assert [name for name, threads in workshop.asked if threads == (1,)][:4] == [
         f"measure-{name}" for name in ("fast", "like", "slow", "source")
