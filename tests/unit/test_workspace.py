@@ -98,7 +98,7 @@ def test_a_copy_appears_whole_or_not_at_all(tmp_path):
     copy_atomically(source, target)
     assert target.read_bytes() == source.read_bytes()
     source.unlink()
-    with pytest.raises(OutputError):
+    with pytest.raises(FileNotFoundError):
         copy_atomically(source, tmp_path / "folder" / "other")
     assert [path.name for path in target.parent.iterdir()] == ["target"]
 
