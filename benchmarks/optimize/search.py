@@ -1,10 +1,10 @@
-"""Is the race right? Every candidate over every number of threads and every batch, and what the race
-would have timed of it.
+"""Is the race right? Every candidate over every number of threads and every batch, and what the
+race would have timed of it.
 
-`python -m benchmarks.optimize.search [--minilm FOLDER] [--out FILE]`: on the residual convolutional
-network, and on MiniLM where its folder is given. Tells by how much threads and batches move the
-ratio of two candidates (what `MARGIN` takes for granted), which share of the timings the race makes,
-and how much of the volume under the front it loses.
+`python -m benchmarks.optimize.search [--minilm FOLDER] [--out FILE]`: on the residual
+convolutional network, and on MiniLM where its folder is given. Tells by how much threads and
+batches move the ratio of two candidates (what `MARGIN` takes for granted), which share of the
+timings the race makes, and how much of the volume under the front it loses.
 """
 
 from __future__ import annotations
