@@ -31,6 +31,12 @@ _OPSET_FOR_QUANTIZERS = 13
 _OPSET_AFTER_CONVERSION = 17
 _BLOCK = 32
 
+# Operators that ONNX Runtime has 8-bit kernels for, or that move values without changing them.
+_BETWEEN = (
+    *("Add", "AveragePool", "Clip", "Concat", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Mul"),
+    *("Relu", "Resize", "Sigmoid", "Split", "Squeeze", "Transpose", "Unsqueeze"),
+)
+
 
 def candidates(anatomy: Anatomy, hardware: HardwareProfile) -> tuple[Recipe | Illegal, ...]:
     """All rows for a model on a profile; the first is the source as it is."""
@@ -155,6 +161,19 @@ def int8_static(anatomy: Anatomy, hardware: HardwareProfile) -> Recipe | Illegal
     return _int8_static("int8-static", operators, anatomy, hardware)
 
 
+def int8_static_whole(anatomy: Anatomy, hardware: HardwareProfile) -> Recipe | Illegal | None:
+    """What stands between the convolutions as well, so that values stay in 8 bits from one to the
+    next: faster where many small operators lie between them, with some more loss."""
+    own = provider(hardware.execution_provider)
+    if own.static_int8 or own.static_form is Quantized.SYMMETRIC:
+        return None  # the row above says why; and TensorRT fuses around convolutions by itself
+    between = [name for name in _BETWEEN if name in anatomy.operators]
+    if not between or "Conv" not in anatomy.operators:
+        return None
+    heavy = [name for name in ("Conv", "Gemm", "MatMul") if name in anatomy.operators]
+    return _int8_static("int8-static-whole", (*heavy, *between), anatomy, hardware)
+
+
 def int8_blocks(anatomy: Anatomy, hardware: HardwareProfile) -> Recipe | Illegal | None:
     """Weights of matrix products in 8 bits with a scale for each block, activations in float."""
     return _blocks("int8-blocks", 8, Precision.INT8, anatomy, hardware)
@@ -177,6 +196,7 @@ RULES: tuple[Rule, ...] = (
     int8_dynamic_embedding,
     int8_static_convolution,
     int8_static,
+    int8_static_whole,
     int8_blocks,
     int4_blocks,
 )

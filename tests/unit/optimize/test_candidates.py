@@ -124,6 +124,18 @@ def test_weights_that_passes_would_not_find_are_folded_first(cpu: HardwareProfil
             assert ("basic" in levels) is folded
 
 
+def test_what_stands_between_convolutions_is_quantized_as_well_where_that_pays(
+    cpu: HardwareProfile, gpu: HardwareProfile
+) -> None:
+    residual = replace(CNN, operators={**CNN.operators, "Add": 4, "MaxPool": 2, "Erf": 1})
+    whole = _recipes(residual, cpu)["int8-static-whole"]
+    assert _parameters(whole)["operators"] == ("Conv", "Gemm", "Add", "MaxPool")
+    assert "int8-static-whole" not in _recipes(CNN, cpu)  # it would be the same as int8-static
+    assert "int8-static-whole" not in _recipes(residual, gpu) | _illegal(residual, gpu)
+    tensorrt = replace(gpu, execution_provider="TensorrtExecutionProvider")
+    assert "int8-static-whole" not in _recipes(residual, tensorrt)
+
+
 def test_a_quantized_model_is_not_quantized_again(cpu: HardwareProfile) -> None:
     done = Anatomy({"Conv": 1, "QuantizeLinear": 3}, Precision.FP32, False, ())
     half = Anatomy({"Conv": 1}, Precision.FP16, False, ())
