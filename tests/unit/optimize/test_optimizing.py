@@ -236,7 +236,7 @@ def test_hash_seeds_do_not_show(mlp: onnx.ModelProto, saved: Saver, tmp_path: Pa
         "memory_bytes": 8 << 30,
     }
     passes = {
-        "graph_optimization": {},
+        "graph_optimization": {"level": "extended"},
         "quantize_dynamic": {"operators": ["MatMul"], "per_channel": True, "reduce_range": False},
     }
     for name, parameters in passes.items():
