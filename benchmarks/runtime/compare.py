@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -18,18 +17,20 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from benchmarks.runtime.load import Load, closed_loop
+from benchmarks.runtime.load import Load, closed_loop, closed_loop_grpc
 from benchmarks.runtime.models import MODELS, BenchModel
 from benchmarks.runtime.peers import PEERS, Peer
 from tests.support.tiny_models import RuntimeFolder
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "compare.json"
 CLIENTS = (1, 32)
 BATCHES = (1, 8, 16, 32)
 
@@ -66,7 +67,7 @@ def main() -> None:
             graph = Path(folder, f"{name}.onnx")
             graph.write_bytes(model.graph)
             rows = []
-            for peer in [OURS, *PEERS.values()]:
+            for peer in [OURS, OURS_GRPC, *PEERS.values()]:
                 if options.peer and peer.name not in options.peer:
                     continue
                 if not peer.available():
@@ -75,6 +76,7 @@ def main() -> None:
                 for kind in peer.kinds:
                     rows.append(_measure(peer, kind, model, graph, Path(folder), options.seconds))
             _print(name, rows)
+            _keep(name, rows)
 
 
 def _measure(
@@ -84,16 +86,20 @@ def _measure(
     body, headers = encoded(model, kind)
     with _serving(peer, model, graph, folder) as (port, process, start):
         url = f"http://127.0.0.1:{port}{peer.path}"
-        closed_loop(url, body, headers, 8, 1)
+        load = closed_loop
+        if kind == "grpc":
+            url = f"http://127.0.0.1:{port + 1}{peer.path}"
+            load = closed_loop_grpc
+        load(url, body, headers, 8, 1)
         loads = {
             clients: max(
-                (closed_loop(url, body, headers, clients, seconds) for _ in range(2)),
-                key=lambda load: load.per_second,
+                (load(url, body, headers, clients, seconds) for _ in range(2)),
+                key=lambda one: one.per_second,
             )
             for clients in CLIENTS
         }
         rss = _resident(process.pid)
-        if any(load.errors for load in loads.values()):
+        if any(one.errors for one in loads.values()):
             print(f"{peer.name} {kind}: answers other than 2xx; see the last column")
     return Row(f"{peer.name} {kind}", start, rss, loads, bare)
 
@@ -118,12 +124,25 @@ def encoded(model: BenchModel, kind: str) -> tuple[bytes, dict[str, str]]:
         document = {"inputs": [given | {"data": model.row.ravel().tolist()}]}
         return json.dumps(document).encode(), {"Content-Type": "application/json"}
     tensor = np.ascontiguousarray(model.row).tobytes()
+    if kind == "grpc":
+        return _message(model, tensor), {"content-type": "application/grpc", "te": "trailers"}
     given["parameters"] = {"binary_data_size": len(tensor)}
     head = json.dumps({"inputs": [given], "parameters": {"binary_data_output": True}}).encode()
     return head + tensor, {
         "Content-Type": "application/octet-stream",
         "Inference-Header-Content-Length": str(len(head)),
     }
+
+
+def _message(model: BenchModel, tensor: bytes) -> bytes:
+    """A ModelInferRequest in gRPC's frame."""
+    from packager.runtime.grpc_service.messages import message
+
+    request: Any = message("inference.ModelInferRequest")(model_name="m")
+    request.inputs.add(name="x", datatype=model.datatype, shape=model.row.shape)
+    request.raw_input_contents.append(tensor)
+    data: bytes = request.SerializeToString()
+    return b"\0" + len(data).to_bytes(4, "big") + data
 
 
 @contextmanager
@@ -230,14 +249,36 @@ def _ours(model: BenchModel, graph: Path, port: int, folder: Path) -> list[str]:
     ]
 
 
+def _ours_with_grpc(model: BenchModel, graph: Path, port: int, folder: Path) -> list[str]:
+    command = _ours(model, graph, port, folder)
+    config = Path(command[command.index("--config") + 1])
+    document = json.loads(config.read_text()) | {"grpc": {"port": 0}}
+    config.write_text(json.dumps(document))
+    return [*command, "--grpc-port", str(port + 1)]
+
+
 OURS = Peer(
     name="packager",
     path="/v2/models/m/infer",
     kinds=("binary", "json"),
     command=_ours,
     how="this checkout",
-    environment=lambda: os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
 )
+
+
+OURS_GRPC = replace(
+    OURS,
+    path="/inference.GRPCInferenceService/ModelInfer",
+    kinds=("grpc",),
+    command=_ours_with_grpc,
+)
+
+
+def _keep(name: str, rows: list[Row]) -> None:
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    RESULTS.write_text(
+        json.dumps(known | {name: [asdict(row) for row in rows]}, indent=1, sort_keys=True) + "\n"
+    )
 
 
 def _options() -> argparse.Namespace:

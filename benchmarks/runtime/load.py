@@ -1,4 +1,5 @@
-"""Closed-loop load from `wrk` (apt-get install wrk): a C program, so that the load costs little."""
+"""Closed-loop load from C programs, so that the load costs little: `wrk`, and `h2load` for gRPC
+(apt-get install wrk nghttp2-client)."""
 
 from __future__ import annotations
 
@@ -67,6 +68,40 @@ def closed_loop(
         _milliseconds(done, "50%"),
         _milliseconds(done, "99%"),
         errors,
+    )
+
+
+def closed_loop_grpc(
+    url: str, body: bytes, headers: dict[str, str], clients: int, seconds: float
+) -> Load:
+    """The same over HTTP/2 without TLS, one connection a client; `body` is a framed message.
+
+    gRPC's own status is in the trailers, which h2load does not look at.
+    """
+    h2load = shutil.which("h2load")
+    if h2load is None:
+        raise SystemExit("h2load is not installed: apt-get install nghttp2-client")
+    with tempfile.TemporaryDirectory() as folder:
+        payload, log = Path(folder, "body"), Path(folder, "log")
+        payload.write_bytes(body)
+        fields = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+        done = subprocess.run(
+            [
+                *(h2load, "-t1", "-m1", f"-c{clients}", f"-D{max(1, round(seconds))}"),
+                *("-d", str(payload), f"--log-file={log}", *fields, url),
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        taken = sorted(int(line.split()[2]) / 1e3 for line in log.read_text().splitlines())
+    failed = int(re.findall(r"(\d+) failed", done)[0])
+    return Load(
+        clients,
+        float(re.findall(r"finished in [^,]*, ([\d.]+) req/s", done)[0]),
+        taken[len(taken) // 2],
+        taken[len(taken) * 99 // 100],
+        failed,
     )
 
 

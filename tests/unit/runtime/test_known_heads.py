@@ -6,12 +6,18 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from runtime_process import RuntimeProcess
 from tiny_models import RuntimeFolder
 
-from packager.runtime.exchange import Exchange
+from packager.runtime.connection import Connection
+from packager.runtime.errors import RequestError
+from packager.runtime.exchange import Exchange, Response
+from packager.runtime.http_settings import Limits
 from packager.runtime.known_heads import KnownHeads
 
 HEAD = b"POST /v2/models/classifier/infer HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
@@ -96,6 +102,105 @@ def test_an_error_under_a_known_head(connection: socket.socket) -> None:
     assert answer(connection)[0] == 400
     connection.sendall(request(1))
     assert answer(connection)[0] == 200
+
+
+class Recorder:
+    """A service that answers everything, a transport that keeps everything."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[object, ...]] = []
+        self.written = b""
+        self.closed = False
+
+    def admit(self, exchange: Exchange) -> int:
+        if exchange.path == "/no":
+            raise RequestError(404, "no")
+        return 64
+
+    def handle(self, exchange: Exchange) -> None:
+        head = (exchange.method, exchange.path, exchange.query, exchange.keep_alive)
+        self.seen.append((*head, sorted(exchange.headers.items()), exchange.body))
+        exchange.reply(Response(200, b"%d" % len(exchange.body)))
+
+    def finished(self, *_: object) -> None:
+        return
+
+    def closing(self) -> bool:
+        return False
+
+    def get_extra_info(self, _: str) -> None:
+        return
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.closed = True
+
+    close = abort = pause_reading = write_eof
+
+
+class AllConnections:
+    """What a connection needs of the others."""
+
+    held = 0
+    date_line = b""
+
+    def __init__(self) -> None:
+        self.limits = Limits(max_body_bytes=64, max_header_bytes=1024)
+        self.heads = KnownHeads()
+
+    def now(self) -> float:
+        return 0.0
+
+    def add(self, _: object) -> None:
+        return
+
+    remove = add
+
+
+def told(*pieces: bytes) -> tuple[list[tuple[object, ...]], bytes, bool]:
+    """What a new connection makes of what comes in these pieces."""
+    recorder: Any = Recorder()
+    connections: Any = AllConnections()
+    connection = Connection(recorder, connections)
+    connection.connection_made(recorder)
+    for piece in pieces:
+        connection.data_received(piece)
+    assert connections.held == 0 or not recorder.closed
+    return recorder.seen, recorder.written, recorder.closed
+
+
+FIRST = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\n12345678"
+
+
+@given(st.data())
+def test_what_follows_a_known_head_means_what_it_means_alone(data: st.DataObject) -> None:
+    fields = [b"Host: h\r\n", b"Content-Length: 8\r\n", b"GET /no HTTP/1.1"]
+    pieces = [*fields, b"\r\n", b"\0", b"8", b"\n"]
+    at = data.draw(st.integers(0, len(FIRST)))
+    cut = data.draw(st.integers(0, 9))
+    put = b"".join(data.draw(st.lists(st.sampled_from(pieces), max_size=3)))
+    changed = FIRST[:at] + put + FIRST[at + cut :]
+    split = data.draw(st.integers(0, len(changed)))
+    seen, written, closed = told(FIRST)
+    alone = told(changed[:split], changed[split:], FIRST)
+    after = told(FIRST, changed[:split], changed[split:], FIRST)
+    assert after == (seen + alone[0], written + alone[1], alone[2])
+    assert not closed
+
+
+@given(st.binary(min_size=8, max_size=8), st.sampled_from([b"/a", b"/no"]))
+def test_any_body_under_a_known_head(body_: bytes, path: bytes) -> None:
+    first = FIRST.replace(b"/a", path)
+    again = first[:-8] + body_
+    assert told(first, again, first)[:2] == (
+        told(first)[0] + told(again)[0] + told(first)[0],
+        told(first)[1] + told(again)[1] + told(first)[1],
+    )
 
 
 @pytest.mark.parametrize(
