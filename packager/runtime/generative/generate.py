@@ -22,6 +22,10 @@ from .speech import Piece, Speech
 _EVENTS = b"text/event-stream; charset=utf-8"
 
 
+# The extension's answer has one text and nothing beside it.
+_NOT_HERE = {"n", "logprobs", "stream_options"}
+
+
 class Generate:
     """The handlers of the extension."""
 
@@ -69,6 +73,8 @@ def _as_completion(body: bytes, model: str) -> bytes:
     parameters = asked.get("parameters") or {}
     if not isinstance(parameters, dict) or set(asked) - {"text_input", "parameters", "id"}:
         raise wrong("known are text_input, parameters and id")
+    for name in sorted(_NOT_HERE & set(parameters)):
+        raise wrong("is not supported by generate; use /v1/completions", name)
     parameters.pop("stream", None)
     # OpenAI's default temperature is 1; this extension's servers answer greedily unless told.
     parameters.setdefault("temperature", 0.0)
