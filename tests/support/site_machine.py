@@ -96,7 +96,8 @@ class StubSite:
     def run(self, release: SmallRelease | None, verb: str, *more: object) -> Done:
         done = subprocess.run(
             self.command(release, verb, *more),
-            env=self.surroundings(), capture_output=True, text=True, check=False, timeout=120,
+            env=self.surroundings(), capture_output=True, text=True, errors="replace", check=False,
+            timeout=120,
         )  # fmt: skip
         return Done(done.returncode, done.stdout, done.stderr)
 
