@@ -107,17 +107,16 @@ def ratios(own: dict[Cell, dict[str, float]]) -> dict[str, float]:
 
 def moved(cells: dict[str, dict[Cell, dict[str, float]]]) -> dict[str, float]:
     """By what factor the ratio of two candidates changes, at most, from one thread and batch 1 to
-    other threads at batch 1 (latency) and to anything else (throughput)."""
-    most = {"latency": 1.0, "throughput": 1.0}
+    batches on one thread, and to anything else. The second says little on a crowded machine."""
+    most = {"batches on one thread": 1.0, "threads and batches": 1.0}
     for one, other in itertools.permutations(cells, 2):
         shared = set(cells[one]) & set(cells[other])
         first = cells[one][1, 1]["latency_speedup"] / cells[other][1, 1]["latency_speedup"]
         for threads, batch in shared - {(1, 1)}:
             a, b = cells[one][threads, batch], cells[other][threads, batch]
             now = a["throughput_speedup"] / b["throughput_speedup"]
-            most["throughput"] = max(most["throughput"], now / first)
-            if batch == 1:
-                most["latency"] = max(most["latency"], now / first)
+            for key in most if threads == 1 else ("threads and batches",):
+                most[key] = max(most[key], now / first)
     return {name: round(value, 3) for name, value in most.items()}
 
 

@@ -8,9 +8,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from packager.domain.model import Metric
 from packager.resources import data_folder
 
 WIDTH, HEIGHT, MARGIN = 640, 360, 56
+LINE, LETTER = 13.0, 7.0
+"""Height of a line of text and width of a letter in the drawing."""
 _COLOURS = {"chosen": "#0a7d33", "eligible": "#2b6cb0"}
 
 
@@ -47,7 +50,7 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
         "memory": f"{measured['resident_bytes'] / 1e6:.0f} MB"
         if measured.get("resident_bytes")
         else "",
-        "quality": f"{quality['value']} (at least {quality['confidence_bound']})"
+        "quality": f"{quality['value']} ({_side(quality)} {quality['confidence_bound']})"
         if quality
         else "",
         "floor": f"{estimated['latency_floor_ms']} ms by {estimated['bound_by']}"
@@ -61,6 +64,11 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
         "passes": row["passes"],
         "notes": row["notes"],
     }
+
+
+def _side(quality: Mapping[str, Any]) -> str:
+    """Which way the bound holds: an error or a loss is at most so large, a likeness at least."""
+    return "at most" if Metric(quality["metric"]).smaller_is_better else "at least"
 
 
 def _plot(candidates: list[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -92,16 +100,42 @@ def _plot(candidates: list[Mapping[str, Any]]) -> dict[str, Any] | None:
                 "colour": _COLOURS[row["verdict"]],
             }
         )
-    on_front = sorted((point["x"], point["y"]) for point in points if point["front"])
+    _label(points)
     return {
         "width": WIDTH,
         "height": HEIGHT,
         "margin": MARGIN,
         "points": points,
-        "line": " ".join(f"{x},{y}" for x, y in on_front),
+        "line": " ".join(f"{x},{y}" for x, y in _stairs(points)),
         "ticks_x": [(place(right * k / 4, 0)[0], f"{right * k / 4:.3g}") for k in range(5)],
         "ticks_y": [(place(0, top * k / 4)[1], f"{top * k / 4:.3g}") for k in range(5)],
     }
+
+
+def _label(points: list[dict[str, Any]]) -> None:
+    """Where each name stands: beside its point, or a line below another one that is in its way."""
+    placed: list[tuple[float, float, int]] = []
+    for point in sorted(points, key=lambda one: (one["x"], one["y"], one["name"])):
+        down = point["y"] + 3
+        while any(
+            abs(down - y) < LINE
+            and x - LETTER * len(point["name"]) < point["x"] < x + LETTER * width
+            for x, y, width in placed
+        ):
+            down += LINE
+        placed.append((point["x"], down, len(point["name"])))
+        point["label_y"] = round(down, 1)
+
+
+def _stairs(points: list[dict[str, Any]]) -> list[tuple[float, float]]:
+    """The front of the two axes that are drawn, of the many that count: lower left is better."""
+    steps: list[tuple[float, float]] = []
+    for x, y in sorted((one["x"], one["y"]) for one in points):  # y grows downwards
+        if not steps or y > steps[-1][1]:
+            if steps:
+                steps.append((x, steps[-1][1]))
+            steps.append((x, y))
+    return steps
 
 
 def _layers(layers: list[tuple[str, float]]) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from html.parser import HTMLParser
 from typing import Any
 
@@ -15,7 +16,7 @@ from packager.domain.model import Metric, Objective, QualityBudget
 from packager.optimize.evidence import quality_record
 from packager.optimize.optimizing import opened, optimize
 from packager.optimize.reading import read_model
-from packager.optimize.report import html_report
+from packager.optimize.report import _plot, html_report
 from packager.optimize.samples import read_samples
 from packager.progress import SILENT
 
@@ -82,6 +83,26 @@ def test_a_lossy_choice_tells_where_it_loses(record: dict[str, Any]) -> None:
     assert len(layers) > 5
     assert all(5 < value <= 200 for _, value in layers)
     assert "Where the choice loses" in html_report(record)
+
+
+def test_an_error_is_at_most_and_a_likeness_at_least(record: dict[str, Any]) -> None:
+    record = deepcopy(record)
+    row = next(row for row in record["candidates"] if row.get("quality"))
+    for metric, side in (("max_abs", "at most"), ("task", "at most"), ("cosine", "at least")):
+        row["quality"]["metric"] = metric
+        assert f"({side} {row['quality']['confidence_bound']})" in html_report(record)
+
+
+def test_the_line_is_a_front_and_no_name_covers_another(record: dict[str, Any]) -> None:
+    record = deepcopy(record)
+    shown = [row for row in record["candidates"] if row.get("measurement") and row.get("size")]
+    for index, row in enumerate(shown):  # all at the same place but the last
+        row |= {"verdict": "eligible", "size": 1000 if index else 500}
+        row["measurement"]["latency_p50_ms"] = 5.0
+    drawn = _plot(record["candidates"])
+    places = [(point["x"], point["label_y"]) for point in drawn["points"]]
+    assert len(set(places)) == len(places) >= 2
+    assert drawn["line"].split()[-1] == f"{drawn['points'][0]['x']},{drawn['points'][0]['y']}"
 
 
 def test_names_from_a_model_are_text(record: dict[str, Any]) -> None:
