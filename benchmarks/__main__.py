@@ -22,7 +22,8 @@ ROOT = Path(__file__).parent
 BY_HAND: Mapping[str, str] = {
     "generative.compare": "needs an environment with the other engines, see its docstring",
     "optimize.beside_olive": "needs Olive's environment and a model's folder",
-    "optimize.olive_search": "is Olive's side of beside_olive",
+    "optimize.large_model": "needs a folder, and 10 GB of memory and disk",
+    "optimize.olive_mend": "is part of beside_olive, for Olive's environment",
     "place.capacity": "needs a folder for its releases",
     "place.spike": "needs a folder for its releases",
     "place.telling": "needs what place.capacity and place.spike measured",
