@@ -97,14 +97,12 @@ def judged(room: Path, make: Callable[..., Any], wanted: Wanted) -> dict[str, An
     own = answers(first.model.files[0].path, held_out)
     ratio = first.source.size / first.model.size
     measured = chosen.measurement
-    inside = dict(first.layers)
     figures = {
         "chosen": chosen.name,
         "smaller": round(ratio, 2),
         "faster": measured.speedup if measured else None,
         "agreement, with 95 % confidence": chosen.quality and chosen.quality.bound,
         "sqnr_db": sqnr(exact, own),
-        "sqnr_db before the trained read-out": list(inside.values())[-2:] or None,
         "accuracy": [
             round(float((one.argmax(-1) == labels[-500:]).mean()), 4) for one in (exact, own)
         ],
