@@ -48,6 +48,12 @@ def test_an_output_that_appears_meanwhile_is_not_overwritten(tmp_path):
     assert (tmp_path / "out").read_text() == "somebody else was quicker"
 
 
+def test_of_a_copy_the_place_that_is_full_is_told_and_not_the_source(tmp_path):
+    with pytest.raises(OutputError) as refused, publishing(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, "No space left", "/cache/blob", None, "/site/blob")
+    assert refused.value.findings[0].where == "/site/blob"
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES])
 def test_what_the_disk_says_is_told_with_a_next_step(tmp_path, number):
     with pytest.raises(OutputError) as caught, publishing(tmp_path / "out"):
