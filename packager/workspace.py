@@ -136,9 +136,7 @@ def telling_output_errors(path: Path) -> Iterator[None]:
         what, next_step = _TOLD[error.errno]
         # Of two names, as a copy or a renaming has them, the second is where something was written.
         written = error.filename2 or error.filename or path
-        raise OutputError(
-            what, where=str(written), got=str(error), next_step=next_step
-        ) from error
+        raise OutputError(what, where=str(written), got=str(error), next_step=next_step) from error
 
 
 _TOLD = {
