@@ -74,7 +74,14 @@ def main() -> None:
                     print(f"{peer.name}: not installed ({peer.how})")
                     continue
                 for kind in peer.kinds:
-                    rows.append(_measure(peer, kind, model, graph, Path(folder), options.seconds))
+                    try:
+                        row = _measure(peer, kind, model, graph, Path(folder), options.seconds)
+                    except SystemExit as error:
+                        # One that does not start, or breaks off, says something about itself alone.
+                        said = Path(folder, f"{peer.name}.log").read_text(errors="replace")
+                        print(f"{peer.name} {kind}: {error}", *said.splitlines()[-3:], sep="\n  ")
+                        continue
+                    rows.append(row)
             _print(name, rows)
             _keep(name, rows)
 
