@@ -18,7 +18,7 @@ class Api(litserve.LitAPI):  # type: ignore[misc]
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(sys.argv[1], options)
 
-    def decode_request(self, request: Any) -> Any:
+    def decode_request(self, request):  # type: ignore[no-untyped-def]  # LitServe reads annotations
         (given,) = request["inputs"]
         dtype = np.int64 if given["datatype"] == "INT64" else np.float32
         return np.array(given["data"], dtype)
