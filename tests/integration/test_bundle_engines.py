@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import docker
 import pytest
 from bundles import make_bundle
 from commands import command
-from engines import docker_engine, docker_registry
+from engines import docker_engine, docker_registry, missing
 from peer_engines import containerd, docker_26, engine_room
 from small_release import SmallRelease, make_release
 
@@ -60,6 +65,47 @@ def test_the_docker_of_this_machine_loads_it(bundles) -> None:
         finally:
             names = [image.reference for image in images]
             subprocess.run(["docker", "rmi", "-f", *names], capture_output=True, check=False)
+
+
+def test_the_docker_sdk_loads_it(bundles) -> None:
+    docker_engine().close()
+    client = docker.from_env()
+    try:
+        for bundle, images in bundles.cases():
+            with bundle.open("rb") as stream:
+                loaded = client.images.load(stream)
+            expected = {str(image.config.digest) for image in images}
+            assert {image.id for image in loaded} == expected
+            for image in images:
+                client.images.remove(image.reference, force=True)
+    finally:
+        client.close()
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """podman 4 takes no run folder of more than 50 characters."""
+    with tempfile.TemporaryDirectory(prefix="pod-") as name:
+        yield Path(name)
+
+
+def test_podman_of_this_machine_loads_it(bundles, short) -> None:
+    """On Debian 12 that is podman 4.3, whose store is a scratch one here."""
+    if not shutil.which("podman") or os.geteuid() != 0:
+        missing("podman is not installed, or this is not root")
+    places = [f"--root={short}/root", f"--runroot={short}/run", "--storage-driver=vfs"]
+
+    def podman(*arguments: str) -> str:
+        done = subprocess.run(["podman", *places, *arguments], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    for bundle, images in bundles.cases():
+        podman("load", "--input", str(bundle))
+        for image in images:
+            told = json.loads(podman("image", "inspect", image.reference))
+            assert told[0]["Id"] == image.config.digest.hex
+            podman("rmi", image.reference)
 
 
 def test_docker_26_loads_it(bundles) -> None:
