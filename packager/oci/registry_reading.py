@@ -18,6 +18,7 @@ from packager.errors import InputError, UnavailableError, VerificationError
 from packager.oci.reference import Reference
 from packager.oci.registry_client import Repository
 
+_ATTEMPTS = 5  # without a byte in between
 _ACCEPTED = f"{MediaType.MANIFEST}, {MediaType.INDEX}"
 
 
@@ -86,13 +87,11 @@ class RemoteImages:
 
     @contextmanager
     def blob(self, digest: Digest) -> Iterator[BinaryIO]:
-        """A blob as it comes. Raises VerificationError when the registry has none, UnavailableError
-        also when the connection breaks."""
-        answer = self._repository.open(f"blobs/{digest}", (200, 404), "application/octet-stream")
-        with contextlib.closing(answer):
-            if answer.status_code == 404:
-                raise VerificationError("the registry does not have this blob", where=str(digest))
-            yield RemoteBody.buffered(answer, self._name)
+        """A blob as it comes; it can seek. Raises VerificationError when the registry has none,
+        UnavailableError when the connection breaks again and again."""
+        with contextlib.closing(_RemoteBlob(self._repository, digest, self._name)) as blob:
+            blob.connect()
+            yield io.BufferedReader(blob, 1 << 20)
 
     def _document(self, path: str, limit: int) -> bytes | None:
         answer = self._repository.open(path, (200, 404, 400, 405), _ACCEPTED)
@@ -127,3 +126,80 @@ class RemoteBody(io.RawIOBase):
             ) from error
         buffer[: len(data)] = data
         return len(data)
+
+
+class _RemoteBlob(io.RawIOBase):
+    """A blob read on from where it broke off, or from where it is asked for: by a range, or past
+    all that comes before where a registry knows of no ranges."""
+
+    def __init__(self, repository: Repository, digest: Digest, where: str) -> None:
+        self._repository = repository
+        self._digest = digest
+        self._where = where
+        self._position = 0
+        self._answer: requests.Response | None = None
+
+    def connect(self) -> RemoteBody:
+        """The rest from the position on."""
+        if self._answer is None:
+            path, wanted = f"blobs/{self._digest}", (200, 206, 404, 416)
+            self._answer = self._repository.open(
+                path, wanted, "application/octet-stream", self._position
+            )
+            if self._answer.status_code == 404:
+                raise VerificationError(
+                    "the registry does not have this blob", where=str(self._digest)
+                )
+            if self._answer.status_code == 416:  # nothing is there any more
+                return RemoteBody(self._answer, self._where)
+            if self._answer.status_code == 200:
+                self._skip(RemoteBody(self._answer, self._where), self._position)
+        return RemoteBody(self._answer, self._where)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """From the start or from the position; where a blob ends is not known here."""
+        if whence == io.SEEK_END:
+            raise io.UnsupportedOperation("from the end")
+        position = offset + (self._position if whence == io.SEEK_CUR else 0)
+        if position != self._position:
+            self._hang_up()
+            self._position = position
+        return position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                body = self.connect()
+                ended = self._answer is not None and self._answer.status_code == 416
+                count = 0 if ended else body.readinto(buffer)
+                self._position += count
+                return count
+            except UnavailableError:
+                self._hang_up()
+                if not left:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def close(self) -> None:
+        self._hang_up()
+        super().close()
+
+    @staticmethod
+    def _skip(body: RemoteBody, count: int) -> None:
+        buffer = memoryview(bytearray(min(count, 1 << 20)))
+        while count > 0 and (read := body.readinto(buffer[: min(count, len(buffer))])):
+            count -= read
+
+    def _hang_up(self) -> None:
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
