@@ -144,8 +144,10 @@ def _probe(python: str) -> None:
 
 
 def _build(python: str, source: Path, output: Path, scratch: Path, precision: str) -> None:
+    # The builder works in a folder of its own, where it may leave what it likes.
+    scratch = scratch.resolve()
     command = [
-        *(python, "-P", "-m", BUILDER, "-i", str(source.resolve()), "-o", str(output)),
+        *(python, "-P", "-m", BUILDER, "-i", str(source.resolve()), "-o", str(output.resolve())),
         *("-p", precision, "-e", "cpu", "-c", str(scratch)),
         *("--extra_options", "hf_token=false", "hf_remote=false"),
     ]
