@@ -22,19 +22,28 @@ def answer_task(generation: Generation, model: Model, prompts: list[list[int]]) 
         "task": "text_answer",
         "model": str(model.files[0].path),
         "prompts": prompts,
+        "cache": _cache(generation),
         "tokens": ANSWER_TOKENS,
         "ends": list(generation.decoder.end_tokens),
     }
 
 
-def judge_task(model: Model, prompts: list[list[int]], answers: list[list[int]]) -> dict[str, Any]:
+def judge_task(
+    generation: Generation, model: Model, prompts: list[list[int]], answers: list[list[int]]
+) -> dict[str, Any]:
     """What a worker is asked for what a model makes of prompts and the source\'s answers."""
     return {
         "task": "text_judge",
         "model": str(model.files[0].path),
+        "cache": _cache(generation),
         "prompts": prompts,
         "answers": answers,
     }
+
+
+def _cache(generation: Generation) -> list[int]:
+    """Heads and their size, as Decoder tells them."""
+    return [generation.decoder.kv_heads, generation.decoder.head_size]
 
 
 def heard_of(result: dict[str, Any], prompts: list[list[int]], answers: list[list[int]]) -> Heard:

@@ -20,9 +20,12 @@ _FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class Reading:
-    """One text that is being read. Raises ValueError for a graph that is no such decoder."""
+    """One text that is being read. Raises ValueError for a graph that is no such decoder.
 
-    def __init__(self, session: Any) -> None:
+    `heads` of `size` are in the cache of a layer: GenAI's builder leaves them open in the graph.
+    """
+
+    def __init__(self, session: Any, heads: int, size: int) -> None:
         self._session = session
         self._cache: dict[str, NDArray[Any]] = {}
         self._length = 0
@@ -30,7 +33,7 @@ class Reading:
             if node.name.startswith("past_key_values."):
                 if node.type not in _FLOATS or len(node.shape) != 4:
                     raise ValueError(f"{node.name} is no cache of keys and values: {node.type}")
-                empty = (1, node.shape[1], 0, node.shape[3])
+                empty = (1, heads, 0, size)
                 self._cache[node.name] = np.zeros(empty, _FLOATS[node.type])
         names = {node.name for node in session.get_inputs()}
         if names != {"input_ids", "attention_mask", *self._cache}:

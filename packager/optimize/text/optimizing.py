@@ -102,7 +102,7 @@ def opened_text(
             answers = done(workshop, "source-answers", answer_task(generation, model, judging))[
                 "answers"
             ]
-            result = done(workshop, "source-heard", judge_task(model, judging, answers))
+            result = done(workshop, "source-heard", judge_task(generation, model, judging, answers))
             heard = heard_of(result, judging, answers)
         yield TextBench(workshop, generation, quality, prompts, judging, golden, answers, heard)
 
@@ -220,7 +220,7 @@ def _attempt(bench: TextBench, recipe: Recipe, precision: Precision | None) -> T
         return Trial(recipe, made, Judgement(False, made.reason))
     result = workshop.workers.do(
         f"heard-{recipe.name}",
-        judge_task(made.model, bench.judging, bench.answers),
+        judge_task(bench.generation, made.model, bench.judging, bench.answers),
         workshop.folder,
     )
     if isinstance(result, Failure):

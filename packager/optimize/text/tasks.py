@@ -44,7 +44,7 @@ def answer(task: dict[str, Any]) -> dict[str, Any]:
     ends = set(task["ends"])
     answers, leads = [], []
     for prompt in task["prompts"]:
-        reading = Reading(session)
+        reading = Reading(session, *task["cache"])
         logits = reading.read(prompt)[-1]
         said: list[int] = []
         lead: list[float] = []
@@ -67,7 +67,8 @@ def judge(task: dict[str, Any]) -> dict[str, Any]:
     session = open_decoder(task["model"])
     agreed, surprise = [], []
     for prompt, said in zip(task["prompts"], task["answers"], strict=True):
-        logits = Reading(session).read([*prompt, *said[:-1]] if said else prompt)
+        reading = Reading(session, *task["cache"])
+        logits = reading.read([*prompt, *said[:-1]] if said else prompt)
         if not np.isfinite(logits).all():
             raise ValueError("it gives NaN or infinity")
         best = logits[len(prompt) - 1 :].argmax(axis=1)[: len(said)]
