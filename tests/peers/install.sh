@@ -86,7 +86,7 @@ in_tree() {
 build_crane() {
   [ -x "$1/usr/bin/crane" ] && return 0
   # shellcheck disable=SC2016 # the shell inside expands
-  unshare --mount sh -c 'mount -t proc proc "$0/proc" && exec chroot "$0" /usr/bin/env -i \
+  unshare --mount sh -c 'mount -t proc proc "$0/proc" && exec chroot "$0" /usr/bin/env -u GOROOT -u GOFLAGS \
     LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -euc "$1"' "$1" "apart=\$(mktemp -d) && cd \"\$apart\"
     apt-get -o APT::Sandbox::User=root download -qq $(echo $crane_sources)
     for package in *.deb; do dpkg-deb -x \"\$package\" tree; done
