@@ -19,7 +19,8 @@ finding() {
   esac
   REASONS="$REASONS${REASONS:+; }$2${5:+ ($5)}"
   if framed; then
-    tell "@finding$TAB$1$TAB$2$TAB${3:-}$TAB${4:-}$TAB${5:-}$TAB${6:-}"
+    # On one line, whatever an engine said in several.
+    tell "$(printf %s "@finding$TAB$1$TAB$2$TAB${3:-}$TAB${4:-}$TAB${5:-}$TAB${6:-}" | tr '\n' ' ')"
     return
   fi
   case $1 in

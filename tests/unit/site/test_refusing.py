@@ -197,6 +197,13 @@ def test_an_engine_that_is_down_or_too_old_is_told(dash, releases):
     refused(dash, releases["1.0.0"], 5, "too old")
 
 
+def test_what_an_engine_says_in_several_lines_is_one_finding(dash, releases):
+    dash.profile(engine="quadlet")
+    dash.tool("systemctl", "printf 'not booted\\nbus is down\\n' >&2; exit 1")
+    dash.environment["PACKAGER_FRAMES"] = "1"
+    refused(dash, releases["1.0.0"], 5, "@finding\t5\tquadlet does not answer", "not booted bus is")
+
+
 def test_an_engine_that_loads_another_image_is_not_believed(dash, releases):
     dash.stub.mkdir()
     (dash.stub / "another-image").write_text("f" * 64)
