@@ -115,9 +115,12 @@ def _ties(
     reference: list[list[int]],
     found: list[list[int]],
 ) -> float:
-    """At each first divergence the gap of the two best logits over the largest difference that
-    reading in one go and one by one makes there; 0 when nothing diverges."""
-    worst = 0.0
+    """The largest gap of the two best logits at a first divergence, over the largest difference
+    that reading in one go and one by one was seen to make there; 0 when nothing diverges.
+
+    The largest of all, since between the two ways there are others, which guessing takes.
+    """
+    gap = difference = 0.0
     decoder = model.decoder("int4", 1)
     for prompt, one, other in zip(prompts, reference, found, strict=True):
         if one == other:
@@ -129,9 +132,9 @@ def _ties(
         decoder.lengths[0] = 0
         rows = [decoder.read(0, [token])[-1] for token in text]
         best = np.sort(rows[-1])
-        gap = float(best[-1] - best[-2])
-        worst = max(worst, gap / max(1e-9, float(np.abs(wide - rows[-1]).max())))
-    return worst
+        gap = max(gap, float(best[-1] - best[-2]))
+        difference = max(difference, float(np.abs(wide - rows[-1]).max()))
+    return gap / max(1e-9, difference)
 
 
 def _drafters(model: BenchModel) -> list[tuple[str, Callable[[], Drafter]]]:
