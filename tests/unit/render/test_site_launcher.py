@@ -42,7 +42,8 @@ def launched(tmp_path):
             until(lambda: begun(tmp_path))
             yield process
         finally:
-            process.kill()
+            process.terminate()  # its server goes with it
+            process.wait(30)
 
 
 def begun(place: Path) -> bool:
