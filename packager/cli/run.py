@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -67,7 +68,9 @@ def run(
                 },
             )
             console.note("serving; Ctrl-C stops it")
-            server.wait()
+            with suppress(KeyboardInterrupt):  # the way to end it, not an accident
+                server.wait()
+            console.note("stopped")
             return 0
         environment = os.environ | {"PACKAGER_URL": server.url, "PACKAGER_MODEL": server.model}
         environment |= {"PACKAGER_GRPC": server.grpc} if server.grpc else {}

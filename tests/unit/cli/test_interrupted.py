@@ -1,9 +1,10 @@
-"""However a command is interrupted, its exit code is 130."""
+"""However a command is interrupted, its exit code is 130; only a server is meant to end so."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 
@@ -31,3 +32,17 @@ def test_it_exits_with_130(how, tmp_path):
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (130, "cleaned up\n"), done.stderr
+
+
+def test_ctrl_c_is_how_a_server_started_here_ends(packager, monkeypatch, tmp_path):
+    class Server:
+        url, grpc, model, target, how = "http://127.0.0.1:1", None, "m", "de/x/compose", "runs"
+
+        def wait(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("packager.running.running", lambda *_, **__: nullcontext(Server()))
+    outcome = packager("run", tmp_path, "--key", tmp_path)
+    assert outcome.code == 0
+    assert "stopped" in outcome.err
+    assert "nothing was published" not in outcome.err
