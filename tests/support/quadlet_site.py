@@ -127,7 +127,11 @@ def started(room: EngineRoom, folder: Path, user: tuple[str, ...] = ()) -> Itera
         yield site
     finally:
         room.run(*user, "podman", "stop", "--time=5", f"{NAME}-door", check=False)
-        waiting.wait(30)
+        try:
+            waiting.wait(20)
+        except subprocess.TimeoutExpired:  # nobody came, so that there is no door to stop
+            waiting.kill()
+            waiting.wait()
         room.run(*user, "podman", "rm", "--force", "--time=1", NAME, f"{NAME}-door", check=False)
 
 
