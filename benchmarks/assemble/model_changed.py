@@ -27,6 +27,7 @@ from benchmarks.assemble.building import PACKAGER, TARGET, Bench, model, timed
 from packager.domain.artifact import MediaType
 
 MEGABYTES = 500
+ROUNDS = 5
 _LAYERS, _FILES, _FILE = 2, 10, 100_000_000
 OPTIONS = (
     "-j", "de", *TARGET, "--license", "MIT", "--precision", "fp32",
@@ -83,18 +84,25 @@ def base(folder: Path) -> set[str]:
     return {str(digest).removeprefix("sha256:") for digest in diff_ids}
 
 
-def changed(bench: Bench, unchanged: set[str]) -> dict[str, float]:
-    """A build with the second model after one with the first, whose layer alone is in the store."""
+def prepared(bench: Bench) -> None:
+    """The optimizer has answered about both models, and the first one is the one that was built."""
     source = bench.folder / "m.onnx"
-    for name in ("first.onnx", "second.onnx", "first.onnx"):  # the last one leaves its own layer
+    for name in ("first.onnx", "second.onnx", "first.onnx"):
         shutil.copyfile(bench.folder / name, source)
         bench.build(source, "out", *OPTIONS)
+
+
+def changed(bench: Bench, unchanged: set[str]) -> dict[str, float]:
+    """One build with the second model, whose layer is not in the store."""
+    shutil.copyfile(bench.folder / "first.onnx", bench.folder / "m.onnx")
+    bench.build(bench.folder / "m.onnx", "out", *OPTIONS)
     (image,) = json.loads((bench.folder / "out/images/manifest.json").read_text())
     kept = {Path(name).name for name in image["Layers"]}
     for blob in (bench.cache / "layers/blobs/sha256").iterdir():
         if blob.stat().st_size > 100e6 and blob.name not in kept:
             blob.unlink()
     shutil.rmtree(bench.folder / "out")
+    source = bench.folder / "m.onnx"
     shutil.copyfile(bench.folder / "second.onnx", source)
     os.sync()
     hashing = timed(["sha256sum", str(source)])
@@ -129,8 +137,10 @@ def main() -> None:
         unchanged = base(bench.folder / "base")
         for seed, name in enumerate(("first.onnx", "second.onnx")):
             model(bench.folder / name, megabytes, seed)
-        for what, figure in changed(bench, unchanged).items():
-            print(f"{what}: {figure:.2f}", flush=True)
+        prepared(bench)
+        for _ in range(ROUNDS):
+            found = changed(bench, unchanged)
+            print(", ".join(f"{what} {figure:.2f}" for what, figure in found.items()), flush=True)
 
 
 if __name__ == "__main__":
