@@ -10,8 +10,6 @@ closes, what was accepted is finished, and the process leaves with 0. A second s
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import gc
 import os
 import signal
 import socket
@@ -43,6 +41,7 @@ from .models import Models, load_all
 from .records import AUDIT_FOLDER, Records
 from .routes import Answer, Handler, Kind, Routes
 from .server_routes import ServerRoutes
+from .settling import settle
 from .tls import Tls
 
 if TYPE_CHECKING:
@@ -167,7 +166,7 @@ class _Service:
                 self._journal.event("cuda_graphs_off", model=line)
             self._journal.event("ready", host=host, port=port, **told)
             self._record_start()
-            loop.call_soon(_settle)
+            loop.call_soon(settle)
             keeping = asyncio.create_task(self._housekeeping().run(models))
             received = await self._signals.get()
             await self._drain(received, server, remote)
@@ -340,19 +339,3 @@ def _generation(
 def _records(configuration: Configuration) -> Records | None:
     folder = os.environ.get(AUDIT_FOLDER)
     return Records(Path(folder), configuration.records) if folder else None
-
-
-def _settle() -> None:
-    """What was made while loading stays: the garbage collector need not look at it again."""
-    gc.collect()
-    gc.freeze()
-    gc.enable()
-    _give_memory_back()
-
-
-def _give_memory_back() -> None:
-    """What loading a model took and freed goes back to the machine (glibc; others do it alone)."""
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (OSError, AttributeError):
-        return
