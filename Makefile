@@ -34,4 +34,6 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/pip install --quiet --editable '.[local]' --group dev
+# It asks for an ONNX Runtime that reports home, and runs with ours as well: docs/adr/0071.
+	$(BIN)/pip install --quiet --no-deps 'onnxruntime-genai==0.18.0'
 	@touch $@

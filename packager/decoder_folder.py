@@ -2,8 +2,8 @@
 
 That is the form which ONNX Runtime GenAI's builder leaves (`python -m
 onnxruntime_genai.models.builder`): the configuration, the graph with its external data, and
-`tokenizer.json`. Only small files are opened here; whether the graph is what the configuration says
-is found out when it is run.
+`tokenizer.json`. Weights are not read here; whether the graph is what the configuration says is
+found out when it is run.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from packager.decoder_graph import look
 from packager.domain.generation import Decoder
 from packager.errors import Finding, InputError
 
@@ -61,6 +62,7 @@ def read_decoder(folder: Path, *, draft: bool = False) -> Decoder:
         reader.note("the tokenizer is missing", str(folder / TOKENIZER), "a tokenizer.json")
     if reader.found:
         raise InputError.of(reader.found)
+    taken = look(folder / graph, dict(decoder), sizes["num_hidden_layers"])
     return Decoder(
         folder=folder,
         graph=graph,
@@ -72,6 +74,9 @@ def read_decoder(folder: Path, *, draft: bool = False) -> Decoder:
         end_tokens=ends,
         begin_token=begin[0] if begin else None,
         weights=sum(file.stat().st_size for file in _weights(folder, graph)),
+        objections=taken.ours,
+        unknown=taken.any,
+        cache=taken.cache,
     )
 
 

@@ -16,6 +16,7 @@ from packager.domain.generation import (
     Generation,
     ModelKind,
     Speculating,
+    TextEngine,
 )
 from packager.errors import InputError
 
@@ -45,6 +46,7 @@ def read_generation(root: Section, kind: ModelKind, model: Path) -> Generation |
     section = root.section("generation")
     if "serving" in root:
         root.note("serving", "a generative model has no other steps around it")
+    engine = section.choice("engine", TextEngine, TextEngine.AUTO)
     speculation = section.choice("speculation", Speculating, Speculating.AUTO)
     draft_folder = section.optional_text("draft")
     slots = _whole(section, "slots", MOST_SLOTS)
@@ -67,6 +69,7 @@ def read_generation(root: Section, kind: ModelKind, model: Path) -> Generation |
         return None
     if speculation is Speculating.DRAFT and draft_folder is None:
         section.note("draft", "speculation by a draft needs one", expected="its folder")
+    _note_engine(section, engine, speculation, decoder)
     if draft and draft.vocabulary != decoder.vocabulary:
         section.note(
             "draft",
@@ -93,7 +96,31 @@ def read_generation(root: Section, kind: ModelKind, model: Path) -> Generation |
         queue=queue or made.queue,
         perplexity_at_most=perplexity if math.isfinite(perplexity) else PERPLEXITY_AT_MOST,
         producer=producer,
+        engine=engine,
     )
+
+
+def _note_engine(
+    section: Section, engine: TextEngine, speculation: Speculating, decoder: Decoder
+) -> None:
+    """What the engine that is named, or that the graph asks for, does not do."""
+    if engine is TextEngine.PACKAGER and decoder.objections:
+        section.note(
+            "engine",
+            "packager's engine does not take this graph",
+            expected="auto, or genai-generator, which runs it serially",
+            got="; ".join(decoder.objections),
+        )
+    library = engine.of_library or (engine is TextEngine.AUTO and bool(decoder.objections))
+    named = speculation not in (Speculating.AUTO, Speculating.OFF)
+    lookup = speculation is Speculating.LOOKUP and engine is not TextEngine.LIBRARY
+    if library and named and not lookup:
+        section.note(
+            "speculation",
+            "the engine that serves this graph does not guess that way",
+            expected="off, or lookup with genai-generator",
+            got=speculation.value,
+        )
 
 
 def generation_of(decoder: Decoder) -> Generation:

@@ -9,6 +9,7 @@ from packager.canonical import SourceDateEpoch
 from packager.document import nearest
 from packager.domain.hardware import HardwareProfile
 from packager.domain.jurisdiction import Jurisdiction
+from packager.domain.provider_wheel import for_genai
 from packager.domain.release import Plan, PlannedTarget, ReleaseRequest, TargetRequest
 from packager.errors import Finding, InputError
 
@@ -80,10 +81,14 @@ def _plan_target(
     request: ReleaseRequest, target: TargetRequest, profiles: Profiles
 ) -> PlannedTarget:
     registry = request.registries.get(target.name.jurisdiction)
+    jurisdiction = profiles.jurisdiction(target.name.jurisdiction)
+    hardware, text = profiles.hardware(target.name.hardware), request.serving.generation
+    if text and text.engine_on(hardware.execution_provider).of_library:
+        hardware = for_genai(hardware)
     return PlannedTarget(
         name=target.name,
-        jurisdiction=profiles.jurisdiction(target.name.jurisdiction),
-        hardware=profiles.hardware(target.name.hardware),
+        jurisdiction=jurisdiction,
+        hardware=hardware,
         regions=target.regions,
         registry=registry,
         reference=(

@@ -12,11 +12,13 @@ from packager.domain.model import OptimizedModel
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """`capability` as `8.9`, None beside CUDA; `libraries` are families of GPU libraries."""
+    """`capability` as `8.9`, None beside CUDA; `libraries` are families of GPU libraries. With
+    `genai` it is ONNX Runtime GenAI that runs the model, by ONNX Runtime's C library."""
 
     capability: str | None = None
     libraries: frozenset[str] = frozenset()
     slimmed: bool = True
+    genai: bool = False
 
     @classmethod
     def of(
@@ -31,8 +33,10 @@ class Device:
         chosen = families(environment, model.model.operators)
         accelerator = hardware.accelerator
         capability = accelerator.compute_capability if accelerator and chosen else None
-        return cls(capability, chosen, slimmed and capability is not None)
+        genai = any(wheel.name.startswith("onnxruntime-genai") for wheel in environment.wheels)
+        return cls(capability, chosen, slimmed and capability is not None, genai)
 
     def as_list(self) -> list[object]:
         """For keys: whatever changes the bytes of a layer."""
-        return [self.capability, sorted(self.libraries), self.slimmed]
+        told: list[object] = [self.capability, sorted(self.libraries), self.slimmed]
+        return [*told, "genai"] if self.genai else told

@@ -17,6 +17,7 @@ from packager.domain.jurisdiction import Marking
 from packager.domain.model import OptimizedModel
 from packager.domain.release import PlannedTarget, ReleaseRequest
 
+CONFIGURATION = "genai_config.json"
 TOKENIZER = "tokenizer.json"
 CHAT_TEMPLATE = "chat_template.jinja"
 DRAFT = "draft"
@@ -54,6 +55,7 @@ def generative_entry(
         "shared_prefixes": settings.shared_prefixes,
         "speculation": _speculation(settings, folder),
         "golden": {"path": f"{folder}/{GOLDEN_TEXT}"} if model.golden else None,
+        **_engine(settings, folder),
         **marks(target, request),
     }
 
@@ -78,6 +80,13 @@ def _decoder(path: str, decoder: Decoder, threads: int) -> dict[str, object]:
         "head_size": decoder.head_size,
         "intra_op_threads": threads,
     }
+
+
+def _engine(settings: GenerationSettings, folder: str) -> dict[str, object]:
+    """Who runs the graph, and what the library reads where it is one of its engines."""
+    if not settings.engine.of_library:
+        return {}
+    return {"engine": settings.engine.value, "genai_config": f"{folder}/{CONFIGURATION}"}
 
 
 def _speculation(settings: GenerationSettings, folder: str) -> dict[str, object]:

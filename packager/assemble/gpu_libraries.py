@@ -119,7 +119,10 @@ _FOLDERS = {
 
 def families(environment: LockedEnvironment, operators: Collection[str]) -> frozenset[str]:
     """The families that an image of `environment` needs for a model with these operators."""
-    return families_of(parse_key(environment.key)[1], operators)
+    found = families_of(parse_key(environment.key)[1], operators)
+    # Its CUDA part links cuFFT whatever the model asks for.
+    genai = any(wheel.name == "onnxruntime-genai-cuda" for wheel in environment.wheels)
+    return found | {"cufft"} if genai and found else found
 
 
 def families_of(wheel: Wheel, operators: Collection[str]) -> frozenset[str]:

@@ -80,8 +80,8 @@ def layers(
         _layer(
             "provider",
             "ONNX Runtime with its execution provider",
-            [*_digests(provider), cut and str(cut.digest)],
-            lambda: _installed(provider, inputs, cut=cut),
+            [*_digests(provider), cut and str(cut.digest), *(["genai"] if device.genai else [])],
+            lambda: _installed(provider, inputs, cut=cut, genai=device.genai),
         ),
         *(_gpu_layer(wheel, inputs, device) for wheel in gpu),
         _layer(
@@ -114,7 +114,7 @@ def foundation(environment: LockedEnvironment, inputs: Inputs, device: Device) -
     return [
         *system_entries(environment.architecture),
         *_unpacked(environment.packages, inputs),
-        *_installed(environment.wheels, inputs, device.libraries),
+        *_installed(environment.wheels, inputs, device.libraries, genai=device.genai),
     ]
 
 
@@ -167,9 +167,11 @@ def _installed(
     inputs: Inputs,
     libraries: Collection[str] = (),
     cut: Cut | None = None,
+    *,
+    genai: bool = False,
 ) -> list[Entry]:
     def dropped(path: str) -> bool:
-        return is_dropped(path) or is_left_out(path, libraries)
+        return is_dropped(path, genai=genai) or is_left_out(path, libraries)
 
     def changed(entry: Entry) -> tuple[Entry, Digest] | None:
         return cut.applied(entry) if cut else None

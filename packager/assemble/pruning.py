@@ -55,6 +55,7 @@ DROPPED = (
     (rf"{SITE_PACKAGES}/numpy/_core/(_simd|_\w*tests)\.cpython.*", "for numpy's own tests"),
     (rf"{SITE_PACKAGES}/onnxruntime/(quantization|tools|transformers|datasets|backend)/.*",
      "models are converted before they are packaged"),
+    (rf"{SITE_PACKAGES}/onnxruntime_genai/models/.*", "models are exported before"),
     (rf"{SITE_PACKAGES}/onnxruntime/capi/libonnxruntime\.so.*",
      "the C library; the Python binding carries the same code in itself"),
     (rf"{SITE_PACKAGES}/onnxruntime/capi/libonnxruntime_providers_tensorrt\.so",
@@ -68,8 +69,16 @@ _kept = re.compile("|".join(KEPT))
 _dropped = re.compile("|".join(f"(?:{pattern})" for pattern, _ in DROPPED))
 
 
-def is_dropped(path: str) -> bool:
-    """Whether the file at `path` stays out of the image."""
+# ONNX Runtime's wheel carries its code twice: for Python, and for C. An image needs one of them.
+_FOR_C = re.compile(rf"{SITE_PACKAGES}/onnxruntime/capi/libonnxruntime\.so.*")
+_FOR_PYTHON = re.compile(rf"{SITE_PACKAGES}/onnxruntime/capi/onnxruntime_pybind11_state\..*\.so")
+
+
+def is_dropped(path: str, *, genai: bool = False) -> bool:
+    """Whether the file at `path` stays out of the image; `genai` is one that ONNX Runtime GenAI
+    runs, which loads ONNX Runtime's C library and leaves the binding for Python alone."""
+    if genai and (_FOR_C.fullmatch(path) or _FOR_PYTHON.fullmatch(path)):
+        return _FOR_PYTHON.fullmatch(path) is not None
     return _dropped.fullmatch(path) is not None and _kept.fullmatch(path) is None
 
 

@@ -60,6 +60,10 @@ FEATURE_WHEELS = {
     "text": ("tokenizers",),
 }
 
+# Its batching interface is experimental and was redesigned within a year: one version exactly.
+_GENAI = "0.18.0"
+FEATURE_WHEELS["genai"] = (f"onnxruntime-genai=={_GENAI}",)
+
 # Wheels that a wheel asks for and that are left out, unless they are asked for by name.
 DROPPED_WHEELS = {
     "flatbuffers": "only ONNX Runtime's conversion tools import it, and they are left out too",
@@ -104,6 +108,9 @@ def requirements(wheel: Wheel, features: Sequence[str] = ()) -> tuple[str, ...]:
         asked.update(FEATURE_WHEELS[feature])
     if major := cuda_major(_released(wheel)):
         asked.update(_CUDA_LIBRARIES[major])
+        if "generation" in features:  # packager's own engine runs text on a CPU only
+            asked.difference_update(FEATURE_WHEELS["genai"])
+            asked.add(f"onnxruntime-genai-cuda=={_GENAI}")
     return tuple(sorted(asked))
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from packager.comply.situation import Outcome, Situation
 from packager.domain.decision import Decision, Status
-from packager.domain.generation import USABLE_MEMORY, Generation
-from packager.domain.hardware import Precision
+from packager.domain.generation import CPU, CUDA, USABLE_MEMORY, Generation, TextEngine
+from packager.domain.hardware import HardwareProfile, Precision
 from packager.domain.jurisdiction import Marking, Rule
 
-_RUNS_TEXT = "CPUExecutionProvider"
 # What a number format that is pinned leaves of FP32 weights, tables of embeddings aside; rough.
 _LEFT_OF_FP32 = {Precision.INT8: 0.35, Precision.INT4: 0.25}
 
@@ -24,7 +23,7 @@ def decide_generation(situation: Situation) -> list[Decision]:
     if generation is None:
         return []
     memory = _memory(situation, generation)
-    engine = _engine(situation)
+    engine = _engine(situation, generation)
     return [
         Decision(
             "generation/engine",
@@ -79,20 +78,66 @@ def _metadata(situation: Situation) -> str:
     )
 
 
-def _engine(situation: Situation) -> Outcome:
+def _engine(situation: Situation, generation: Generation) -> Outcome:
     hardware = situation.target.hardware
-    if hardware.execution_provider == _RUNS_TEXT:
+    provider, decoder = hardware.execution_provider, generation.decoder
+    engine = generation.engine_on(provider)
+    record = (f"evidence/quality/{hardware.id}.json",)
+    other = "choose a profile of a CPU, such as x86-64-v3 or arm64-v8 (packager targets list)"
+    runs_on = (CPU, CUDA) if engine is TextEngine.LIBRARY else (CPU,)
+    if provider not in runs_on:
         return Outcome(
-            Status.EVIDENCED,
-            f"{hardware.id} runs it with {_RUNS_TEXT}",
-            (f"evidence/quality/{hardware.id}.json",),
+            Status.VIOLATED,
+            f"{hardware.id} runs models with {provider}, and the engine for text ({engine.value}) "
+            f"runs with {' or '.join(runs_on)}",
+            remedy=other,
         )
-    return Outcome(
-        Status.VIOLATED,
-        f"{hardware.id} runs models with {hardware.execution_provider}, and the engine for text "
-        f"keeps its caches for {_RUNS_TEXT} only",
-        remedy="choose a profile of a CPU, such as x86-64-v3 or arm64-v8 (packager targets list)",
-    )
+    match engine:
+        case TextEngine.LIBRARY if provider == CUDA and (cuda := _cuda(hardware)) != "13":
+            return Outcome(
+                Status.VIOLATED,
+                "ONNX Runtime GenAI's engine is built for CUDA 13, whose driver is 580 or later; "
+                f"{hardware.id} promises CUDA {cuda}",
+                remedy="choose the same device's profile for CUDA 13, such as nvidia-l4-cuda13",
+            )
+        case TextEngine.GENERATOR if decoder.unknown:
+            return Outcome(
+                Status.VIOLATED,
+                f"no engine takes this graph on {hardware.id}: {'; '.join(decoder.unknown)}",
+                remedy="export it for the CPU with the builder of ONNX Runtime GenAI: packager "
+                "export (docs/generative.md)",
+            )
+        case TextEngine.GENERATOR:
+            why = "; ".join(decoder.objections) or "the release names it"
+            return Outcome(
+                Status.EVIDENCED,
+                f"served serially by ONNX Runtime GenAI's generator: {why}. Conversations take "
+                "turns and share no step, so more of them at a time say no more tokens a second",
+                record,
+            )
+        case TextEngine.LIBRARY if provider == CPU:
+            return Outcome(
+                Status.EVIDENCED,
+                "served by ONNX Runtime GenAI's engine, as the release names it; on a CPU it "
+                "batches what waits together, and who comes later waits until that is done",
+                record,
+            )
+        case TextEngine.LIBRARY:
+            return Outcome(
+                Status.LEFT_TO_OPERATOR,
+                "served by ONNX Runtime GenAI's engine, which batches continuously with a graph "
+                "exported for paged attention; its adapter was run on a CPU only, so try it on "
+                f"{hardware.id} before you rely on it",
+                record,
+            )
+        case _:
+            return Outcome(Status.EVIDENCED, f"{hardware.id} runs it with {provider}", record)
+
+
+def _cuda(hardware: HardwareProfile) -> str:
+    """The major version of CUDA that the profile promises."""
+    named = hardware.accelerator.cuda if hardware.accelerator else None
+    return (named or "13").partition(".")[0]
 
 
 def _memory(situation: Situation, generation: Generation) -> Outcome:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
 CACHE_ELEMENT_BYTES = 4  # keys and values are kept in FP32 unless the graph says otherwise
 USABLE_MEMORY = 0.9
 """The share of a machine's memory that weights and caches may take; the rest is the system's."""
@@ -23,6 +25,21 @@ class ModelKind(StrEnum):
     GENERATIVE = "generative"
 
 
+class TextEngine(StrEnum):
+    """Who runs the graph: packager's engine, or ONNX Runtime GenAI's serial generator or batching
+    engine; `auto` leaves it to the graph and the hardware."""
+
+    AUTO = "auto"
+    PACKAGER = "packager"
+    GENERATOR = "genai-generator"
+    LIBRARY = "genai-engine"
+
+    @property
+    def of_library(self) -> bool:
+        """Whether the library has to be in the image."""
+        return self in (TextEngine.GENERATOR, TextEngine.LIBRARY)
+
+
 class Speculating(StrEnum):
     """Who guesses the next tokens; `auto` leaves it to what was measured."""
 
@@ -37,6 +54,8 @@ class Decoder:
     """A decoder by its own `genai_config.json`, and the bytes of the files that lie beside it.
 
     `graph` is relative to the folder; `context` the most tokens that the model was made for.
+    `objections` say why packager's own engine does not take the graph, `unknown` why no plain run
+    of it is known; `cache` are the inputs and outputs of its cache, two of a layer.
     """
 
     folder: Path
@@ -49,6 +68,9 @@ class Decoder:
     end_tokens: tuple[int, ...]
     begin_token: int | None
     weights: int
+    objections: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    cache: tuple[tuple[str, str], ...] = ()
 
     def cache_bytes(self, tokens: int, element: int = CACHE_ELEMENT_BYTES) -> int:
         """What the keys and values of so many tokens take: two of each layer and head."""
@@ -73,6 +95,15 @@ class Generation:
     queue: int = 64
     perplexity_at_most: float = PERPLEXITY_AT_MOST
     producer: str | None = None
+    engine: TextEngine = TextEngine.AUTO
+
+    def engine_on(self, execution_provider: str) -> TextEngine:
+        """Who serves on such hardware: packager's engine wherever it can."""
+        if self.engine is not TextEngine.AUTO:
+            return self.engine
+        if execution_provider != CPU:
+            return TextEngine.LIBRARY
+        return TextEngine.GENERATOR if self.decoder.objections else TextEngine.PACKAGER
 
     def slot_bytes(self) -> int:
         """The caches of one slot, the draft's included."""
@@ -128,6 +159,7 @@ class GenerationSettings:
     paces: tuple[Pace, ...] = ()
     cost_usd_per_million: tuple[float, float] | None = None
     why: tuple[str, ...] = ()
+    engine: TextEngine = TextEngine.PACKAGER
 
     @property
     def drafting(self) -> Decoder | None:

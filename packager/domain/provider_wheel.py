@@ -8,7 +8,7 @@ wheels. A wheel that is not listed is not refused: a user may bring wheels of th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from packager.domain.hardware import HardwareProfile, Wheel
 
@@ -24,6 +24,9 @@ _FIRST_CUDA_13 = (1, 27)
 _FIRST_WITH_OPTIONAL_CUDNN = (1, 28)
 _FIRST_GPU_ON_ARM64 = (1, 29)
 _FIRST_WITH_TELEMETRY = (1, 29)
+# What ONNX Runtime GenAI 0.18 asks for, and the newest that are published (2026-11-27).
+_FIRST_FOR_GENAI = (1, 31)
+_FOR_GENAI = {"onnxruntime": "1.32.0", "onnxruntime-gpu": "1.31.1"}
 # First driver of a CUDA major version (NVIDIA, "CUDA Compatibility", minor version compatibility).
 _DRIVER_FLOOR = {12: 525, 13: 580}
 
@@ -104,6 +107,15 @@ def phones_home(wheel: Wheel) -> bool:
     """Whether the wheel is known to contain ONNX Runtime's telemetry end point (docs/adr/0003)."""
     known = wheel.name in ("onnxruntime", "onnxruntime-gpu")
     return known and release_of(wheel) >= _FIRST_WITH_TELEMETRY
+
+
+def for_genai(hardware: HardwareProfile) -> HardwareProfile:
+    """The profile with a wheel that ONNX Runtime GenAI runs with, its own one where that is new
+    enough."""
+    version = _FOR_GENAI.get(hardware.wheel.name)
+    if version is None or release_of(hardware.wheel) >= _FIRST_FOR_GENAI:
+        return hardware
+    return replace(hardware, wheel=Wheel(hardware.wheel.name, version))
 
 
 def release_of(wheel: Wheel) -> tuple[int, int]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from packager.domain.generation import Generation
+from packager.domain.generation import CPU, Generation
 
 GRPC, IMAGE, TEXT = "grpc", "image", "text"
-GENERATION, GRAMMAR = "generation", "grammar"
+GENERATION, GRAMMAR, GENAI = "generation", "grammar", "genai"
 
 
 class Task(StrEnum):
@@ -78,4 +78,6 @@ class Serving:
             found.add(GENERATION)
         if self.generation and self.generation.grammars:
             found.add(GRAMMAR)
+        if self.generation and self.generation.engine_on(CPU).of_library:
+            found.add(GENAI)
         return tuple(sorted(found))

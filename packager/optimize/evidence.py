@@ -76,6 +76,7 @@ def _generation(settings: GenerationSettings) -> dict[str, object]:
     """How a text model is run, with the figures that say why."""
     cost = settings.cost_usd_per_million
     return {
+        "engine": settings.engine.value,
         "context": settings.context,
         "slots": settings.slots,
         "cache_bytes": settings.cache_bytes(),

@@ -8,7 +8,7 @@ text must be equal.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from .datatypes import BF16, BYTES, Array, Datatype, TensorSpec
 from .declared_files import Golden
 from .errors import ExitCode, Refusal, RequestError
 from .npz import read_npz
-from .session import Session
+
+if TYPE_CHECKING:
+    from .session import Session
 
 
 def golden_inputs(settings: ModelSettings, data: bytes) -> dict[str, Array]:

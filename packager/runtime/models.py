@@ -25,12 +25,12 @@ from .requests import RequestReader
 from .responses import AnswerWriter
 from .scheduler import Scheduler
 from .serving_settings import Task
-from .session import Session, open_session
 from .tensors import bad
 from .waiting import Job, Result
 
 if TYPE_CHECKING:
     from .images import Images
+    from .session import Session
     from .texts import Tokens
 
 _MOST_INSTANCES = 8
@@ -168,6 +168,8 @@ def checked_session(
 ) -> tuple[Session, bool]:
     """A session that passed every check, and whether it answers row by row; raises Refusal."""
     contents = contents or integrity.verified(folder, settings)
+    from .session import open_session  # ONNX Runtime: not for a server of text alone
+
     session = open_session(folder, settings, contents[settings.path])
     if not settings.golden:
         return session, False

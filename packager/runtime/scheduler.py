@@ -12,6 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +20,11 @@ from .batching_settings import Batching, TimeoutAction
 from .datatypes import Array
 from .errors import RequestError
 from .lifecycle import unavailable
-from .session import Session
 from .statistics import Statistics
 from .waiting import Job, Result, Waiting
+
+if TYPE_CHECKING:
+    from .session import Session
 
 _SMOOTHING = 0.2
 _MOST_RETRY_SECONDS = 30

@@ -8,6 +8,7 @@ unloaded while the server runs, because what runs is what was signed).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from . import VERSION
 from .configuration import Configuration
@@ -17,8 +18,24 @@ from .lifecycle import Lifecycle, Phase
 from .models import Models
 from .routes import Kind, Routes
 
+if TYPE_CHECKING:
+    from .generative.settings import GenerativeSettings
+
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "schedule_policy", "statistics")
 _MODEL = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
+
+
+def text_metadata(text: GenerativeSettings) -> dict[str, object]:
+    """Open Inference Protocol, "Model Metadata", of a model that generates text: what the
+    extension `generate` takes and gives. `engine` is who runs it."""
+    return {
+        "name": text.name,
+        "versions": [text.version],
+        "platform": "onnx_onnxv1",
+        "inputs": [{"name": "text_input", "datatype": "BYTES", "shape": [1]}],
+        "outputs": [{"name": "text_output", "datatype": "BYTES", "shape": [1]}],
+        "engine": text.engine.value,
+    }
 
 
 class ServerRoutes:
@@ -28,6 +45,7 @@ class ServerRoutes:
         self.models = Models({})
         self._configuration = configuration
         self._lifecycle = lifecycle
+        self._texts = {model.name: model for model in configuration.generative}
 
     def register(self, routes: Routes, inference: Inference) -> None:
         """Enter all paths into the table."""
@@ -49,6 +67,9 @@ class ServerRoutes:
     def model_ready(self, name: str, version: str | None) -> bool:
         """Raises RequestError (404, or 503 before the start)."""
         self._lifecycle.require_started()
+        text = self._texts.get(name)
+        if text is not None and version in (None, text.version):
+            return self._lifecycle.phase is Phase.READY and self._lifecycle.fit()
         model = self.models.find(name, version)
         return self._lifecycle.phase is Phase.READY and not model.scheduler.failing
 
@@ -67,7 +88,7 @@ class ServerRoutes:
     def _ready(self, _: Exchange) -> Response:
         """The protocol wants the status; clients that look at the body find the same there."""
         ready = self.ready()
-        return Response.of({"ready": ready}, 200 if ready else 503)
+        return Response.of({"ready": ready, **self._engines()}, 200 if ready else 503)
 
     def _model_ready(self, exchange: Exchange) -> Response:
         name = exchange.arguments["model"]
@@ -75,9 +96,19 @@ class ServerRoutes:
         return Response.of({"name": name, "ready": ready}, 200 if ready else 503)
 
     def _model(self, exchange: Exchange) -> Response:
-        name = exchange.arguments["model"]
-        model = self.models.find(name, exchange.arguments.get("version"))
+        name, version = exchange.arguments["model"], exchange.arguments.get("version")
+        text = self._texts.get(name)
+        if text is not None and version in (None, text.version):
+            return Response.of(text_metadata(text))
+        model = self.models.find(name, version)
         return Response.of(model.metadata(self.models.versions(name)))
+
+    def _engines(self) -> dict[str, object]:
+        """Who runs each text model: our engine, or one of the library's."""
+        engines = {
+            f"{text.name}/{text.version}": text.engine.value for text in self._texts.values()
+        }
+        return {"engines": engines} if engines else {}
 
     def _server(self, _: Exchange) -> Response:
         """Open Inference Protocol, "Server Metadata", and what this image is."""
@@ -97,6 +128,11 @@ class ServerRoutes:
                         model.session.execution_provider
                     )
                     for model in self.models.all()
+                }
+                | {
+                    f"{text.name}/{text.version}": text.execution_provider
+                    for text in self._texts.values()
                 },
+                **self._engines(),
             }
         )

@@ -11,63 +11,25 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 from engines import docker_engine, missing
-from text_folder import save_prompts, save_text_folder
+from text_folder import save_text_folder
+from text_images import Built, build_text, client, container, curl, metric, worker
 
-from packager import pipeline
-from packager.attest.keys import generate_key
-from packager.domain.trust import TrustFiles
-from packager.optimize.text import measuring
 from packager.progress import SILENT
-from packager.release import read_release
 from packager.running import Server, running
 
 pytestmark = [pytest.mark.engine, pytest.mark.network]
 
-RELEASE = """
-apiVersion: packager/v1
-kind: Release
-metadata: {name: chat, version: 1.0.0}
-model: {kind: generative, path: model, license: Apache-2.0, samples: prompts.jsonl}
-generation: {context: 256, slots: 2, queue: 2}
-quality: {metric: greedy_agreement, at_least: 0.5}
-targets:
-  - {jurisdiction: de, hardware: x86-64-v3, platform: compose, regions: [site/lab]}
-sites: {lab: DE}
-"""
 MESSAGES: Any = [{"role": "user", "content": "the quick brown fox"}]
-
-
-@dataclass(frozen=True)
-class Built:
-    folder: Path
-    trust: TrustFiles
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    base = tmp_path_factory.mktemp("chat")
-    save_text_folder(base / "model")
-    save_prompts(base / "prompts.jsonl", 40)
-    (base / "release.yaml").write_text(RELEASE)
-    generate_key(base / "site.pem", None)
-    options = pipeline.BuildOptions(
-        base / "out", str(base / "site.pem"), base / "packager.lock", base / "m.json"
-    )
-    patch = pytest.MonkeyPatch()
-    for name, value in (("ROUNDS", 1), ("SECONDS", 0.0), ("STREAMS", (1, 2)), ("TOKENS", 4)):
-        patch.setattr(measuring, name, value)
-    pipeline.build(read_release(base / "release.yaml"), options, SILENT)
-    patch.undo()
-    trust = TrustFiles((base / "site.pub",))
-    assert pipeline.verify(base / "out", trust, SILENT).targets
-    return Built(base / "out", trust)
+    return build_text(tmp_path_factory.mktemp("chat"), save_text_folder, "slots: 2")
 
 
 @pytest.fixture
@@ -83,20 +45,6 @@ def served(built: Built) -> Iterator[Server]:
     ) as server:
         assert "nothing leaves this machine" in server.how
         yield server
-
-
-def client(server: Server) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=60)
-
-
-def curl(server: Server, path: str, body: object) -> str:
-    done = subprocess.run(
-        ["curl", "-sN", "--max-time", "60", f"{server.url}{path}", "-d", json.dumps(body)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout
 
 
 def test_curl_and_openais_client_hear_the_same(served: Server) -> None:
@@ -164,18 +112,6 @@ def test_a_client_that_leaves_frees_its_slot(served: Server) -> None:
     assert said < 5 * 4 * 240
 
 
-def metric(server: Server, name: str) -> float:
-    done = subprocess.run(
-        ["curl", "-s", "--max-time", "30", f"{server.url}/metrics"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lines = [line for line in done.stdout.splitlines() if line.startswith(name)]
-    assert lines
-    return sum(float(line.split()[-1]) for line in lines)
-
-
 def test_a_killed_worker_is_told_to_whoever_waits_and_replaced(served: Server) -> None:
     if os.geteuid() != 0:
         missing("the worker is another user's process")
@@ -213,27 +149,3 @@ def test_generation_adds_less_than_fifteen_percent_to_an_image(built: Built) -> 
     added = sum(one["size"] for one in environment["wheels"] if one["name"] in text)
     assert {one["name"] for one in environment["wheels"]} >= text
     assert whole / (whole - added) <= 1.15
-
-
-def container(server: Server) -> str:
-    names = subprocess.run(
-        ["docker", "ps", "--filter", f"name=packager-chat-.*-{os.getpid()}", "--format", "{{.ID}}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    assert len(names) == 1
-    return names[0]
-
-
-def worker(server: Server) -> int:
-    """The process id, on this machine, of the process that owns the model."""
-    shown = subprocess.run(
-        ["docker", "top", container(server), "-o", "pid,args"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    found = [line.split()[0] for line in shown if "generative.worker" in line]
-    assert len(found) == 1
-    return int(found[0])

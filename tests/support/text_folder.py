@@ -18,6 +18,19 @@ def save_text_folder(folder: Path, *, seed: int = 1, **sizes: int) -> Path:
     return folder
 
 
+def save_library_folder(folder: Path, *, seed: int = 1, **sizes: int) -> Path:
+    """The same with what the library's own engines ask for beside."""
+    save_text_folder(folder, seed=seed, **sizes)
+    told = json.loads((folder / "genai_config.json").read_text())
+    decoder = told["model"]["decoder"]
+    decoder |= {"hidden_size": sizes.get("hidden", 64), "num_attention_heads": 4}
+    told["search"] = {"max_length": 512, "past_present_share_buffer": True}
+    write_configuration(folder, told)
+    tokenizer = {"tokenizer_class": "GPT2Tokenizer", "eos_token": "<|end|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    return folder
+
+
 def configuration(shape: Any) -> dict[str, Any]:
     """`genai_config.json` of a decoder."""
     return {

@@ -7,7 +7,7 @@ import pytest
 from text_folder import configuration, save_text_folder, write_configuration
 
 from packager.decoder_folder import read_decoder
-from packager.domain.generation import Speculating
+from packager.domain.generation import Speculating, TextEngine
 from packager.domain.model import Metric
 from packager.domain.release import ReleaseRequest
 from packager.domain.target import DeploymentPlatform, Region
@@ -129,6 +129,34 @@ def test_foreign_weights_are_told_how_to_become_a_model(tmp_path: Path) -> None:
     with pytest.raises(InputError) as refused:
         read_decoder(tmp_path)
     assert "packager export" in (refused.value.findings[0].next_step or "")
+
+
+def test_a_graph_that_only_the_library_takes_is_served_serially_by_it(tmp_path: Path) -> None:
+    from plain_decoder import save_plain_folder
+
+    save_plain_folder(tmp_path / "model")
+    request = read(tmp_path)
+    generation = request.serving.generation
+    assert generation
+    assert generation.engine_on("CPUExecutionProvider") is TextEngine.GENERATOR
+    assert generation.engine_on("CUDAExecutionProvider") is TextEngine.LIBRARY
+    assert "position_ids" in generation.decoder.objections[0]
+    assert generation.decoder.unknown == ()
+    assert request.serving.features == ("genai", "generation")
+    told = findings(tmp_path, "generation: {engine: packager}")
+    assert "packager's engine does not take this graph" in told
+    told = findings(tmp_path, "generation: {speculation: draft, draft: model}")
+    assert "does not guess that way" in told
+
+
+def test_an_engine_of_the_library_may_be_named(folder: Path) -> None:
+    request = read(folder, "generation: {engine: genai-engine}")
+    generation = request.serving.generation
+    assert generation
+    assert generation.engine_on("CPUExecutionProvider") is TextEngine.LIBRARY
+    assert request.serving.features == ("genai", "generation")
+    told = findings(folder, "generation: {engine: genai-engine, speculation: lookup}")
+    assert "does not guess that way" in told
 
 
 def test_helpers_agree() -> None:

@@ -41,9 +41,10 @@ def judge_task(
     }
 
 
-def _cache(generation: Generation) -> list[int]:
-    """Heads and their size, as Decoder tells them."""
-    return [generation.decoder.kv_heads, generation.decoder.head_size]
+def _cache(generation: Generation) -> list[Any]:
+    """Heads, their size, and the names of the cache, as Decoder tells them."""
+    decoder = generation.decoder
+    return [decoder.kv_heads, decoder.head_size, [list(pair) for pair in decoder.cache]]
 
 
 def heard_of(result: dict[str, Any], prompts: list[list[int]], answers: list[list[int]]) -> Heard:

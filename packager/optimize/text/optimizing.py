@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from packager.domain.generation import Generation
+from packager.domain.generation import Generation, TextEngine
 from packager.domain.hardware import HardwareProfile, Precision
 from packager.domain.model import (
     Constraints,
@@ -98,7 +98,7 @@ def opened_text(
         progress.advance("running the source", 0, 0)
         answers: list[list[int]] = []
         heard = None
-        if judging:
+        if judging and not generation.decoder.unknown:
             answers = done(workshop, "source-answers", answer_task(generation, model, judging))[
                 "answers"
             ]
@@ -124,6 +124,7 @@ def optimize_text(
     Raises OptimizationError when nothing keeps to `constraints` or to the pinned format.
     """
     model = bench.workshop.source
+    engine = bench.generation.engine_on(hardware.execution_provider)
     rows = text_candidates(anatomy_of(load_graph(model.files[0].path)), hardware)
     recipes = [row for row in rows if isinstance(row, Recipe) and row.name != SOURCE]
     trials = []
@@ -141,7 +142,10 @@ def optimize_text(
         bench.workshop.folder,
         bench.workshop.workers,
     )
-    measured, failures = _timed(timing, {SOURCE: model, **fit}, hardware, record, progress)
+    timed = measurable(hardware) and engine is TextEngine.PACKAGER
+    measured, failures = (
+        _timed(timing, {SOURCE: model, **fit}, hardware, record, progress) if timed else ({}, {})
+    )
     findings = Findings(
         rows=rows,
         source=model,
@@ -156,18 +160,21 @@ def optimize_text(
     choice = choice_of(findings, precision, constraints)
     chosen = keep(fit[choice.name], into) if choice.name != SOURCE else model
     best = measured.get(choice.name)
-    threads = best.best(objective).threads if best else 1
+    # ONNX Runtime's own number where nothing was timed for a CPU.
+    threads = best.best(objective).threads if best else (0 if engine.of_library else 1)
     progress.advance("tuning", 0, 0)
     tuned = (
         timing.tuned(chosen, hardware, threads, record)
-        if measurable(hardware)
-        else Failure("not measured: figures of a CPU say nothing about this profile")
+        if timed
+        else Failure(_untimed(hardware, engine))
     )
-    golden = golden_answers(
-        bench.workshop,
-        answer_task(bench.generation, chosen, bench.golden),
-        into / GOLDEN_FILE,
-    )
+    golden: Path | Failure = Failure("; ".join(bench.generation.decoder.unknown))
+    if not bench.generation.decoder.unknown:
+        golden = golden_answers(
+            bench.workshop,
+            answer_task(bench.generation, chosen, bench.golden),
+            into / GOLDEN_FILE,
+        )
     if isinstance(golden, Failure):
         progress.note(f"no golden answers: {golden.reason}")
     shown, front = table(findings, choice)
@@ -180,6 +187,7 @@ def optimize_text(
         hardware,
         chosen,
         price.cost_usd_per_million if price else None,
+        engine,
     )
     record = record.having(measured.values())
     if isinstance(tuned, TextRow):
@@ -189,7 +197,7 @@ def optimize_text(
             source=model,
             model=chosen,
             candidates=shown,
-            where=where(hardware, measured),
+            where=where(hardware, measured) if timed else _untimed(hardware, engine),
             golden=None if isinstance(golden, Failure) else golden,
             intra_op_threads=threads,
             tools=tools(),
@@ -199,7 +207,9 @@ def optimize_text(
             samples=bench.prompts.uses(),
             constraints=constraints,
             front_axes=front.axes,
-            accompanying=accompanying(bench.generation.decoder.folder, settings.drafting, into),
+            accompanying=accompanying(
+                bench.generation.decoder.folder, settings.drafting, into, engine
+            ),
             generation=settings,
             held_bytes=settings.cache_bytes()
             + (settings.drafting.weights if settings.drafting else 0),
@@ -208,9 +218,18 @@ def optimize_text(
     )
 
 
+def _untimed(hardware: HardwareProfile, engine: TextEngine) -> str:
+    if not measurable(hardware):
+        return where(hardware, {})
+    return f"not measured: {engine.value} is not timed while packaging"
+
+
 def _attempt(bench: TextBench, recipe: Recipe, precision: Precision | None) -> Trial:
     if precision not in (None, recipe.precision):
         return Trial(recipe, None, Judgement(False, f"the release pins {precision}"))
+    if bench.generation.decoder.unknown:
+        told = "; ".join(bench.generation.decoder.unknown)
+        return Trial(recipe, None, Judgement(False, f"it cannot be judged here: {told}"))
     if bench.heard is None:
         told = "its quality cannot be proved without prompts; name them in model.samples"
         return Trial(recipe, None, Judgement(False, told))
@@ -241,8 +260,6 @@ def _timed(
     failures: dict[str, Failure] = {}
     source = models[SOURCE]
     for number, (name, model) in enumerate(sorted(models.items())):
-        if not measurable(hardware):
-            continue
         progress.advance(f"measuring {name}", number, len(models))
         found = timing.row(name, source, model, hardware, record)
         if isinstance(found, Failure):

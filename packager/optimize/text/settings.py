@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from packager.domain.generation import Generation, GenerationSettings, Pace, Speculating
+from packager.domain.generation import (
+    Generation,
+    GenerationSettings,
+    Pace,
+    Speculating,
+    TextEngine,
+)
 from packager.domain.hardware import HardwareProfile
 from packager.domain.model import Model
 from packager.optimize.processes import Failure
 from packager.optimize.record import Row, TextRow
 from packager.optimize.text.measuring import best_chunk, best_guess, best_slots
+
+_TAKING_TURNS = 4
+"""Conversations that a serial engine lets take turns: none waits for all of another one's answer,
+and no more caches are held than that."""
 
 
 def generation_settings(
@@ -18,11 +28,14 @@ def generation_settings(
     hardware: HardwareProfile,
     chosen: Model,
     cost: tuple[float, float] | None,
+    engine: TextEngine = TextEngine.PACKAGER,
 ) -> GenerationSettings:
     """What is baked into server.json: what the release names, else what was measured."""
     weights = chosen.size + (generation.draft.weights if generation.draft else 0)
     room = generation.slots_within(hardware.memory_gb * 1e9, weights)
     slots = generation.slots or best_slots(row, threads, room)
+    if engine is TextEngine.GENERATOR and not generation.slots:
+        slots = min(slots, _TAKING_TURNS)
     chunks = tuned.chunks if isinstance(tuned, TextRow) else ()
     guess = (
         best_guess(tuned.guesses, generation.speculation) if isinstance(tuned, TextRow) else None
@@ -32,7 +45,8 @@ def generation_settings(
     if guess is None and named not in (Speculating.AUTO, Speculating.OFF):
         kind = named  # not measured here: as the release says
     figures = row.figures if row else ()
-    told = [f"slots {'as declared' if generation.slots else 'by measurement'}"]
+    found = "by measurement" if row else "not measured"
+    told = [f"slots {'as declared' if generation.slots else found}"]
     if isinstance(tuned, Failure):
         told.append(f"nothing was tuned: {tuned.reason}")
     return GenerationSettings(
@@ -54,4 +68,5 @@ def generation_settings(
         ),
         cost_usd_per_million=cost,
         why=tuple(told),
+        engine=engine,
     )

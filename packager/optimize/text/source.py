@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from packager.digest import Digest
-from packager.domain.generation import Decoder, Generation
+from packager.domain.generation import Decoder, Generation, TextEngine
 from packager.domain.model import Model, ModelFile, TensorSpec
 from packager.errors import Finding, InputError
 from packager.optimize.reading import read_model
 
+CONFIGURATION = "genai_config.json"
 TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIGURATION = "tokenizer_config.json"
 CHAT_TEMPLATE = "chat_template.jinja"
 DRAFT = "draft"
 GRAPH = "model.onnx"
@@ -22,16 +24,32 @@ _FLOATS = ("FP32", "FP16")
 
 def read_text_model(generation: Generation) -> Model:
     """The decoder's graph. Raises InputError when it is not what the configuration says."""
+    if _is_for_library(generation):
+        return read_model(generation.decoder.folder / generation.decoder.graph)
     model = _graph(generation.decoder)
     if generation.draft:
         _graph(generation.draft)
     return model
 
 
-def accompanying(folder: Path, draft: Decoder | None, into: Path) -> tuple[ModelFile, ...]:
+def _is_for_library(generation: Generation) -> bool:
+    """Whether packager's own engine is out of question, so that the graph need not suit it."""
+    if generation.engine is TextEngine.AUTO:
+        return bool(generation.decoder.objections)
+    return generation.engine.of_library
+
+
+def accompanying(
+    folder: Path, draft: Decoder | None, into: Path, engine: TextEngine = TextEngine.PACKAGER
+) -> tuple[ModelFile, ...]:
     """What lies beside the graph of `folder` in the image: tokenizer, chat template, a draft that
-    is used. A template that stands inside the tokenizer's configuration is written into `into`."""
+    is used, and what the library reads where it serves. A template that stands inside the
+    tokenizer's configuration is written into `into`."""
     found = [_file(TOKENIZER, folder / TOKENIZER)]
+    if engine.of_library:
+        found.append(_file(CONFIGURATION, folder / CONFIGURATION))
+    if engine is TextEngine.LIBRARY and (folder / TOKENIZER_CONFIGURATION).is_file():
+        found.append(_file(TOKENIZER_CONFIGURATION, folder / TOKENIZER_CONFIGURATION))
     if template := chat_template(folder):
         path = into / CHAT_TEMPLATE
         path.write_text(template, encoding="utf-8")

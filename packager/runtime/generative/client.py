@@ -165,6 +165,10 @@ class Worker:
             del self._streams[message["id"]]
             stream.put(RequestError(400, message["error"]))
             return
+        if "failed" in message:
+            del self._streams[message["id"]]
+            stream.put(unavailable(message["failed"]))
+            return
         if "finish" in message:
             del self._streams[message["id"]]
         stream.put(message)

@@ -57,6 +57,10 @@ class SlotDecoder:
         first: str = self._session.get_providers()[0]
         return first
 
+    def back_to(self, slot: int, length: int) -> None:
+        """Forget what a slot read behind its first `length` tokens."""
+        self.lengths[slot] = length
+
     def read(self, slot: int, tokens: Sequence[int]) -> Array:
         """Append tokens to a slot; the logits after each of them, `[tokens, vocabulary]`."""
         length = self.lengths[slot]

@@ -9,11 +9,14 @@ is the business of `controller`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from .decoder import Array, SlotDecoder
+if TYPE_CHECKING:
+    from .engine import Decoder
+
+Array = np.ndarray[Any, Any]
 
 _CONFIDENT = 0.3
 """A guess to which the draft gives less is not worth reading; from 0.2 to 0.45 it is much the
@@ -56,7 +59,7 @@ class PromptLookup:
 class ModelDrafter:
     """A small decoder that keeps up with the conversation and says what it would say."""
 
-    def __init__(self, decoder: SlotDecoder) -> None:
+    def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
         self._read: dict[int, list[int]] = {}
 
@@ -71,7 +74,7 @@ class ModelDrafter:
                 break
             same += 1
         same = min(same, len(tokens) - 1)
-        decoder.lengths[slot] = same
+        decoder.back_to(slot, same)
         guesses: list[int] = []
         logits = decoder.read(slot, tokens[same:])[-1]
         while _sure(logits):
@@ -85,7 +88,7 @@ class ModelDrafter:
 
     def forget(self, slot: int) -> None:
         self._read.pop(slot, None)
-        self._decoder.lengths[slot] = 0
+        self._decoder.back_to(slot, 0)
 
 
 def _sure(logits: Array) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -21,7 +21,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from .controller import Controller
-from .decoder import SlotDecoder
 from .drafting import Drafter
 from .sampling import Chosen, Sampler, SamplingSettings
 
@@ -45,12 +44,51 @@ class Constraint(Protocol):
         """The token was said; whether the answer is complete with it."""
 
 
+class Decoder(Protocol):
+    """What holds the caches of `slots` conversations of `slot_tokens` each and runs the graph;
+    `lengths[slot]` tokens were read by each."""
+
+    slots: int
+    slot_tokens: int
+    lengths: list[int]
+
+    def back_to(self, slot: int, length: int) -> None:
+        """Forget what a slot read behind its first `length` tokens."""
+
+    def read(self, slot: int, tokens: Sequence[int]) -> Array:
+        """Append tokens to a slot; the logits after each of them, `[tokens, vocabulary]`."""
+
+    def step(self, tokens: Mapping[int, int]) -> dict[int, Array]:
+        """Append one token to each of several slots; the logits after it by slot."""
+
+
+class TextEngine(Protocol):
+    """What the worker steps: packager's engine, or an adapter of the library's."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step would do anything."""
+
+    def submit(self, job: Job) -> None:
+        """Raises ValueError for a job that cannot be done here, in words for whoever asked."""
+
+    def cancel(self, job: int) -> None:
+        """Forget a job; it has no further events."""
+
+    def step(self) -> list[Event]:
+        """One step; its events are in no particular order."""
+
+    def stats(self) -> dict[str, float]:
+        """The figures that `/metrics` tells."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A conversation to continue: tokens to read, and at most `max_tokens` to say.
 
     `tenant` is whose it is: prefixes are never reused between tenants. `ignore_end` goes on past
-    the model's own end, for measurements.
+    the model's own end, for measurements. `grammar` is for an engine with grammars of its own,
+    `constraint` for one that asks for the tokens that may follow.
     """
 
     id: int
@@ -60,17 +98,19 @@ class Job:
     tenant: str = ""
     constraint: Constraint | None = None
     ignore_end: bool = False
+    grammar: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """What came of a step for one job: tokens, and the end when it came. `cached` prompt tokens
-    were not read again."""
+    were not read again. `failed` is an end without an answer."""
 
     job: int
     chosen: tuple[Chosen, ...]
     finish: Finish | None
     cached: int
+    failed: str | None = None
 
 
 @dataclass
@@ -102,7 +142,7 @@ class Engine:
 
     def __init__(
         self,
-        decoder: SlotDecoder,
+        decoder: Decoder,
         end_tokens: Sequence[int],
         limits: Limits,
         drafter: Drafter | None = None,
@@ -131,15 +171,22 @@ class Engine:
     def waiting(self) -> int:
         return len(self._waiting)
 
+    def stats(self) -> dict[str, float]:
+        """The figures that `/metrics` tells."""
+        return {
+            "active": self.active,
+            "waiting": self.waiting,
+            "steps": self.steps,
+            "tokens": self.tokens,
+            "cached_tokens": self.cached_tokens,
+            "drafted": self.controller.drafted,
+            "accepted": self.controller.accepted,
+            "gain": round(self.controller.gain, 3),
+        }
+
     def submit(self, job: Job) -> None:
         """Raises ValueError for a job that no slot could hold."""
-        if not job.prompt:
-            raise ValueError("the prompt has no tokens")
-        if len(job.prompt) + job.max_tokens > self._decoder.slot_tokens:
-            raise ValueError(
-                f"{len(job.prompt)} tokens of prompt and {job.max_tokens} of answer are more than"
-                f" the {self._decoder.slot_tokens} that a slot holds"
-            )
+        check_size(job, self._decoder.slot_tokens)
         self._waiting.append(job)
 
     def cancel(self, job: int) -> None:
@@ -167,7 +214,7 @@ class Engine:
             job = self._waiting.popleft()
             slot, same = self._best_slot(job)
             self._kept.pop(slot, None)
-            self._decoder.lengths[slot] = same
+            self._decoder.back_to(slot, same)
             if self._drafter is not None:
                 self._drafter.forget(slot)
             self.cached_tokens += same
@@ -244,7 +291,7 @@ class Engine:
         else:
             chosen.append(one.sampler.choose(rows[-1]))
         # What was read beyond the accepted guesses is forgotten by going back.
-        self._decoder.lengths[slot] = length + len(chosen)
+        self._decoder.back_to(slot, length + len(chosen))
         controller.guessed(asked, len(guesses), accepted, time.perf_counter() - began)
         return self._said(slot, one, chosen)
 
@@ -273,8 +320,20 @@ class Engine:
 
     def _release(self, slot: int) -> None:
         one = self._active.pop(slot)
-        read = self._decoder.lengths[slot] = min(self._decoder.lengths[slot], len(one.tokens))
+        read = min(self._decoder.lengths[slot], len(one.tokens))
+        self._decoder.back_to(slot, read)
         self._kept[slot] = (one.job.tenant, one.tokens[:read])
+
+
+def check_size(job: Job, slot_tokens: int) -> None:
+    """Raises ValueError for a job that no slot could hold."""
+    if not job.prompt:
+        raise ValueError("the prompt has no tokens")
+    if len(job.prompt) + job.max_tokens > slot_tokens:
+        raise ValueError(
+            f"{len(job.prompt)} tokens of prompt and {job.max_tokens} of answer are more than"
+            f" the {slot_tokens} that a slot holds"
+        )
 
 
 def _may_be_guessed(job: Job) -> bool:

@@ -56,9 +56,10 @@ class Generation:
         Generate(lambda: self._models).register(routes)
 
     def listed(self) -> dict[str, dict[str, object]]:
-        """The models for `/v1/models`, with the tokens that one of their slots holds."""
+        """The models for `/v1/models`, with the tokens that one of their slots holds, and who runs
+        them."""
         return {
-            name: {"max_model_len": settings.slot_tokens}
+            name: {"max_model_len": settings.slot_tokens, "engine": settings.engine.value}
             for name, settings in self._declared.items()
             if name in self._models
         }
@@ -83,6 +84,8 @@ class Generation:
                 yield "counter", metric, told, labels, worker.stats.values.get(key, 0)
             for key, (metric, told) in _GAUGED.items():
                 yield "gauge", metric, told, labels, worker.stats.values.get(key, 0)
+            runs = {**labels, "engine": self._declared[name].engine.value}
+            yield "gauge", "packager_text_engine", "Who runs the model, as a label", runs, 1
             restarts = "Workers that were started again"
             yield "counter", "packager_worker_restarts", restarts, labels, worker.stats.restarts
 

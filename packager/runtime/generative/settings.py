@@ -24,6 +24,14 @@ class Decoder:
     intra_op_threads: int
 
 
+class EngineKind(StrEnum):
+    """Who runs the graph: our engine, or the library's serial generator or batching engine."""
+
+    PACKAGER = "packager"
+    GENERATOR = "genai-generator"
+    LIBRARY = "genai-engine"
+
+
 class Speculation(StrEnum):
     """Who guesses the next tokens: nobody, the text so far, or a small model."""
 
@@ -58,6 +66,9 @@ class GenerativeSettings:
     """One text model. `slots` requests are answered at a time, each within `slot_tokens` of prompt
     and answer; a prompt is read `prefill_chunk` tokens at a time between the steps of the others.
 
+    `engine` runs it; the library's ones read `library_configuration`, which is the model's
+    genai_config.json.
+
     `shared_prefixes` lets requests of different callers reuse each other's cache; it is off, since
     the time that an answer takes would tell one caller what another one asked.
     """
@@ -82,6 +93,8 @@ class GenerativeSettings:
     shared_prefixes: bool
     marks: Marks
     golden: Golden | None
+    engine: EngineKind = EngineKind.PACKAGER
+    library_configuration: str | None = None
 
     def __str__(self) -> str:
         return f"model {self.name} version {self.version}"
@@ -102,12 +115,16 @@ def _model(reader: Reader) -> GenerativeSettings:
         *("name", "version", "files", "decoder", "execution_provider", "provider_options"),
         *("tokenizer", "chat_template", "vocabulary", "end_tokens", "begin_token"),
         *("slots", "slot_tokens", "prefill_chunk", "speculation", "golden"),
-        optional=("max_queue_size", "shared_prefixes", "marker", "aigc"),
+        optional=(
+            *("max_queue_size", "shared_prefixes", "marker", "aigc"),
+            *("engine", "genai_config"),
+        ),
     )
     decoder = _decoder(reader.at("decoder"))
     begin = reader.at("begin_token")
     template = reader.at("chat_template")
     vocabulary = reader.integer("vocabulary", 1, 1 << 24)
+    engine, library_configuration = _engine(reader)
     model = GenerativeSettings(
         name=reader.text("name"),
         version=reader.text("version"),
@@ -134,15 +151,32 @@ def _model(reader: Reader) -> GenerativeSettings:
         shared_prefixes=reader.flag("shared_prefixes", False),
         marks=_marks(reader),
         golden=_golden(reader.at("golden")),
+        engine=engine,
+        library_configuration=library_configuration,
     )
     listed = {file.path for file in model.files}
-    needed = [model.path, model.tokenizer, model.chat_template]
+    needed = [model.path, model.tokenizer, model.chat_template, model.library_configuration]
     needed += [model.golden.path] if model.golden else []
     needed += [model.speculation.draft.path] if model.speculation.draft else []
     for path in needed:
         if path is not None and path not in listed:
             raise reader.at("files").wrong(f"must list {path}, so that its digest is known")
     return model
+
+
+def _engine(reader: Reader) -> tuple[EngineKind, str | None]:
+    """Who runs the graph, and where the library finds what the graph is."""
+    if not reader.has("engine"):
+        return EngineKind.PACKAGER, None
+    words = [kind.value for kind in EngineKind]
+    if reader.text("engine") not in words:
+        raise reader.at("engine").wrong(f"must be one of {', '.join(words)}")
+    kind = EngineKind(reader.text("engine"))
+    if (kind is not EngineKind.PACKAGER) != reader.has("genai_config"):
+        raise reader.at("genai_config").wrong("is given exactly for an engine of the library")
+    if kind is EngineKind.PACKAGER:
+        return kind, None
+    return kind, reader.at("genai_config").relative_path()
 
 
 def _decoder(reader: Reader) -> Decoder:

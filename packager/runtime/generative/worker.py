@@ -22,11 +22,10 @@ from ..dumps import forbid_dumps
 from ..errors import ExitCode, Refusal
 from .channel import Channel
 from .constraints import Constraints
-from .decoder import SlotDecoder
-from .drafting import Drafter, ModelDrafter, PromptLookup
-from .engine import Engine, Event, Job, Limits
+from .engine import Event, Job, TextEngine
+from .making import build_engine
 from .sampling import SamplingSettings
-from .settings import GenerativeSettings, Speculation
+from .settings import EngineKind, GenerativeSettings
 
 BEAT_SECONDS = 1.0
 
@@ -56,39 +55,7 @@ def _settings(path: Path, name: str) -> GenerativeSettings:
     return found[0]
 
 
-def build_engine(folder: Path, settings: GenerativeSettings) -> Engine:
-    """The engine of verified files; raises Refusal."""
-    decoder = SlotDecoder(
-        folder,
-        settings.decoder,
-        settings.slots,
-        settings.slot_tokens,
-        settings.execution_provider,
-        settings.provider_options,
-    )
-    speculation = settings.speculation
-    drafter: Drafter | None = None
-    if speculation.kind is Speculation.LOOKUP:
-        drafter = PromptLookup(speculation.ngram)
-    elif speculation.draft is not None:
-        # A draft that guessed would be guessed along for the slots that may guess, and no others.
-        drafter = ModelDrafter(
-            SlotDecoder(folder, speculation.draft, settings.slots, settings.slot_tokens)
-        )
-    return Engine(
-        decoder,
-        settings.end_tokens,
-        Limits(
-            settings.prefill_chunk,
-            speculation.tokens,
-            speculation.most_active,
-            settings.shared_prefixes,
-        ),
-        drafter,
-    )
-
-
-def self_test(engine: Engine, golden: bytes) -> None:
+def self_test(engine: TextEngine, golden: bytes) -> None:
     """The known answer, greedily, alone and with company; raises Refusal when it is another one."""
     try:
         cases = orjson.loads(golden)["cases"]
@@ -116,7 +83,9 @@ class _Worker:
         self._engine = build_engine(folder, settings)
         if settings.golden:
             self_test(self._engine, contents[settings.golden.path])
-        self._constraints = Constraints(folder / settings.tokenizer, settings)
+        self._constraints: Constraints | None = None
+        if settings.engine is not EngineKind.LIBRARY:
+            self._constraints = Constraints(folder / settings.tokenizer, settings)
         self._beaten = 0.0
         channel.send({"ready": settings.execution_provider})
 
@@ -137,7 +106,7 @@ class _Worker:
             self._engine.cancel(message["cancel"])
             self._beaten = 0.0
             return
-        job = message["submit"]
+        job, grammar = message["submit"], message.get("grammar")
         try:
             sampling = dict(message["sampling"])
             bias = {int(token): value for token, value in sampling.pop("logit_bias", {}).items()}
@@ -148,8 +117,9 @@ class _Worker:
                     message["max_tokens"],
                     SamplingSettings(**sampling, logit_bias=bias),
                     message["tenant"],
-                    self._constraints.make(message.get("grammar")),
+                    self._constraints.make(grammar) if self._constraints else None,
                     message.get("ignore_end", False),
+                    grammar,
                 )
             )
         except ValueError as error:
@@ -157,6 +127,9 @@ class _Worker:
 
     def _tell(self, events: list[Event]) -> None:
         for event in events:
+            if event.failed is not None:
+                self._channel.send({"id": event.job, "failed": event.failed})
+                continue
             message: dict[str, Any] = {
                 "id": event.job,
                 "tokens": [chosen.token for chosen in event.chosen],
@@ -173,21 +146,7 @@ class _Worker:
         if now - self._beaten < BEAT_SECONDS and self._engine.busy:
             return
         self._beaten = now
-        engine, controller = self._engine, self._engine.controller
-        self._channel.send(
-            {
-                "stats": {
-                    "active": engine.active,
-                    "waiting": engine.waiting,
-                    "steps": engine.steps,
-                    "tokens": engine.tokens,
-                    "cached_tokens": engine.cached_tokens,
-                    "drafted": controller.drafted,
-                    "accepted": controller.accepted,
-                    "gain": round(controller.gain, 3),
-                }
-            }
-        )
+        self._channel.send({"stats": self._engine.stats()})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from packager.assemble.gpu_libraries import (
@@ -100,3 +102,13 @@ def test_what_must_open_at_the_site_is_what_the_image_carries():
     assert not [name for name in linked if "cudnn" in name or "cufft" in name]
     assert "libcufft.so.11" in opened_libraries(Wheel("onnxruntime-gpu", "1.26.0"), TRANSFORMER)
     assert opened_libraries(Wheel("onnxruntime", "1.28.0"), {"Conv"}) == ()
+
+
+def test_genais_cuda_part_brings_cufft_whatever_the_model_asks_for() -> None:
+    key = "amd64/onnxruntime-gpu==1.31.1[generation]"
+    genai = LockedWheel(
+        "onnxruntime-genai-cuda", "0.18.0", "g.whl", Digest.of(b"g"), 1, "MIT License"
+    )
+    plain = LockedEnvironment(key, "amd64", (), ())
+    assert "cufft" not in families(plain, {"MatMul"})
+    assert "cufft" in families(replace(plain, wheels=(genai,)), {"MatMul"})

@@ -65,3 +65,17 @@ def test_kept(path):
 )
 def test_dropped(path):
     assert is_dropped(path)
+
+
+def test_an_image_for_genai_holds_onnxruntime_in_its_other_form():
+    """Its code is in the wheel twice, and in an image once."""
+    for_c = f"{SITE}/onnxruntime/capi/libonnxruntime.so.1.32.0"
+    for_python = (
+        f"{SITE}/onnxruntime/capi/onnxruntime_pybind11_state.cpython-313-x86_64-linux-gnu.so"
+    )
+    assert is_dropped(for_c)
+    assert not is_dropped(for_python)
+    assert not is_dropped(for_c, genai=True)
+    assert is_dropped(for_python, genai=True)
+    assert is_dropped(f"{SITE}/onnxruntime_genai/models/builder.py", genai=True)
+    assert not is_dropped(f"{SITE}/onnxruntime_genai/libonnxruntime-genai.so", genai=True)

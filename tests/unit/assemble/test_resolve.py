@@ -206,6 +206,16 @@ def test_the_libraries_of_a_cuda_wheel_follow_its_cuda():
     assert not any(name.startswith("nvidia-") for name in requirements(Wheel("onnxruntime", "1")))
 
 
+def test_text_for_cuda_brings_the_librarys_build_for_it():
+    gpu = Wheel("onnxruntime-gpu", "1.31.1")
+    assert "onnxruntime-genai-cuda==0.18.0" in requirements(gpu, ("generation",))
+    both = requirements(gpu, ("genai", "generation"))
+    assert [one for one in both if "genai" in one] == ["onnxruntime-genai-cuda==0.18.0"]
+    cpu = Wheel("onnxruntime", "1.32.0")
+    assert "onnxruntime-genai==0.18.0" in requirements(cpu, ("genai", "generation"))
+    assert not any("genai" in one for one in requirements(cpu, ("generation",)))
+
+
 def test_a_cuda_wheel_whose_version_cannot_be_read_is_refused():
     with pytest.raises(InputError):
         lock_inputs([profile(wheel="onnxruntime-gpu", version="newest")])

@@ -9,7 +9,7 @@ import pytest
 from packager.catalogue import Catalogue
 from packager.comply.deciding import decide
 from packager.domain.decision import Decision, Status
-from packager.domain.generation import Decoder, Generation
+from packager.domain.generation import Decoder, Generation, TextEngine
 from packager.domain.serving import Serving
 
 # Like a model of 8 billion parameters in FP32: 131 kB of keys and values a token and layer pair.
@@ -55,11 +55,40 @@ def test_where_not_one_slot_fits_a_shorter_context_is_named(
     assert "the weights alone do not fit" in remedy
 
 
-def test_an_accelerator_is_refused_since_the_engine_keeps_its_caches_for_the_cpu(
+def engine(decided: Callable[..., dict[str, Decision]], text: Generation, on: str) -> Decision:
+    return decided("de", "aws/eu-central-1", text, hardware=on)["generation/engine"]
+
+
+def test_who_serves_follows_from_the_graph_and_the_hardware(
     decided: Callable[..., dict[str, Decision]],
 ) -> None:
-    found = decided("de", "aws/eu-central-1", Generation(SMALL, 1024), hardware="nvidia-l4")
-    assert found["generation/engine"].status is Status.VIOLATED
+    """Ours wherever it can; else the library's, which is said."""
+    plain = Generation(replace(SMALL, objections=("it also reads position_ids",)), 1024)
+    assert engine(decided, Generation(SMALL, 1024), "x86-64-v3").status is Status.EVIDENCED
+    serial = engine(decided, plain, "x86-64-v3")
+    assert serial.status is Status.EVIDENCED
+    assert "served serially" in serial.why
+    assert "position_ids" in serial.why
+    on_gpu = engine(decided, Generation(SMALL, 1024), "nvidia-l4-cuda13")
+    assert on_gpu.status is Status.LEFT_TO_OPERATOR, "nobody has seen it run there"
+    assert "run on a CPU only" in on_gpu.why
+    old = engine(decided, Generation(SMALL, 1024), "nvidia-l4")
+    assert old.status is Status.VIOLATED
+    assert "nvidia-l4-cuda13" in (old.remedy or "")
+    named = Generation(SMALL, 1024, engine=TextEngine.LIBRARY)
+    assert "waits until that is done" in engine(decided, named, "x86-64-v3").why
+
+
+def test_what_no_engine_takes_is_refused(decided: Callable[..., dict[str, Decision]]) -> None:
+    strange = Generation(
+        replace(SMALL, objections=("it also reads pixels",), unknown=("it also reads pixels",)),
+        1024,
+    )
+    refused = engine(decided, strange, "x86-64-v3")
+    assert refused.status is Status.VIOLATED
+    assert "pixels" in refused.why
+    serial = Generation(SMALL, 1024, engine=TextEngine.GENERATOR)
+    assert engine(decided, serial, "nvidia-l4-cuda13").status is Status.VIOLATED
 
 
 def test_europe_s_mark_is_enforced_and_named_by_its_record(

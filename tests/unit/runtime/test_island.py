@@ -16,7 +16,7 @@ SOURCE = REPOSITORY / "packager" / "runtime"
 ALLOWED = set(sys.stdlib_module_names) | {"numpy", "onnxruntime", "httptools", "orjson"}
 # What only the images carry whose release asks for it: recipe.FEATURE_WHEELS.
 FEATURES = {
-    "generative": {"jinja2", "llguidance", "tokenizers"},
+    "generative": {"jinja2", "llguidance", "onnxruntime_genai", "tokenizers"},
     "grpc_service": {"google", "grpc"},
     "images": {"PIL"},
     "texts": {"tokenizers"},
