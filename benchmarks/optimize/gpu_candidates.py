@@ -168,7 +168,7 @@ class Bench:
             told["twin_against_the_device"] = compared(answers[:64], emulated)
             told["twin_against_fp32"] = compared(reference[:64], emulated)
         feeds = [one(self.feeds[name], index) for index in range(2 * BATCH)]
-        timed = time_candidate(source, step.file, feeds, [1], [1, 4, 16, BATCH])
+        timed = time_candidate(source, step.file, feeds, [(1, n) for n in (1, 4, 16, BATCH)])
         told |= timed
         rows.append(
             {

@@ -181,10 +181,12 @@ class Quality:
 
 
 class Verdict(StrEnum):
-    """What became of a candidate."""
+    """What became of a candidate. `outpaced`: one that is proved to keep to the budget is better by
+    so much that it was not asked all samples; what is known of its quality is a look."""
 
     CHOSEN = "chosen"
     ELIGIBLE = "eligible"
+    OUTPACED = "outpaced"
     REJECTED = "rejected"
     FAILED = "failed"
     ILLEGAL = "illegal"

@@ -20,7 +20,8 @@ NOISE = 0.05
 @dataclass(frozen=True, slots=True)
 class Contender:
     """What the choice looks at. `speedup` is the objective's ratio to the source's, None when there
-    is no measurement; `size` in bytes; `p99_ms` and `throughput` as measured."""
+    is no measurement; `size` in bytes; `p99_ms` and `throughput` as measured. Who is not `raced`
+    was far behind at the first look: told so, never chosen."""
 
     name: str
     lossless: bool
@@ -28,6 +29,7 @@ class Contender:
     speedup: float | None
     p99_ms: float | None = None
     throughput: float | None = None
+    raced: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,9 @@ def _choose(
     pinned_away: bool,
 ) -> Choice:
     gains = {rival.name: gain(source, rival, objective) for rival in rivals}
-    best = max(gains.values(), default=0.0)
-    if not source_allowed and not rivals:
+    raced = [rival for rival in rivals if rival.raced]
+    best = max((gains[rival.name] for rival in raced), default=0.0)
+    if not source_allowed and not raced:
         raise OptimizationError(
             "no candidate of the pinned precision is fit to be shipped",
             where="precision",
@@ -109,7 +112,7 @@ def _choose(
         others = {rival.name: _loss(source, rival, objective) for rival in rivals}
         why = "nothing better within the budget" if rivals else "no other candidate is eligible"
         return Choice(source.name, f"{why}; the model is shipped as it came", others)
-    near = [rival for rival in rivals if gains[rival.name] >= best * (1 - NOISE)]
+    near = [rival for rival in raced if gains[rival.name] >= best * (1 - NOISE)]
     winner = min(near, key=lambda rival: (not rival.lossless, rival.size, rival.name))
     others = {
         rival.name: (

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from packager.optimize.processes import Workers
+from packager.optimize.processes import Workers, warmed
 
 JOBS_AT_MOST = 4
 """Without `--jobs`: more processes than this want more memory than a usual machine has."""
@@ -32,7 +32,8 @@ class Effort:
 def workers_for(effort: Effort) -> Iterator[Workers]:
     """The processes of this machine, or those of a cluster. Raises UnavailableError without one."""
     if effort.scheduler is None:
-        yield Workers(at_once=effort.at_once)
+        with warmed(Workers(at_once=effort.at_once)) as here:
+            yield here
         return
     from packager.optimize.cluster import connected
 

@@ -7,9 +7,14 @@ running is a row with a reason. Only when the source itself cannot run is there 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from packager.digest import Digest
 from packager.domain.hardware import Precision
@@ -23,6 +28,8 @@ from packager.optimize.samples import Samples
 from packager.optimize.task import Task
 
 GRAPH_FILE = "model.onnx"
+SHARED_FROM = 128
+"""Samples from which on several processes share the source's answers."""
 UNSCORED = "the task's metric cannot score it: "
 PLUGIN_FILE, LABELS_FILE = "task.py", "labels.npz"
 
@@ -79,7 +86,7 @@ class Workshop:
 
     def run_source(self) -> Answers:
         """The source's own outputs. Raises InputError when ONNX Runtime cannot run it."""
-        outcome = self.answer("source", self.source.files[0].path, 0, len(self.samples.evaluation))
+        outcome = self._source_answers()
         if isinstance(outcome, Failure) and outcome.reason.startswith(UNSCORED):
             raise InputError(
                 "the task's metric cannot score the model as it came",
@@ -97,6 +104,24 @@ class Workshop:
                 " ones that this version knows",
             )
         return outcome
+
+    def _source_answers(self) -> Answers | Failure:
+        """In parts at the same time, where that is worth another session."""
+        total, graph = len(self.samples.evaluation), self.source.files[0].path
+        shares = self.workers.at_once if total >= SHARED_FROM and not self.external else 1
+        stops = [total * share // shares for share in range(1, shares + 1)]
+        names = ["source", *(f"source-{share}" for share in range(1, shares))]
+        with ThreadPoolExecutor(max_workers=shares) as pool:
+            ask = partial(self.answer, graph=graph)
+            parts = list(
+                pool.map(
+                    lambda one: ask(one[0], start=one[1], stop=one[2]),
+                    zip(names, [0, *stops], stops, strict=False),
+                )
+            )
+        failures = [part for part in parts if isinstance(part, Failure)]
+        answers = [part for part in parts if isinstance(part, Answers)]
+        return failures[0] if failures else joined(answers)
 
     def _own_source(self, name: str) -> Path:
         """The model in a folder of the candidate's own: quantizers write files beside what they
@@ -207,6 +232,21 @@ class Workshop:
             "start": start,
             "stop": stop,
         }
+
+
+def joined(parts: Sequence[Answers]) -> Answers:
+    """The answers of all parts; of an output that changed its form midway nothing is left, which
+    the gate calls a defect."""
+    scores = [part.scores for part in parts if part.scores is not None]
+    try:
+        outputs = {
+            name: np.concatenate([part.outputs[name] for part in parts])
+            for name in parts[0].outputs
+        }
+    except (ValueError, KeyError):
+        outputs = {}
+    whole = np.concatenate(scores) if len(scores) == len(parts) else None
+    return Answers(outputs, sum(part.seconds for part in parts), whole)
 
 
 def folder_name(recipe: Recipe) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -31,17 +32,18 @@ from packager.optimize.choosing import Choice, Contender, choose
 from packager.optimize.evidence import quality_record
 from packager.optimize.golden import golden_samples
 from packager.optimize.making import Made
-from packager.optimize.measuring import measure, where
+from packager.optimize.measuring import where
 from packager.optimize.operations import work_of
-from packager.optimize.processes import Failure, Workers
+from packager.optimize.processes import Failure, Workers, warmed
 from packager.optimize.reading import load_graph
 from packager.optimize.recipes import SOURCE, Recipe
 from packager.optimize.record import MeasurementRecord, measurement
 from packager.optimize.samples import Samples
+from packager.optimize.searching import Search
 from packager.optimize.table import Findings, table
 from packager.optimize.task import Task
 from packager.optimize.tools import tools
-from packager.optimize.trying import Bench, Trial, open_bench, try_all
+from packager.optimize.trying import Bench, Trial, open_bench
 from packager.progress import Progress
 from packager.workspace import telling_output_errors
 
@@ -65,8 +67,8 @@ def opened(
     with (
         telling_output_errors(into),
         tempfile.TemporaryDirectory(prefix=".optimize-", dir=into) as scratch,
+        warmed(workers or Workers()) as own,
     ):
-        own = workers or Workers()
         yield open_bench(model, samples, quality, Path(scratch), own, progress, task)
 
 
@@ -94,41 +96,42 @@ def optimize(
     rows = candidates(anatomy_of(graph), hardware)
     recipes = tuple(row for row in rows if isinstance(row, Recipe))
     with telling_output_errors(into):
-        trials = try_all(recipes, bench, precision, progress)
-        fit = {
-            trial.recipe.name: trial.outcome.model
-            for trial in trials
-            if isinstance(trial.outcome, Made) and trial.eligible
-        }
-        measured, failures = measure(
-            bench.workshop, {SOURCE: model, **fit}, hardware, record, progress, objective
+        search = Search.begin(
+            recipes, bench, hardware, objective, record, progress, precision, constraints
         )
-        findings = Findings(
-            rows=rows,
-            source=model,
-            trials=tuple(trials),
-            measured=measured,
-            failures=failures,
-            work=work_of(graph, bench.workshop.samples.shapes()),
-            hardware=hardware,
-            objective=objective,
-            metric=bench.quality.metric,
+        while True:
+            found = search.settle()
+            findings = Findings(
+                rows=rows,
+                source=model,
+                found=found,
+                work=work_of(graph, bench.workshop.samples.shapes()),
+                hardware=hardware,
+                objective=objective,
+                metric=bench.quality.metric,
+            )
+            choice = choice_of(findings, precision, constraints)
+            if not search.sweep(choice.name):
+                break
+        made = {trial.recipe.name: trial for trial in found.trials}.get(choice.name)
+        chosen = (
+            keep(made.outcome.model, into) if made and isinstance(made.outcome, Made) else model
         )
-        choice = choice_of(findings, precision, constraints)
-        chosen = keep(fit[choice.name], into) if choice.name != SOURCE else model
-        layers = _layers(bench, choice.name, trials)
-        golden = golden_samples(bench.workshop, chosen, into / "golden.npz")
+        with ThreadPoolExecutor(max_workers=bench.workshop.workers.at_once) as pool:
+            losing = pool.submit(_layers, bench, made)
+            golden = golden_samples(bench.workshop, chosen, into / "golden.npz")
+            layers = losing.result()
     if isinstance(golden, Failure):
         progress.note(f"no golden samples: {golden.reason}")
     shown, front = table(findings, choice)
-    best = measured.get(choice.name)
+    best = found.measured.get(choice.name)
     threads = best.best(objective).threads if best else 1
     return (
         OptimizedModel(
             source=model,
             model=chosen,
             candidates=shown,
-            where=where(hardware, measured),
+            where=where(hardware, found.measured),
             golden=None if isinstance(golden, Failure) else golden,
             intra_op_threads=threads,
             tools=tools(),
@@ -141,17 +144,15 @@ def optimize(
             front_axes=front.axes,
             layers=layers,
         ),
-        record.having(measured.values()),
+        record.having(found.measured.values()),
     )
 
 
-def _layers(bench: Bench, name: str, trials: list[Trial]) -> tuple[tuple[str, float], ...]:
+def _layers(bench: Bench, trial: Trial | None) -> tuple[tuple[str, float], ...]:
     """Where the choice loses, when it is one that loses."""
-    for trial in trials:
-        lossy = trial.recipe.name == name and not trial.recipe.lossless
-        if lossy and isinstance(trial.outcome, Made):
-            return bench.workshop.layers(trial.outcome)
-    return ()
+    if trial is None or trial.recipe.lossless or not isinstance(trial.outcome, Made):
+        return ()
+    return bench.workshop.layers(trial.outcome)
 
 
 def choice_of(findings: Findings, precision: Precision | None, constraints: Constraints) -> Choice:
@@ -159,10 +160,10 @@ def choice_of(findings: Findings, precision: Precision | None, constraints: Cons
     source = findings.source
     contenders = [
         _contender(trial.recipe.name, trial.recipe.lossless, trial.outcome.model, findings)
-        for trial in findings.trials
+        for trial in findings.found.trials
         if isinstance(trial.outcome, Made)
         and trial.eligible
-        and trial.recipe.name not in findings.failures
+        and trial.recipe.name not in findings.found.failures
     ]
     return choose(
         replace(_contender(SOURCE, True, source, findings), speedup=1.0),
@@ -174,7 +175,7 @@ def choice_of(findings: Findings, precision: Precision | None, constraints: Cons
 
 
 def _contender(name: str, lossless: bool, model: Model, findings: Findings) -> Contender:
-    row = findings.measured.get(name)
+    row = findings.found.measured.get(name)
     figures = measurement(row, findings.objective) if row else None
     return Contender(
         name=name,
@@ -183,6 +184,7 @@ def _contender(name: str, lossless: bool, model: Model, findings: Findings) -> C
         speedup=figures.speedup if figures else None,
         p99_ms=figures.latency_p99_ms if figures else None,
         throughput=figures.throughput_per_s if figures else None,
+        raced=name in findings.found.race,
     )
 
 

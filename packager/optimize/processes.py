@@ -11,8 +11,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
@@ -21,6 +21,7 @@ from typing import Any
 import packager
 from packager.optimize.engine import TELEMETRY_SWITCH
 from packager.optimize.foreign_words import first_line
+from packager.optimize.forking import Nursery, Running
 
 WORKER = (sys.executable, "-P", "-m", "packager.optimize.worker")
 
@@ -51,11 +52,13 @@ class Workers:
     command: tuple[str, ...] = WORKER
     limits: Limits = Limits()
     at_once: int = 2
-    running: set[subprocess.Popen[bytes]] = field(default_factory=set, compare=False)
+    running: set[Running] = field(default_factory=set, compare=False)
     stopped: Event = field(default_factory=Event, compare=False)
     accident: Event = field(default_factory=Event, compare=False)
     """Set when a task did not end by itself, which the machine rather than the model may have
     caused: what such a run says is true of this run only."""
+    nursery: Nursery | None = field(default=None, compare=False)
+    """Where workers are forked; without one each is started from nothing."""
 
     def within(self, limits: Limits) -> Workers:
         """The same workers under other limits; `stop` stops both."""
@@ -65,7 +68,7 @@ class Workers:
         """End every running task at once, and start no other: the user pressed Ctrl-C."""
         self.stopped.set()
         for process in tuple(self.running):
-            _kill(process)
+            process.kill()
 
     def do(self, name: str, task: Mapping[str, Any], folder: Path) -> dict[str, Any] | Failure:
         """Run one task in a process of its own; `folder` is scratch space for its two files."""
@@ -75,29 +78,66 @@ class Workers:
         complaint = folder / f"{name}.stderr"
         if self.stopped.is_set():
             return Failure("was stopped")
+        process = self._started(task_file, result_file, complaint)
+        self.running.add(process)
+        try:
+            code = process.wait(self.limits.seconds)
+        except subprocess.TimeoutExpired:
+            self.accident.set()
+            return Failure(f"did not finish within {self.limits.seconds} s")
+        finally:
+            process.kill()
+            self.running.discard(process)
+        if code != 0:
+            self.accident.set()
+            return Failure(_ending(code, complaint))
+        return _result(result_file)
+
+    def _started(self, task: Path, result: Path, complaint: Path) -> Running:
+        forked = self.nursery.start(task, result, complaint) if self.nursery else None
+        return forked or _Alone([*self.command, str(task), str(result)], complaint)
+
+
+@contextmanager
+def warmed(workers: Workers) -> Iterator[Workers]:
+    """The same workers, forked from a process that has imported what they need, while inside.
+
+    Only our own worker and only on Linux: elsewhere a fork of a process with those libraries loaded
+    is not safe, and they are started from nothing; a cluster has its own ways.
+    """
+    ours = type(workers) is Workers and workers.command == WORKER
+    if not ours or sys.platform != "linux" or workers.nursery:
+        yield workers
+        return
+    nursery = Nursery(_environment())
+    try:
+        yield replace(workers, nursery=nursery)
+    finally:
+        nursery.close()
+
+
+class _Alone:
+    """A worker that was started from nothing."""
+
+    def __init__(self, command: list[str], complaint: Path) -> None:
         with complaint.open("wb") as stderr:
-            process = subprocess.Popen(
-                [*self.command, str(task_file), str(result_file)],
+            self._process = subprocess.Popen(
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
                 env=_environment(),
                 start_new_session=True,
             )
-            self.running.add(process)
-            try:
-                code = process.wait(timeout=self.limits.seconds)
-            except subprocess.TimeoutExpired:
-                self.accident.set()
-                return Failure(f"did not finish within {self.limits.seconds} s")
-            finally:
-                _kill(process)
-                process.wait()
-                self.running.discard(process)
-        if code != 0:
-            self.accident.set()
-            return Failure(_ending(code, complaint))
-        return _result(result_file)
+
+    def wait(self, seconds: float) -> int:
+        return self._process.wait(timeout=seconds)
+
+    def kill(self) -> None:
+        """Nothing of the worker outlives the task, whether it ended, hung or was interrupted."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
 
 def _environment() -> dict[str, str]:
@@ -108,15 +148,10 @@ def _environment() -> dict[str, str]:
         **os.environ,
         TELEMETRY_SWITCH: "1",
         "PYTHONHASHSEED": "0",
+        "OPENBLAS_NUM_THREADS": "1",  # two tasks share the processors; and numpy's pool is a thread
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": f"{package_root}{os.pathsep}{inherited}" if inherited else package_root,
     }
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Nothing of the worker outlives the task, whether it ended, hung or was interrupted."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _ending(code: int, complaint: Path) -> str:

@@ -14,7 +14,7 @@ from packager.resources import data_folder
 WIDTH, HEIGHT, MARGIN = 640, 360, 56
 LINE, LETTER = 13.0, 7.0
 """Height of a line of text and width of a letter in the drawing."""
-_COLOURS = {"chosen": "#0a7d33", "eligible": "#2b6cb0"}
+_COLOURS = {"chosen": "#0a7d33", "eligible": "#2b6cb0", "outpaced": "#8a94a6"}
 
 
 def html_report(record: Mapping[str, Any]) -> str:

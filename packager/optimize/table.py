@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from packager.domain.hardware import HardwareProfile, Precision
@@ -14,31 +13,33 @@ from packager.optimize.making import Made
 from packager.optimize.operations import Work
 from packager.optimize.processes import Failure
 from packager.optimize.recipes import SOURCE, Illegal, Recipe
-from packager.optimize.record import Row, measurement
+from packager.optimize.record import measurement
+from packager.optimize.searching import Found
 from packager.optimize.trying import Trial
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that is known when the choice is made. `measured` and `failures` go by candidate name."""
+    """All that is known when the choice is made."""
 
     rows: tuple[Recipe | Illegal, ...]
     source: Model
-    trials: tuple[Trial, ...]
-    measured: Mapping[str, Row]
-    failures: Mapping[str, Failure]
+    found: Found
     work: Work | None
     hardware: HardwareProfile
     objective: Objective
     metric: Metric
 
 
+_STANDING = (Verdict.CHOSEN, Verdict.ELIGIBLE, Verdict.OUTPACED)
+
+
 def table(findings: Findings, choice: Choice) -> tuple[tuple[Candidate, ...], Front]:
-    """A row for each candidate, in the order of the rules, and the front of the eligible ones."""
-    tried = {trial.recipe.name: trial for trial in findings.trials}
+    """A row for each candidate, in the order of the rules, and the front of those that stand: what
+    is outpaced stands where a look has put it."""
+    tried = {trial.recipe.name: trial for trial in findings.found.trials}
     rows = [_row(one, tried.get(one.name), findings, choice) for one in findings.rows]
-    eligible = [row for row in rows if row.verdict in (Verdict.CHOSEN, Verdict.ELIGIBLE)]
-    front = pareto_front(_point(row, findings.metric) for row in eligible)
+    front = pareto_front(_point(row, findings.metric) for row in rows if row.verdict in _STANDING)
     return tuple(_placed(row, front) for row in rows), front
 
 
@@ -82,10 +83,10 @@ def _row(
 ) -> Candidate:
     if isinstance(row, Illegal):
         return Candidate(row.name, row.precision, Verdict.ILLEGAL, row.reason, ())
-    verdict, reason = _verdict(row.name, trial, findings.failures, choice)
+    verdict, reason = _verdict(row.name, trial, findings.found, choice)
     made = trial.outcome if trial else None
     model = findings.source if trial is None else made.model if isinstance(made, Made) else None
-    figures = findings.measured.get(row.name)
+    figures = findings.found.measured.get(row.name)
     measured = measurement(figures, findings.objective) if figures else None
     return Candidate(
         name=row.name,
@@ -122,16 +123,16 @@ def _notes(recipe: Recipe, made: Made | Failure | None) -> tuple[str, ...]:
     return tuple(note for note in (recipe.why, *told, twin) if note)
 
 
-def _verdict(
-    name: str, trial: Trial | None, failures: Mapping[str, Failure], choice: Choice
-) -> tuple[Verdict, str]:
+def _verdict(name: str, trial: Trial | None, found: Found, choice: Choice) -> tuple[Verdict, str]:
     quality = f"; {trial.judgement.reason}" if trial else ""
     if name == choice.name:
         return Verdict.CHOSEN, f"{choice.reason}{quality}"
     if trial and isinstance(trial.outcome, Failure):
         return Verdict.FAILED, trial.outcome.reason
+    if trial and name in found.failures:
+        return Verdict.FAILED, found.failures[name].reason
+    if name in found.outpaced:
+        return Verdict.OUTPACED, found.outpaced[name]
     if trial and not trial.eligible:
         return Verdict.REJECTED, trial.judgement.reason
-    if trial and name in failures:
-        return Verdict.FAILED, failures[name].reason
     return Verdict.ELIGIBLE, f"{choice.others.get(name, 'not chosen')}{quality}"

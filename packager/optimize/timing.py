@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,58 +22,72 @@ import numpy as np
 from packager.optimize.engine import open_session
 from packager.optimize.samples import Feed
 
-WARM_UP = 3
-ROUNDS_AT_LEAST = 15
-BATCH_ROUNDS_AT_LEAST = 7
-ROUNDS_AT_MOST = 300
-SECONDS = 1.5
-"""What the rounds of one comparison may take together, beyond the smallest number of rounds."""
 
-KNOWN_WELL = 0.015
-"""Rounds end when the 95 % interval of the median ratio is at most this wide to either side."""
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many rounds: beyond `at_least` until the 95 % interval of the median ratio is at most
+    `known` wide to either side, or `seconds` are over."""
+
+    warm_up: int
+    at_least: int
+    at_most: int
+    seconds: float
+    known: float
+
+
+LOOK = Pace(2, 5, 14, 0.4, 0.04)
+"""A first look: enough to see who is far behind."""
+FULL = Pace(3, 15, 300, 0.8, 0.015)
+BATCH = Pace(1, 7, 300, 0.8, 0.015)
+
 SURELY_SLOWER = 0.8
 
 Rounds = list[tuple[float, float]]
+
+
+Cell = tuple[int, int]
+"""Threads within an operator, and the batch."""
 
 
 def time_candidate(
     source: Path,
     candidate: Path,
     feeds: Sequence[Feed],
-    threads: Sequence[int],
-    batches: Sequence[int],
+    cells: Sequence[Cell],
+    *,
+    look: bool = False,
 ) -> dict[str, Any]:
-    """Figures for each number of threads and each batch, time to load, resident memory. Rounded.
+    """Figures for each cell, time to load, resident memory; a `look` takes few rounds. Rounded.
     `between` is the 95 % interval of the ratio at batch 1 with the first number of threads.
 
-    Latency is that of batch 1 with these threads; throughput that of the batch.
+    Latency is that of batch 1, and told with a batch only where both are asked for; throughput is
+    that of the batch. Cells that the source cannot do, and those behind one where the candidate is
+    surely slower, are left out.
     """
-    loaded: dict[str, Any] = {}
-    figures: list[dict[str, Any]] = []
-    for count in threads:
+    told: dict[str, Any] = {"figures": []}
+    for threads in sorted({count for count, _ in cells}):
+        batches = sorted(batch for count, batch in cells if count == threads)
         before, started = _resident(), time.perf_counter()
-        own = open_session(candidate, count)
+        own = open_session(candidate, threads)
         seconds = time.perf_counter() - started
         own.run(None, feeds[0])
-        loaded = loaded or {
-            "load_ms": round(seconds * 1e3, 1),
-            "resident_bytes": max(0, _resident() - before),
-        }
-        sessions = (open_session(source, count), own)
-        single = _rounds([_caller(session, feeds) for session in sessions], ROUNDS_AT_LEAST)
-        loaded.setdefault("between", interval(single))
-        figures.append(_figures(count, 1, single, single))
-        if interval(single)[1] < SURELY_SLOWER:
-            break
-        figures += _batches(sessions, feeds, count, batches, single)
-    return {"figures": figures, **loaded}
-
-
-def time_pair(
-    source: Path, candidate: Path, feeds: Sequence[Feed], threads: int, batch: int
-) -> dict[str, Any]:
-    """Latency at batch 1 and throughput at `batch`, with `threads` threads. Rounded."""
-    return dict(time_candidate(source, candidate, feeds, [threads], [batch])["figures"][-1])
+        told.setdefault("load_ms", round(seconds * 1e3, 1))
+        told.setdefault("resident_bytes", max(0, _resident() - before))
+        sessions = (open_session(source, threads), own)
+        latency: dict[str, float] = {}
+        if batches[0] == 1:
+            single = _rounds([_caller(one, feeds) for one in sessions], LOOK if look else FULL)
+            told.setdefault("between", interval(single))
+            latency = _latency(single)
+            told["figures"].append(_figures(threads, 1, single) | latency)
+            if interval(single)[1] < SURELY_SLOWER:
+                break
+        for batch in batches:
+            stacked = [_stack(feeds, batch)] if batch > 1 else []
+            if stacked and _takes(sessions[0], stacked[0]):
+                many = _rounds([_caller(one, stacked) for one in sessions], BATCH)
+                told["figures"].append(_figures(threads, batch, many) | latency)
+    return told
 
 
 def interval(rounds: Rounds) -> tuple[float, float]:
@@ -86,49 +101,35 @@ def interval(rounds: Rounds) -> tuple[float, float]:
     return ratios[low], ratios[high]
 
 
-def _batches(
-    sessions: tuple[Any, Any],
-    feeds: Sequence[Feed],
-    count: int,
-    batches: Sequence[int],
-    single: Rounds,
-) -> list[dict[str, Any]]:
-    figures = []
-    for batch in batches:
-        if batch <= 1:
-            continue
-        stacked = [_stack(feeds, batch)]
-        if not _takes(sessions[0], stacked[0]):
-            break
-        calls = [_caller(session, stacked) for session in sessions]
-        many = _rounds(calls, BATCH_ROUNDS_AT_LEAST)
-        figures.append(_figures(count, batch, single, many))
-    return figures
-
-
-def _figures(threads: int, batch: int, single: Rounds, many: Rounds) -> dict[str, Any]:
-    ordered = sorted(candidate for _, candidate in single)
+def _figures(threads: int, batch: int, rounds: Rounds) -> dict[str, Any]:
     return {
         "threads": threads,
         "batch": batch,
-        "rounds": len(many),
-        "latency_p50_ms": round(median(ordered) * 1e3, 3),
-        "latency_p99_ms": round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] * 1e3, 3),
-        "throughput_per_s": round(batch / median(candidate for _, candidate in many), 1),
-        "latency_speedup": round(median(base / own for base, own in single), 2),
-        "throughput_speedup": round(median(base / own for base, own in many), 2),
+        "rounds": len(rounds),
+        "throughput_per_s": round(batch / median(candidate for _, candidate in rounds), 1),
+        "throughput_speedup": round(median(base / own for base, own in rounds), 2),
     }
 
 
-def _rounds(calls: Sequence[Callable[[int], float]], at_least: int) -> Rounds:
+def _latency(single: Rounds) -> dict[str, float]:
+    ordered = sorted(candidate for _, candidate in single)
+    return {
+        "latency_p50_ms": round(median(ordered) * 1e3, 3),
+        "latency_p99_ms": round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] * 1e3, 3),
+        "latency_speedup": round(median(base / own for base, own in single), 2),
+    }
+
+
+def _rounds(calls: Sequence[Callable[[int], float]], pace: Pace) -> Rounds:
     """Seconds of (source, candidate) for each round."""
-    for turn in range(WARM_UP):
+    for turn in range(pace.warm_up):
         for call in calls:
             call(turn)
     seconds: Rounds = []
     started = time.monotonic()
-    for turn in range(ROUNDS_AT_MOST):
-        if turn >= at_least and (time.monotonic() - started > SECONDS or _known_well(seconds)):
+    for turn in range(pace.at_most):
+        late = time.monotonic() - started > pace.seconds
+        if turn >= pace.at_least and (late or _known_well(seconds, pace.known)):
             break
         if turn % 2:
             own = calls[1](turn)
@@ -140,9 +141,9 @@ def _rounds(calls: Sequence[Callable[[int], float]], at_least: int) -> Rounds:
     return seconds
 
 
-def _known_well(rounds: Rounds) -> bool:
+def _known_well(rounds: Rounds, known: float) -> bool:
     low, high = interval(rounds)
-    return high < SURELY_SLOWER or high - low <= 2 * KNOWN_WELL * high
+    return high < SURELY_SLOWER or high - low <= 2 * known * high
 
 
 def _caller(session: Any, feeds: Sequence[Feed]) -> Callable[[int], float]:

@@ -1,30 +1,33 @@
 """Tries every recipe: made, run and judged, several at a time, none able to end the run.
 
 The source goes first: its answers are what all others are held against. Candidates answer the
-held-out samples in rungs (a first part, then more); one that can no longer keep to the budget,
-whatever the rest gives, is asked no further, and neither is one that by its making differs by
-rounding alone and was seen to. What one profile made serves the next as well.
+held-out samples in rungs: `try_all` makes them and asks the first part, `prove` the rest of those
+that the search wants to know all about. One that can no longer keep to the budget, whatever the
+rest gives, is asked no further, and neither is one that by its making differs by rounding alone and
+was seen to. What one profile made serves the next as well.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import numpy as np
+from typing import TypeVar
 
 from packager.domain.hardware import Precision
 from packager.domain.model import Metric, Model, QualityBudget
 from packager.errors import InputError
 from packager.optimize.gate import Judgement, Scores, hopeless, is_lossless, judge
-from packager.optimize.making import Answers, Made, Workshop, folder_name
+from packager.optimize.making import Answers, Made, Workshop, folder_name, joined
 from packager.optimize.npz import Array
 from packager.optimize.processes import Failure, Limits, Workers
 from packager.optimize.recipes import SOURCE, Recipe
 from packager.optimize.samples import Samples, synthetic_samples
 from packager.optimize.task import Task, scores_of
 from packager.progress import Progress
+
+_Given = TypeVar("_Given")
 
 SYNTHETIC_COUNT = 24
 SYNTHETIC_SIZES = (32, 1, 224)
@@ -34,9 +37,9 @@ SYNTHETIC_SIZES = (32, 1, 224)
 PATIENCE_FACTOR = 20
 PATIENCE_SECONDS = 120
 
-RUNGS = (8, 2)
-"""The first part of the held-out samples is an eighth of them, the second goes to a half."""
-RUNG_AT_LEAST = 64
+RUNGS = (16, 4)
+"""The first part of the held-out samples is a sixteenth of them, the second goes to a quarter."""
+RUNG_AT_LEAST = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +49,28 @@ class Trial:
     recipe: Recipe
     outcome: Made | Failure | None
     judgement: Judgement
+    parts: tuple[Answers, ...] = ()
+    """What it answered so far, where the rest is still open; then the judgement is none."""
 
     @property
     def eligible(self) -> bool:
         return isinstance(self.outcome, Made) and self.judgement.passed
 
+    @property
+    def open(self) -> bool:
+        return bool(self.parts)
+
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """One model, opened once for all profiles: the source's answers and what was tried so far."""
+    """One model, opened once for all profiles: the source's answers, and what was tried and proved
+    so far."""
 
     workshop: Workshop
     source: Answers
     quality: QualityBudget
     tried: dict[str, Trial] = field(default_factory=dict, compare=False)
+    proved: dict[str, Trial] = field(default_factory=dict, compare=False)
 
 
 def open_bench(
@@ -95,8 +106,7 @@ def open_bench(
 def try_all(
     recipes: tuple[Recipe, ...], bench: Bench, precision: Precision | None, progress: Progress
 ) -> list[Trial]:
-    """Make and judge every recipe but the source, several at a time; results in table order."""
-    recipes = tuple(recipe for recipe in recipes if recipe.name != SOURCE)
+    """Make every recipe but the source and look at its quality; results in table order."""
 
     def attempt(recipe: Recipe) -> Trial:
         if precision not in (None, recipe.precision):
@@ -104,15 +114,39 @@ def try_all(
         known = bench.tried.get(folder_name(recipe))
         if known is None:
             known = bench.tried[folder_name(recipe)] = _attempt(recipe, bench)
-        return Trial(recipe, known.outcome, known.judgement)
+        return replace(known, recipe=recipe)
 
+    recipes = tuple(recipe for recipe in recipes if recipe.name != SOURCE)
+    return _several(attempt, recipes, bench, progress, "tried")
+
+
+def prove(trials: Iterable[Trial], bench: Bench, progress: Progress) -> list[Trial]:
+    """Ask the rest of the samples of those that are open, and judge."""
+
+    def finish(trial: Trial) -> Trial:
+        name = folder_name(trial.recipe)
+        known = bench.proved.get(name)
+        if known is None:
+            known = bench.proved[name] = _asked(trial, bench, first=False)
+        return replace(known, recipe=trial.recipe)
+
+    return _several(finish, tuple(trials), bench, progress, "judged")
+
+
+def _several(
+    do: Callable[[_Given], Trial],
+    given: tuple[_Given, ...],
+    bench: Bench,
+    progress: Progress,
+    word: str,
+) -> list[Trial]:
     trials: list[Trial] = []
     with ThreadPoolExecutor(max_workers=bench.workshop.workers.at_once) as pool:
         try:
-            for done, trial in enumerate(pool.map(attempt, recipes), start=1):
+            for done, trial in enumerate(pool.map(do, given), start=1):
                 trials.append(trial)
                 progress.outcome(*_told(trial, bench.workshop.source))
-                progress.advance(f"tried {trial.recipe.name}", done, len(recipes))
+                progress.advance(f"{word} {trial.recipe.name}", done, len(given))
         except BaseException:
             bench.workshop.workers.stop()
             raise
@@ -128,33 +162,50 @@ def _told(trial: Trial, source: Model) -> tuple[str, str, str]:
     size = f"{source.size / made.model.size:.2f}× smaller; "
     return (
         trial.recipe.name,
-        "fits" if trial.eligible else "rejected",
+        "looked at" if trial.open else "fits" if trial.eligible else "rejected",
         size + trial.judgement.reason,
     )
 
 
 def _attempt(recipe: Recipe, bench: Bench) -> Trial:
-    workshop, bounds = bench.workshop, bench.workshop.workers.limits
-    seconds = max(PATIENCE_SECONDS, int(PATIENCE_FACTOR * bench.source.seconds))
-    patience = Limits(min(seconds, bounds.seconds), bounds.memory_bytes)
-    made = workshop.make(recipe, patience)
+    made = bench.workshop.make(recipe, _patience(bench))
     if isinstance(made, Failure):
         return Trial(recipe, made, Judgement(False, made.reason))
-    total, parts = len(workshop.samples.evaluation), []
-    for start, stop in rungs(total):
-        part = workshop.answer(folder_name(recipe), made.judged, start, stop, patience)
+    return _asked(Trial(recipe, made, Judgement(False, "")), bench, first=True)
+
+
+def _patience(bench: Bench) -> Limits:
+    bounds = bench.workshop.workers.limits
+    seconds = max(PATIENCE_SECONDS, int(PATIENCE_FACTOR * bench.source.seconds))
+    return Limits(min(seconds, bounds.seconds), bounds.memory_bytes)
+
+
+def _asked(trial: Trial, bench: Bench, *, first: bool) -> Trial:
+    """Let a candidate answer the next part of the samples, or all that is left, and judge it."""
+    recipe, made, workshop, parts = trial.recipe, trial.outcome, bench.workshop, list(trial.parts)
+    if not isinstance(made, Made):
+        return trial
+    total = len(workshop.samples.evaluation)
+    for start, stop in rungs(total)[len(parts) :]:
+        part = workshop.answer(folder_name(recipe), made.judged, start, stop, _patience(bench))
         if isinstance(part, Failure):
             return Trial(recipe, part, Judgement(False, part.reason))
         parts.append(part)
         held = _held_against(bench, parts, stop)
-        if stop < total and recipe.lossless and is_lossless(held.reference, held.outputs):
+        if stop == total:
+            break
+        judgement = held.judge(bench.quality)
+        if recipe.lossless and is_lossless(held.reference, held.outputs):
             told = f"equal to the source up to rounding on {stop} samples"
-            shown = None if workshop.samples.synthetic else held.judge(bench.quality)
-            return Trial(recipe, made, Judgement(True, told, shown.quality if shown else None))
-        if stop < total and held.hopeless(bench.quality, total):
-            judgement = held.judge(bench.quality)
+            shown = None if workshop.samples.synthetic else judgement.quality
+            return Trial(recipe, made, Judgement(True, told, shown))
+        if held.hopeless(bench.quality, total):
             told = _lost(judgement, bench.quality, stop, total)
             return Trial(recipe, made, Judgement(False, told, judgement.quality))
+        if first:
+            told = f"its quality was looked at on {stop} of {total} samples only"
+            open_still = Judgement(False, told, judgement.quality)
+            return Trial(recipe, made, open_still, tuple(parts))
     return Trial(recipe, made, _judge(recipe, held, workshop.samples, bench))
 
 
@@ -172,8 +223,9 @@ def _lost(judgement: Judgement, budget: QualityBudget, stop: int, total: int) ->
 
 
 def rungs(total: int) -> list[tuple[int, int]]:
-    """Where each part of `total` samples starts and stops: 1685 → 0–210, 210–842, 842–1685."""
-    stops = [stop for divisor in RUNGS if (stop := total // divisor) >= RUNG_AT_LEAST]
+    """Where each part of `total` samples starts and stops: 1685 → 0–105, 105–421, 421–1685."""
+    wanted = sorted({max(RUNG_AT_LEAST, total // divisor) for divisor in RUNGS})
+    stops = [stop for stop in wanted if 2 * stop <= total]
     return list(zip([0, *stops], [*stops, total], strict=True))
 
 
@@ -194,19 +246,11 @@ class _Held:
 
 def _held_against(bench: Bench, parts: list[Answers], stop: int) -> _Held:
     reference = {name: array[:stop] for name, array in bench.source.outputs.items()}
-    own = [part.scores for part in parts if part.scores is not None]
+    own = joined(parts)
     scores = None
-    if bench.source.scores is not None and len(own) == len(parts):
-        scores = scores_of(bench.source.scores[:stop], np.concatenate(own))
-    return _Held(reference, _joined([part.outputs for part in parts]), scores)
-
-
-def _joined(parts: list[dict[str, Array]]) -> dict[str, Array]:
-    """The outputs of all parts; of an output that changed its form midway, a defect is left."""
-    try:
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    except (ValueError, KeyError):
-        return {}
+    if bench.source.scores is not None and own.scores is not None:
+        scores = scores_of(bench.source.scores[:stop], own.scores)
+    return _Held(reference, own.outputs, scores)
 
 
 def _judge(recipe: Recipe, held: _Held, samples: Samples, bench: Bench) -> Judgement:

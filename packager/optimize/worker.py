@@ -80,8 +80,8 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
         Path(task["source"]),
         Path(task["candidate"]),
         list(_feeds(task)),
-        task["threads"],
-        task["batches"],
+        [(threads, batch) for threads, batch in task["cells"]],
+        look=task["look"],
     )
 
 

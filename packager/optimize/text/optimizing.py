@@ -26,11 +26,12 @@ from packager.optimize.gate import Judgement
 from packager.optimize.making import Made, Workshop
 from packager.optimize.measuring import measurable, where
 from packager.optimize.optimizing import choice_of, keep
-from packager.optimize.processes import Failure, Workers
+from packager.optimize.processes import Failure, Workers, warmed
 from packager.optimize.reading import PROTOBUF_LIMIT, load_graph
 from packager.optimize.recipes import SOURCE, Recipe
 from packager.optimize.record import MeasurementRecord, Row, TextRow
 from packager.optimize.samples import Samples
+from packager.optimize.searching import Found
 from packager.optimize.table import Findings, table
 from packager.optimize.text.asking import (
     ANSWER_TOKENS,
@@ -86,8 +87,8 @@ def opened_text(
     with (
         telling_output_errors(into),
         tempfile.TemporaryDirectory(prefix=".optimize-", dir=into) as scratch,
+        warmed(Workers()) as workers,
     ):
-        workers = Workers()
         external = len(model.files) > 1 or model.size > PROTOBUF_LIMIT // 2
         sized = workers.within(workers.limits.for_model(model.size))
         workshop = Workshop(model, external, _NO_SAMPLES, Path(scratch), sized)
@@ -149,9 +150,7 @@ def optimize_text(
     findings = Findings(
         rows=rows,
         source=model,
-        trials=tuple(trials),
-        measured=measured,
-        failures=failures,
+        found=Found(tuple(trials), frozenset(measured), {}, measured, failures),
         work=None,
         hardware=hardware,
         objective=objective,

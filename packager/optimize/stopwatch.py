@@ -1,0 +1,186 @@
+"""Keeps the figures of every candidate: from the record where it has them, else by timing.
+
+Each is timed against the source in a process of its own (`timing`), one after the other, while
+nothing else of ours runs, and only as far as the search asks: a first look, then more cells of
+threads and batches. Figures of a record are taken as they are; only a first look of this very
+machine is gone on with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from packager.domain.hardware import HardwareProfile
+from packager.domain.model import Model, Objective
+from packager.optimize.making import Workshop
+from packager.optimize.measuring import BATCHES, batches, host, measurable, thread_counts
+from packager.optimize.processes import Failure
+from packager.optimize.record import Figures, MeasurementRecord, Row
+from packager.optimize.timing import FULL, Cell
+from packager.progress import Progress
+
+FIRST: Cell = (1, 1)
+"""One thread, batch 1: where everybody is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopwatch:
+    """`own` holds what was timed on this machine, `sites` what a record says of the very profile:
+    a site's own figures, or those of a borrowed machine, are how an accelerator is measured."""
+
+    workshop: Workshop
+    hardware: HardwareProfile
+    record: MeasurementRecord
+    progress: Progress
+    models: dict[str, Model] = field(default_factory=dict)
+    own: dict[str, Row] = field(default_factory=dict)
+    sites: dict[str, Row] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    timed: set[str] = field(default_factory=set)
+
+    def look(self, models: Mapping[str, Model]) -> None:
+        """Figures for each of `models`, where any can be had; the source may be among them."""
+        for position, (name, model) in enumerate(sorted(models.items())):
+            self.models[name] = model
+            self._remember(name, model)
+            site = self.sites.get(name)
+            known = name in self.own or (site is not None and site.compared)
+            if measurable(self.hardware) and not known:
+                self.progress.advance(f"measuring {name}", position, len(models))
+                self._time(name, [FIRST], look=True)
+
+    def rows(self) -> dict[str, Row]:
+        """Candidate name → its figures; a site's take the place of ours, which then only tell how
+        the candidate stands to the source."""
+        rows = {**self.own, **self.sites}
+        for name in self.own.keys() & self.sites.keys():
+            if not self.sites[name].compared:
+                rows[name] = self.sites[name].compared_like(self.own[name])
+        return {name: rows[name] for name in sorted(rows) if name not in self.failures}
+
+    def speeds(self) -> dict[str, float | None]:
+        """The ratio to the source at the first look, or nearest to it; None where nothing is known.
+
+        Of figures that a record keeps as they are, so that a build by the record decides alike.
+        """
+        rows = self.own | {name: row for name, row in self.rows().items() if name not in self.own}
+        return {
+            name: rows[name].figures[0].latency_speedup if name in rows else None
+            for name in self.models
+        }
+
+    def complete(self, name: str, objective: Objective, *, whole: bool = False) -> bool:
+        """More figures of one in the race: latency over threads, for throughput (or with `whole`)
+        over batches as well. Whether there are new ones, or a failure."""
+        threads, sizes = (
+            thread_counts(),
+            batches(self.workshop.source, stackable=self.workshop.samples.stackable),
+        )
+        if objective in (Objective.LATENCY, Objective.SIZE) and not whole:
+            sizes = (1,)
+        return self._more(name, [(count, batch) for count in threads for batch in sizes])
+
+    def sweep(self, name: str, objective: Objective) -> bool:
+        """Batches of the choice, with the threads that it will run with."""
+        row = self.own.get(name)
+        if row is None:
+            return False
+        sizes = batches(self.workshop.source, stackable=self.workshop.samples.stackable)
+        count = row.best(objective).threads
+        return self._more(name, [(count, batch) for batch in sizes])
+
+    def _remember(self, name: str, model: Model) -> None:
+        """What the record has of a model. A site's row gets ratios where the same site timed the
+        source as well; what was timed on this machine counts for every profile."""
+        source = self.workshop.source.digest
+        known = self.record.find(source, model.digest, self.hardware.id)
+        if known is not None and not known.compared:
+            base = self.record.find(source, source, known.hardware)
+            same = base is not None and base.measured_on == known.measured_on
+            known = known.compared_with(base) if base and same else known
+        twin = self.record.elsewhere(source, model.digest, host())
+        if known is None and twin is not None and measurable(self.hardware):
+            known = replace(twin, hardware=self.hardware.id)
+        if known is None:
+            return
+        here = known.measured_on == host() and known.compared and known.compared_on is None
+        (self.own if here else self.sites)[name] = known
+
+    def _more(self, name: str, cells: Iterable[Cell]) -> bool:
+        row = self.own.get(name)
+        site = self.sites.get(name)
+        if row is None or name in self.failures or (site is not None and site.compared):
+            return False
+        known = {(one.threads, one.batch): one for one in row.figures}
+        looked = known.get(FIRST)
+        only_looked = set(known) == {FIRST} and looked and looked.rounds < FULL.at_least
+        seen = {threads for threads, _ in known}
+        wanted = [
+            cell
+            for cell in cells
+            if (cell not in known and (cell[0] in seen or only_looked or name in self.timed))
+            or (cell == FIRST and only_looked)
+        ]
+        if not wanted:
+            return False
+        self.progress.advance(f"measuring {name} further", len(self.own), len(self.models))
+        return self._time(name, wanted, look=False)
+
+    def _time(self, name: str, cells: list[Cell], *, look: bool) -> bool:
+        """Time those cells and put them to what is known. Whether anything came of it."""
+        samples = self.workshop.samples
+        task = {
+            "task": "measure",
+            "source": str(self.workshop.source.files[0].path),
+            "candidate": str(self.models[name].files[0].path),
+            "samples": str(self.workshop.folder / "evaluation.npz"),
+            "batched": dict(samples.batched),
+            "start": 0,
+            "stop": min(len(samples.evaluation), 2 * BATCHES[-1]),
+            "cells": cells,
+            "look": look,
+        }
+        result = self.workshop.workers.do(f"measure-{name}", task, self.workshop.folder)
+        if isinstance(result, Failure):
+            self.failures[name] = Failure(f"could not be measured: {result.reason}")
+            return True
+        self.timed.add(name)
+        before = self.own.get(name)
+        row = self._row(name, result, before.figures if before else ())
+        if before:  # loaded once for its figures: what was told first stays
+            row = replace(row, load_ms=before.load_ms, resident_bytes=before.resident_bytes)
+        self.own[name] = row
+        self.progress.outcome(name, "measured", _told(row, result.get("between")))
+        return row != before
+
+    def _row(self, name: str, result: Mapping[str, Any], before: tuple[Figures, ...]) -> Row:
+        """What a worker told, over what was known. Latency is that of batch 1."""
+        known: dict[Cell, dict[str, Any]] = {(f.threads, f.batch): asdict(f) for f in before}
+        for figures in result["figures"]:
+            cell = figures["threads"], figures["batch"]
+            known[cell] = {**known.get((cell[0], 1), {}), **figures}
+        return Row(
+            source=self.workshop.source.digest,
+            candidate=self.models[name].digest,
+            hardware=self.hardware.id,
+            measured_on=result.get("host") or host(),
+            figures=tuple(sorted(Figures(**figures) for figures in known.values())),
+            load_ms=result["load_ms"],
+            resident_bytes=result["resident_bytes"],
+        )
+
+
+def _told(row: Row, between: tuple[float, float] | None) -> str:
+    """For the table that grows: the ratio at batch 1, and the most there is in batches."""
+    first = row.figures[0]
+    interval = f" ({between[0]:.2f} to {between[1]:.2f})" if between else ""
+    speed = f"{first.latency_speedup:.2f}× the source's speed"
+    told = f"{speed}{interval}, p50 {first.latency_p50_ms:g} ms"
+    most = max(row.figures, key=lambda one: one.throughput_per_s)
+    if len(row.figures) == 1:
+        return told
+    return (
+        f"{told}; {most.throughput_per_s:g}/s with {most.threads} threads, batches of {most.batch}"
+    )
