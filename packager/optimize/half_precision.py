@@ -19,6 +19,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from packager.optimize.shapes import inferred
+
 FORMATS = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 _NUMPY = {"fp16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
 FP16_LARGEST = 65504.0
@@ -246,10 +248,10 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
     Where ONNX's inference stops (it knows no operator of com.microsoft), the operators that we
     convert give what they are given.
     """
-    graph = onnx.shape_inference.infer_shapes(model).graph
+    graph = inferred(model)
     values = (*graph.input, *graph.output, *graph.value_info)
     known = {one.name: one.type.tensor_type.elem_type for one in values}
-    known |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    known |= {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     for node in graph.node:
         data = node.input[_DATA.get(node.op_type, 0)] if node.input else ""
         if node.op_type in _HALF and known.get(data):

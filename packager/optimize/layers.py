@@ -35,7 +35,7 @@ def layer_sqnr(source: Path, candidate: Path, feeds: Iterable[Feed]) -> list[tup
     if not names:
         return []
     sessions = [
-        open_with_outputs(proto, names, file.with_name(f"layers-{file.name}"))
+        open_with_outputs(proto, names, file.with_name(f"layers-{file.name}"), file)
         for proto, file in ((ours, source), (theirs, candidate))
     ]
     signal, noise = np.zeros(len(names)), np.zeros(len(names))

@@ -27,7 +27,8 @@ from packager.optimize.recipes import TWIN, Recipe
 from packager.optimize.samples import Samples
 from packager.optimize.task import Task
 
-GRAPH_FILE = "model.onnx"
+GRAPH_FILE, COPIED = "model.onnx", "source-copy.onnx"
+LAYER_SAMPLES = 4
 SHARED_FROM = 128
 """Samples from which on several processes share the source's answers."""
 UNSCORED = "the task's metric cannot score it: "
@@ -81,6 +82,8 @@ class Workshop:
         write_npz(folder / "calibration.npz", samples.part(samples.calibration))
         write_npz(folder / "evaluation.npz", samples.part(samples.evaluation))
         external = len(source.files) > 1 or source.size > PROTOBUF_LIMIT // 2
+        if len(source.files) == 1:
+            shutil.copyfile(source.files[0].path, folder / COPIED)
         sized = workers.within(workers.limits.for_model(source.size))
         return cls(source, external, samples, folder, sized, task)
 
@@ -125,13 +128,23 @@ class Workshop:
 
     def _own_source(self, name: str) -> Path:
         """The model in a folder of the candidate's own: quantizers write files beside what they
-        read, and that must be neither the user's folder nor another candidate's. Copied, since
-        onnx refuses external data with several hard links."""
+        read, and that must be neither the user's folder nor another candidate's. Weights beside
+        the graph are copied, since onnx refuses external data with several hard links; a graph
+        alone is copied once and linked."""
         folder = self.folder / f"{name}-source"
         for file in self.source.files:
-            (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file.path, folder / file.name)
+            target = folder / file.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if len(self.source.files) == 1 and self.copied.exists():
+                target.hardlink_to(self.copied)
+            else:
+                shutil.copyfile(file.path, target)
         return folder / self.source.files[0].name
+
+    @property
+    def copied(self) -> Path:
+        """The source's graph in our own scratch space."""
+        return self.folder / COPIED
 
     def make(self, recipe: Recipe, patience: Limits) -> Made | Failure:
         """Make a candidate within `patience`; its folder is named by what is done to the model."""
@@ -215,7 +228,7 @@ class Workshop:
             "task": "layers",
             "source": str(own),
             "candidate": str(made.judged),
-            **self._samples("evaluation", 0, min(8, len(self.samples.evaluation))),
+            **self._samples("evaluation", 0, min(LAYER_SAMPLES, len(self.samples.evaluation))),
         }
         result = self.workers.do("layers", task, self.folder)
         shutil.rmtree(own.parent, ignore_errors=True)

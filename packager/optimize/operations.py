@@ -12,6 +12,8 @@ from math import prod
 
 import onnx
 
+from packager.optimize.shapes import without_weights
+
 Shape = tuple[int, ...]
 
 
@@ -64,8 +66,7 @@ _COUNTED = {"MatMul": _matrix_product, "Gemm": _gemm, "Conv": _convolution}
 
 
 def _shapes(proto: onnx.ModelProto, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
-    made = onnx.ModelProto()
-    made.CopyFrom(proto)
+    made = without_weights(proto)
     for value in made.graph.input:
         for dimension, size in zip(
             value.type.tensor_type.shape.dim, inputs.get(value.name, ()), strict=False

@@ -95,6 +95,7 @@ def optimize(
     graph = load_graph(model.files[0].path)
     rows = candidates(anatomy_of(graph), hardware)
     recipes = tuple(row for row in rows if isinstance(row, Recipe))
+    work = work_of(graph, bench.workshop.samples.shapes())
     with telling_output_errors(into):
         search = Search.begin(
             recipes, bench, hardware, objective, record, progress, precision, constraints
@@ -105,13 +106,16 @@ def optimize(
                 rows=rows,
                 source=model,
                 found=found,
-                work=work_of(graph, bench.workshop.samples.shapes()),
+                work=work,
                 hardware=hardware,
                 objective=objective,
                 metric=bench.quality.metric,
             )
             choice = choice_of(findings, precision, constraints)
-            if not search.sweep(choice.name):
+            if search.sweep(choice.name):
+                continue
+            shown, front = table(findings, choice)
+            if not search.need(set(front.dominated_by.values()) & set(found.outpaced)):
                 break
         made = {trial.recipe.name: trial for trial in found.trials}.get(choice.name)
         chosen = (
@@ -123,7 +127,6 @@ def optimize(
             layers = losing.result()
     if isinstance(golden, Failure):
         progress.note(f"no golden samples: {golden.reason}")
-    shown, front = table(findings, choice)
     best = found.measured.get(choice.name)
     threads = best.best(objective).threads if best else 1
     return (

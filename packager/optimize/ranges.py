@@ -66,16 +66,20 @@ def _float_outputs(proto: onnx.ModelProto) -> list[str]:
     return [name for node in proto.graph.node for name in node.output if name in floats]
 
 
-def open_with_outputs(proto: onnx.ModelProto, names: list[str], scratch: Path) -> Any:
+def open_with_outputs(
+    proto: onnx.ModelProto, names: list[str], scratch: Path, same: Path | None = None
+) -> Any:
     """A session of the same graph that gives `names`. It is written to `scratch` for a moment, in
-    the folder of the graph, since external data is found relative to it."""
-    open_graph = onnx.ModelProto()
-    open_graph.CopyFrom(proto)
+    the folder of the graph, since external data is found relative to it; copied from the file
+    `same` where that holds the very graph."""
     known = {output.name for output in proto.graph.output}
-    open_graph.graph.output.extend(
+    more = onnx.ModelProto()
+    more.graph.output.extend(
         onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known
     )
-    scratch.write_bytes(open_graph.SerializeToString())
+    with scratch.open("wb") as stream:  # protobuf joins messages that stand one after the other
+        stream.write(same.read_bytes() if same else proto.SerializeToString())
+        stream.write(more.SerializeToString())
     try:
         return open_session(scratch, 1)
     finally:

@@ -38,6 +38,9 @@ class Recipe:
     needs_calibration: bool = False
     emulated: bool = False
     why: str = ""
+    keeps_speed: str = ""
+    """Why it cannot be faster than the source, where that is known of its making: it is made only
+    where as fast as the source is fast enough to be the choice."""
 
     @property
     def computes_in_fp32(self) -> bool:

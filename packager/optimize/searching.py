@@ -3,17 +3,17 @@
 The rule is a function of the figures that a record keeps, so that a build by the record decides
 alike: who is in the race (`racing`) must prove its quality on all samples; who fails leaves it, and
 the race is told anew. What is far behind one that is proved is *outpaced*: it cannot be the choice
-whatever its quality, so nobody asks. More figures are taken of the race alone, and where they move
-it the rule is applied once more.
+whatever its quality, so nobody asks, unless another would be dominated by it. More figures are
+taken of the race alone, and where they move it the rule is applied once more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from packager.domain.hardware import HardwareProfile, Precision
-from packager.domain.model import NO_CONSTRAINTS, Constraints, Objective
+from packager.domain.model import NO_CONSTRAINTS, Constraints, Model, Objective
 from packager.optimize.making import Made
 from packager.optimize.measuring import measurable
 from packager.optimize.processes import Failure
@@ -48,7 +48,9 @@ class Search:
     source_allowed: bool
     constraints: Constraints
     progress: Progress
-    proved: dict[str, Trial] = field(default_factory=dict)
+    known: dict[str, Trial] = field(default_factory=dict)
+    """What is known of those that had to tell all, as long as the search lasts."""
+    needed: set[str] = field(default_factory=set)
 
     @classmethod
     def begin(
@@ -63,41 +65,44 @@ class Search:
         constraints: Constraints = NO_CONSTRAINTS,
     ) -> Search:
         """Make everything and look at it."""
-        trials = {one.recipe.name: one for one in try_all(recipes, bench, precision, progress)}
-        model = bench.workshop.source
+        wanted = [recipe for recipe in recipes if recipe.name != SOURCE]
+        at_once = [one for one in wanted if not one.keeps_speed or precision]
+        tried = {
+            one.recipe.name: one for one in try_all(tuple(at_once), bench, precision, progress)
+        }
+        trials = {one.name: tried.get(one.name) or Trial.deferred(one) for one in wanted}
         watch = Stopwatch(bench.workshop, hardware, record, progress)
-        watch.look(
-            {
-                SOURCE: model,
-                **{
-                    name: trial.outcome.model
-                    for name, trial in trials.items()
-                    if isinstance(trial.outcome, Made) and (trial.eligible or trial.open)
-                },
-            }
-        )
+        model = bench.workshop.source
         allowed = precision in (None, model.precision)
-        return cls(bench, watch, trials, objective, allowed, constraints, progress)
+        search = cls(bench, watch, trials, objective, allowed, constraints, progress)
+        search._look({SOURCE: model}, tried.values())
+        return search
+
+    def _look(self, models: dict[str, Model], trials: Iterable[Trial]) -> None:
+        """A first look at the speed of those that stand."""
+        for trial in trials:
+            if isinstance(trial.outcome, Made) and (trial.eligible or trial.open):
+                models[trial.recipe.name] = trial.outcome.model
+        self.watch.look(models)
 
     def settle(self) -> Found:
         """Ask until nothing that is still open could change the choice."""
         while True:
             race, asked = self._race()
-            fresh = [self._complete(name) for name in sorted(race)]
+            fresh = [self._complete(name) for name in race]
             if not any(fresh):
                 break
-        trials = {
-            name: self.proved[name] if name in asked else one for name, one in self.trials.items()
+        trials = {name: self._now(name, asked) for name in self.trials}
+        outpaced = {
+            name: self._why_not(name, race)
+            for name, trial in trials.items()
+            if (trial.open or trial.is_deferred) and name not in self.watch.failures
         }
         self.progress.advance("measured", len(self.watch.models), len(self.watch.models))
         return Found(
             tuple(trials.values()),
             frozenset(race),
-            {
-                name: self._why_not(name, race)
-                for name, one in trials.items()
-                if one.open and name not in self.watch.failures
-            },
+            outpaced,
             self.watch.rows(),
             dict(self.watch.failures),
         )
@@ -106,53 +111,70 @@ class Search:
         """More figures of the choice. Whether there are new ones: then all is told anew."""
         return measurable(self.watch.hardware) and self.watch.sweep(name, self.objective)
 
+    def need(self, names: Iterable[str]) -> bool:
+        """Have these prove themselves too: they would push another off the front, and nobody falls
+        by one whose quality is not proved. Whether that is new."""
+        fresh = set(names) - self.needed
+        self.needed.update(fresh)
+        return bool(fresh)
+
+    def _now(self, name: str, asked: set[str]) -> Trial:
+        """What is known of a candidate when those of `asked` had to tell all."""
+        return self.known[name] if name in asked else self.trials[name]
+
     def _race(self) -> tuple[list[str], set[str]]:
-        """Who can still be the choice, and who had to prove itself for that."""
+        """Who can still be the choice, sorted, and who had to tell all for that."""
         asked: set[str] = set()
         while True:
-            standing = {
-                name: trial
-                for name, trial in self.trials.items()
-                if name not in self.watch.failures and self._stands(name, trial, asked)
-            }
-            race = self._contenders(standing)
-            waiting = [name for name in race if name in standing and standing[name].open]
-            waiting = [name for name in waiting if name not in asked]
+            race = self._contenders(asked)
+            waiting = [
+                self.trials[name]
+                for name in sorted({*race, *self.needed})
+                if name != SOURCE and name not in asked and not self.trials[name].eligible
+            ]
             if not waiting:
                 return race, asked
-            unknown = [self.trials[name] for name in waiting if name not in self.proved]
-            for trial in prove(unknown, self.bench, self.progress):
-                self.proved[trial.recipe.name] = trial
-            asked |= set(waiting)
+            self._ask([trial for trial in waiting if trial.recipe.name not in self.known])
+            asked |= {trial.recipe.name for trial in waiting}
 
-    def _stands(self, name: str, trial: Trial, asked: set[str]) -> bool:
-        one = self.proved[name] if name in asked else trial
-        return one.eligible or one.open
+    def _ask(self, trials: list[Trial]) -> None:
+        """Make what was not made, and prove what is open."""
+        late = tuple(trial.recipe for trial in trials if trial.is_deferred)
+        made = try_all(late, self.bench, None, self.progress) if late else []
+        if made:
+            self._look({}, made)
+        for trial in made:
+            self.known[trial.recipe.name] = trial
+        open_ones = [trial for trial in (*trials, *made) if trial.open]
+        for trial in prove(open_ones, self.bench, self.progress) if open_ones else []:
+            self.known[trial.recipe.name] = trial
 
-    def _contenders(self, standing: Mapping[str, Trial]) -> list[str]:
+    def _contenders(self, asked: set[str]) -> list[str]:
         """With constraints everybody: the fastest may break one that a slower one keeps to."""
-        sizes = {
-            name: trial.outcome.model.size
-            for name, trial in standing.items()
-            if isinstance(trial.outcome, Made)
-        }
+        source, speeds = self.bench.workshop.source, self.watch.speeds()
+        sizes = {SOURCE: source.size} if self.source_allowed else {}
+        for name in self.trials:
+            trial = self._now(name, asked)
+            if name in self.watch.failures:
+                continue
+            if trial.is_deferred:
+                sizes[name], speeds[name] = source.size, 1.0
+            elif isinstance(trial.outcome, Made) and (trial.eligible or trial.open):
+                sizes[name] = trial.outcome.model.size
         if self.constraints != NO_CONSTRAINTS:
             return sorted(sizes)
-        if self.source_allowed:
-            sizes[SOURCE] = self.bench.workshop.source.size
-        return in_the_race(self.watch.speeds(), sizes, self.objective)
+        return in_the_race(speeds, sizes, self.objective)
 
     def _complete(self, name: str) -> bool:
         whole = self.constraints != NO_CONSTRAINTS
         return self.watch.complete(name, self.objective, whole=whole)
 
     def _why_not(self, name: str, race: list[str]) -> str:
-        """What a candidate that was not asked all samples is told."""
+        """What a candidate is told that was not made, or not asked all samples."""
         speeds, told = self.watch.speeds(), self.trials[name].judgement.reason
-        if self.objective is Objective.SIZE:
-            return f"{race[0]} keeps to the budget and is smaller; {told}" if race else told
         best = max(race, key=lambda one: (speeds.get(one) or 0.0, one), default=SOURCE)
-        return (
-            f"{best} is far ahead at the first look, {speeds.get(best) or 0:.2f}× the source's"
-            f" speed against {speeds.get(name) or 0:.2f}×; {told}"
-        )
+        if self.objective is Objective.SIZE:
+            return f"{best} keeps to the budget and is smaller; {told}"
+        own = f" against {speed:.2f}×" if (speed := speeds.get(name)) else ""
+        ahead = f"{speeds.get(best) or 0:.2f}× the source's speed{own}"
+        return f"{best} is far ahead at the first look, {ahead}; {told}"

@@ -39,7 +39,9 @@ def table(findings: Findings, choice: Choice) -> tuple[tuple[Candidate, ...], Fr
     is outpaced stands where a look has put it."""
     tried = {trial.recipe.name: trial for trial in findings.found.trials}
     rows = [_row(one, tried.get(one.name), findings, choice) for one in findings.rows]
-    front = pareto_front(_point(row, findings.metric) for row in rows if row.verdict in _STANDING)
+    front = pareto_front(
+        _point(row, findings.metric) for row in rows if row.verdict in _STANDING and row.size
+    )
     return tuple(_placed(row, front) for row in rows), front
 
 

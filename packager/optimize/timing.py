@@ -37,8 +37,8 @@ class Pace:
 
 LOOK = Pace(2, 5, 14, 0.4, 0.04)
 """A first look: enough to see who is far behind."""
-FULL = Pace(3, 15, 300, 0.8, 0.015)
-BATCH = Pace(1, 7, 300, 0.8, 0.015)
+FULL = Pace(3, 15, 300, 0.35, 0.015)
+BATCH = Pace(1, 5, 300, 0.35, 0.015)
 
 SURELY_SLOWER = 0.8
 

@@ -22,7 +22,7 @@ from packager.optimize.gate import Judgement, Scores, hopeless, is_lossless, jud
 from packager.optimize.making import Answers, Made, Workshop, folder_name, joined
 from packager.optimize.npz import Array
 from packager.optimize.processes import Failure, Limits, Workers
-from packager.optimize.recipes import SOURCE, Recipe
+from packager.optimize.recipes import Recipe
 from packager.optimize.samples import Samples, synthetic_samples
 from packager.optimize.task import Task, scores_of
 from packager.progress import Progress
@@ -39,7 +39,8 @@ PATIENCE_SECONDS = 120
 
 RUNGS = (16, 4)
 """The first part of the held-out samples is a sixteenth of them, the second goes to a quarter."""
-RUNG_AT_LEAST = 32
+RUNG_AT_LEAST, SECOND_AT_LEAST = 32, 128
+"""What is smaller is not worth another session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,15 @@ class Trial:
     @property
     def open(self) -> bool:
         return bool(self.parts)
+
+    @property
+    def is_deferred(self) -> bool:
+        return self.outcome is None and self.judgement == Trial.deferred(self.recipe).judgement
+
+    @classmethod
+    def deferred(cls, recipe: Recipe) -> Trial:
+        """One that is made when it can be the choice."""
+        return cls(recipe, None, Judgement(False, f"not made: {recipe.keeps_speed}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +116,7 @@ def open_bench(
 def try_all(
     recipes: tuple[Recipe, ...], bench: Bench, precision: Precision | None, progress: Progress
 ) -> list[Trial]:
-    """Make every recipe but the source and look at its quality; results in table order."""
+    """Make recipes and look at their quality, several at a time; results in the order given."""
 
     def attempt(recipe: Recipe) -> Trial:
         if precision not in (None, recipe.precision):
@@ -116,7 +126,6 @@ def try_all(
             known = bench.tried[folder_name(recipe)] = _attempt(recipe, bench)
         return replace(known, recipe=recipe)
 
-    recipes = tuple(recipe for recipe in recipes if recipe.name != SOURCE)
     return _several(attempt, recipes, bench, progress, "tried")
 
 
@@ -224,7 +233,8 @@ def _lost(judgement: Judgement, budget: QualityBudget, stop: int, total: int) ->
 
 def rungs(total: int) -> list[tuple[int, int]]:
     """Where each part of `total` samples starts and stops: 1685 → 0–105, 105–421, 421–1685."""
-    wanted = sorted({max(RUNG_AT_LEAST, total // divisor) for divisor in RUNGS})
+    first, second = (total // divisor for divisor in RUNGS)
+    wanted = [max(RUNG_AT_LEAST, first), *([second] if second >= SECOND_AT_LEAST else [])]
     stops = [stop for stop in wanted if 2 * stop <= total]
     return list(zip([0, *stops], [*stops, total], strict=True))
 

@@ -15,6 +15,7 @@ from packager.optimize.exporting import onnx_source
 from packager.optimize.known_readings import KnownReadings
 from packager.optimize.optimizing import opened, quality_record
 from packager.optimize.optimizing import optimize as optimize_model
+from packager.optimize.processes import Workers
 from packager.optimize.record import MeasurementRecord, read_record, record_bytes
 from packager.optimize.remembering import Memory, Question
 from packager.optimize.report import html_report
@@ -65,6 +66,18 @@ def _optimize_tensors(
     progress: Progress,
     effort: Effort,
 ) -> tuple[dict[str, OptimizedModel], MeasurementRecord]:
+    with workers_for(effort) as workers:  # first, so that they get warm while the model is read
+        return _with_workers(workers, plan, record, workspace, progress, effort)
+
+
+def _with_workers(
+    workers: Workers,
+    plan: Plan,
+    record: MeasurementRecord,
+    workspace: Workspace,
+    progress: Progress,
+    effort: Effort,
+) -> tuple[dict[str, OptimizedModel], MeasurementRecord]:
     request = plan.request
     readings = KnownReadings(cache_folder() / "readings")
     model = readings.read(onnx_source(request.model_path, cache_folder()))
@@ -96,7 +109,6 @@ def _optimize_tensors(
                 into.mkdir(parents=True)
                 if bench is None:
                     own = own or _own_samples(request, model)
-                    workers = stack.enter_context(workers_for(effort))
                     bench = stack.enter_context(
                         opened(model, own, quality, into.parent, progress, workers, task)
                     )

@@ -116,7 +116,7 @@ def test_static_int8_of_a_convolution(
     samples = _samples(path, "image", (300, 3, 8, 8))
     optimized, _ = _optimize(path, cpu, tmp_path / "out", samples, objective=Objective.LATENCY)
     row = _rows(optimized)["int8-static-conv"]
-    assert row.verdict in (Verdict.CHOSEN, Verdict.ELIGIBLE, Verdict.REJECTED)
+    assert row.verdict not in (Verdict.FAILED, Verdict.ILLEGAL)
     assert row.digest is not None
     assert row.quality is not None
     assert "calibration=minmax" in row.passes[0]

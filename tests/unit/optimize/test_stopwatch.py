@@ -1,52 +1,20 @@
-"""Who is timed in full, and what a site's own record is worth."""
+"""What is timed of whom, and what a site's own record is worth."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from packager.digest import Digest
 from packager.domain.hardware import HardwareProfile, Precision
 from packager.domain.model import Model, ModelFile, Objective
-from packager.optimize.measuring import MARGIN, host, in_the_race, measure, where
+from packager.optimize.measuring import host, thread_counts, where
 from packager.optimize.processes import Failure
 from packager.optimize.record import Figures, MeasurementRecord, Row, read_record, record_bytes
+from packager.optimize.stopwatch import Stopwatch
 from packager.progress import SILENT
 
 SITE = "AMD EPYC 7003 (x86_64), onnxruntime 1.28.0"
-
-
-def test_who_is_surely_behind_leaves_the_race() -> None:
-    between = {"source": (1.0, 1.0), "a": (2.8, 3.0), "b": (2.2, 2.3), "c": (1.0, 1.2)}
-    sizes = dict.fromkeys(between, 100)
-    assert in_the_race(between, sizes, Objective.LATENCY) == ["a", "b"]
-    assert in_the_race({**between, "c": (1.0, 2.4)}, sizes, Objective.LATENCY) == ["a", "b", "c"]
-    assert in_the_race(between, {**sizes, "c": 10}, Objective.SIZE) == ["c"]
-    assert in_the_race({}, {}, Objective.LATENCY) == []
-
-
-@given(
-    st.dictionaries(
-        st.text("abcdefgh", min_size=1, max_size=3),
-        st.tuples(st.floats(0.2, 4), st.floats(0.81, 1.24)),
-        min_size=1,
-    )
-)
-def test_the_race_never_loses_the_winner(drawn: dict[str, tuple[float, float]]) -> None:
-    """Whatever threads and batches do to a ratio within the margin, the best of all is timed."""
-    for objective in (Objective.LATENCY, Objective.THROUGHPUT):
-        reach = MARGIN[objective] ** 0.5  # one rises, the other falls
-        final = {
-            name: first * min(max(drift, reach), 1 / reach)
-            for name, (first, drift) in drawn.items()
-        }
-        between = {name: (first, first) for name, (first, _) in drawn.items()}
-        kept = in_the_race(between, dict.fromkeys(drawn, 1), objective)
-        assert max(final.values()) == pytest.approx(max(final[name] for name in kept))
 
 
 def _model(text: str) -> Model:
@@ -55,33 +23,31 @@ def _model(text: str) -> Model:
 
 
 class _Workshop:
-    """Gives every candidate twice the source's speed, and counts who asked."""
+    """Gives every candidate twice the source's speed, and keeps what was asked."""
 
     def __init__(self) -> None:
         self.source = _model("source")
         self.samples = type("S", (), {"stackable": False, "evaluation": (), "batched": {}})()
         self.folder = Path()
         self.workers = self
-        self.asked: list[tuple[str, tuple[int, ...]]] = []
+        self.asked: list[tuple[str, list[tuple[int, int]], bool]] = []
 
     def do(self, name: str, task: dict, folder: Path) -> dict | Failure:
-        self.asked.append((name, tuple(task["threads"])))
+        self.asked.append((name, task["cells"], task["look"]))
         figures = [
             {
-                "threads": count,
-                "batch": 1,
-                "rounds": 15,
+                "threads": threads,
+                "batch": batch,
+                "rounds": 5 if task["look"] else 15,
                 "latency_p50_ms": 5.0,
                 "latency_p99_ms": 6.0,
-                "throughput_per_s": 200.0,
+                "throughput_per_s": 200.0 * batch,
                 "latency_speedup": 2.0,
                 "throughput_speedup": 2.0,
             }
-            for count in task["threads"]
+            for threads, batch in task["cells"]
         ]
-        slow = name == "measure-slow"
-        between = (0.9, 1.0) if slow else (1.9, 2.1)
-        return {"figures": figures, "between": between, "load_ms": 1.0, "resident_bytes": 1}
+        return {"figures": figures, "between": (1.9, 2.1), "load_ms": 1.0, "resident_bytes": 1}
 
 
 class _Told:
@@ -97,23 +63,52 @@ class _Told:
         self.lines.append((name, state, told))
 
 
-def test_only_those_in_the_race_are_timed_over_threads(cpu: HardwareProfile) -> None:
-    workshop = _Workshop()
-    models = {name: _model(name) for name in ("source", "fast", "like", "slow")}
-    told = _Told()
-    rows, failures = measure(workshop, models, cpu, MeasurementRecord(), told)
-    assert not failures
-    assert told.lines[:2] == [
-        ("fast", "measured", "2.00× the source's speed (1.90 to 2.10), p50 5 ms"),
-        ("like", "measured", "2.00× the source's speed (1.90 to 2.10), p50 5 ms"),
+def _watch(workshop: _Workshop, hardware: HardwareProfile, record: MeasurementRecord) -> Stopwatch:
+    return Stopwatch(workshop, hardware, record, SILENT)
+
+
+def test_a_first_look_is_gone_on_with_where_it_is_asked(cpu: HardwareProfile) -> None:
+    workshop, told = _Workshop(), _Told()
+    models = {name: _model(name) for name in ("source", "fast", "slow")}
+    watch = Stopwatch(workshop, cpu, MeasurementRecord(), told)
+    watch.look(models)
+    assert told.lines[0] == (
+        "fast",
+        "measured",
+        "2.00× the source's speed (1.90 to 2.10), p50 5 ms",
+    )
+    assert [(name, look) for name, _, look in workshop.asked] == [
+        ("measure-fast", True),
+        ("measure-slow", True),
+        ("measure-source", True),
     ]
+    assert watch.complete("fast", Objective.LATENCY)
+    assert workshop.asked[-1] == ("measure-fast", [(t, 1) for t in thread_counts()], False)
+    assert not watch.complete("fast", Objective.LATENCY), "nothing is timed twice"
+    rows = watch.rows()
     assert set(rows) == set(models)
-    assert [name for name, threads in workshop.asked if threads == (1,)][:4] == [
-        f"measure-{name}" for name in ("fast", "like", "slow", "source")
-    ]
-    second = [name for name, _ in workshop.asked[4:]]
-    assert "measure-slow" not in second
-    assert {"measure-fast", "measure-like"} <= set(second)
+    assert rows["fast"].figures[0].rounds == 15
+    assert len(rows["slow"].figures) == 1
+
+    again = _watch(workshop, cpu, MeasurementRecord().having(rows.values()))
+    again.look(models)
+    count = len(workshop.asked)
+    assert again.rows() == rows
+    assert not again.complete("fast", Objective.LATENCY)
+    assert len(workshop.asked) == count, "a record is enough"
+    assert again.complete("slow", Objective.LATENCY), (
+        "but who was only looked at can be gone on with"
+    )
+
+
+def test_a_failure_is_kept_and_its_figures_are_not(cpu: HardwareProfile) -> None:
+    workshop = _Workshop()
+    watch = _watch(workshop, cpu, MeasurementRecord())
+    watch.look({"fast": _model("fast")})
+    workshop.do = lambda *_: Failure("its process was ended by SIGSEGV")  # type: ignore[method-assign]
+    assert watch.complete("fast", Objective.LATENCY)
+    assert "SIGSEGV" in watch.failures["fast"].reason
+    assert watch.rows() == {}
 
 
 def _site(source: Model, candidate: Model, hardware: str, p50: float, *, own: bool) -> dict:
@@ -152,15 +147,18 @@ def test_a_sites_figures_take_the_place_of_ours(cpu: HardwareProfile, tmp_path: 
     workshop, fast = _Workshop(), _model("fast")
     record = _read(tmp_path, _site(workshop.source, fast, cpu.id, 40.0, own=False))
     models = {"source": workshop.source, "fast": fast}
-    rows, _ = measure(workshop, models, cpu, record, SILENT)
+    watch = _watch(workshop, cpu, record)
+    watch.look(models)
+    rows = watch.rows()
     row = rows["fast"]
     assert row.measured_on == SITE
     assert row.figures[0].latency_p50_ms == 40.0
     assert row.figures[0].latency_speedup == 2.0  # from here, and said so
     assert row.compared_on == host()
     assert "compared with the source on" in where(cpu, rows)
-    again, _ = measure(workshop, models, cpu, record.having(rows.values()), SILENT)
-    assert again == rows
+    again = _watch(workshop, cpu, record.having(rows.values()))
+    again.look(models)
+    assert again.rows() == rows
     assert len(workshop.asked) == 2
 
 
@@ -173,7 +171,9 @@ def test_a_site_that_timed_the_source_too_needs_nobody_else(
         _site(workshop.source, fast, cpu.id, 40.0, own=False),
         _site(workshop.source, workshop.source, cpu.id, 100.0, own=True),
     )
-    rows, _ = measure(workshop, {"source": workshop.source, "fast": fast}, cpu, record, SILENT)
+    watch = _watch(workshop, cpu, record)
+    watch.look({"source": workshop.source, "fast": fast})
+    rows = watch.rows()
     assert rows["fast"].figures[0].latency_speedup == 2.5
     assert rows["fast"].compared_on is None
     assert workshop.asked == []
@@ -184,7 +184,9 @@ def test_for_an_accelerator_a_sites_record_gives_figures_and_no_ratio(
 ) -> None:
     workshop, fast = _Workshop(), _model("fast")
     record = _read(tmp_path, _site(workshop.source, fast, gpu.id, 4.0, own=False))
-    rows, _ = measure(workshop, {"source": workshop.source, "fast": fast}, gpu, record, SILENT)
+    watch = _watch(workshop, gpu, record)
+    watch.look({"source": workshop.source, "fast": fast})
+    rows = watch.rows()
     assert rows["fast"].figures[0].latency_speedup is None
     assert workshop.asked == []
     assert replaced_ratio(rows["fast"]) is None
