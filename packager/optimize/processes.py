@@ -94,7 +94,8 @@ class Workers:
         return _result(result_file)
 
     def _started(self, task: Path, result: Path, complaint: Path) -> Running:
-        forked = self.nursery.start(task, result, complaint) if self.nursery else None
+        ours = self.nursery if self.command == WORKER else None
+        forked = ours.start(task, result, complaint) if ours else None
         return forked or _Alone([*self.command, str(task), str(result)], complaint)
 
 
