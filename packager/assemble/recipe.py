@@ -55,7 +55,7 @@ SERVER_WHEELS = ("httptools", "numpy", "orjson")
 FEATURE_WHEELS = {
     "generation": ("jinja2", "tokenizers"),
     "grammar": ("llguidance",),
-    "grpc": ("grpcio", "protobuf"),
+    "grpc": ("hpack", "protobuf"),
     "image": ("pillow",),
     "text": ("tokenizers",),
 }

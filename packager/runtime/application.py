@@ -60,31 +60,30 @@ class Application:
         route, exchange.arguments = self.routes.find(exchange.path)
         exchange.route = route
         route.handler(exchange.method)
-        self._identify(exchange, route.kind)
-        if route.kind is Kind.INFERENCE:
+        return self.announce(exchange, route.kind)
+
+    def announce(self, exchange: Exchange, kind: Kind) -> int:
+        """Access, and admission to being read, whatever carries the request: the most bytes that it
+        may have; raises RequestError."""
+        exchange.id = f"{self._prefix}-{next(self._numbers)}"
+        self._access.check(exchange, kind)
+        if kind is Kind.INFERENCE:
             self._lifecycle.announce()
             exchange.arriving = True
         return self._most
 
-    def enter(self, exchange: Exchange, kind: Kind) -> None:
-        """Access and admission of a request that is complete; raises RequestError."""
-        self._identify(exchange, kind)
-        if kind is Kind.INFERENCE:
+    def enter(self, exchange: Exchange) -> None:
+        """The request is complete: it takes the place that it needs; raises RequestError."""
+        if exchange.arriving:
+            self._arrived(exchange)
             self._lifecycle.enter()
             exchange.admitted = True
-
-    def _identify(self, exchange: Exchange, kind: Kind) -> None:
-        exchange.id = f"{self._prefix}-{next(self._numbers)}"
-        self._access.check(exchange, kind)
 
     def handle(self, exchange: Exchange) -> None:
         """Answer a complete request, now or later."""
         route = exchange.route or self.routes.find(exchange.path)[0]
         try:
-            if exchange.arriving:
-                self._arrived(exchange)
-                self._lifecycle.enter()
-                exchange.admitted = True
+            self.enter(exchange)
             answer = route.handler(exchange.method)(exchange)
         except Exception as error:
             exchange.reply(self._of_exception(error))

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from .addresses import family_of
 from .connection import Connection, Service
@@ -28,6 +28,23 @@ _SWEEP_SECONDS = 0.5
 _RESERVED_FILES = 64
 
 
+class Peer(Protocol):
+    """What is asked of a connection, whatever it speaks. `due` is when it is looked after."""
+
+    due: float
+
+    @property
+    def idle(self) -> bool: ...
+
+    def accepted(self) -> list[Exchange]: ...
+
+    def overdue(self) -> None: ...
+
+    def close_when_idle(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
 class Connections:
     """All open connections. `date_line` is the header field of the current second, `held` the bytes
     of body of all requests that are not answered yet."""
@@ -40,7 +57,7 @@ class Connections:
         self.heads = KnownHeads()
         self._most = min(limits.max_connections, raise_file_limit() - _RESERVED_FILES)
         # A dict keeps the order of arrival; whoever becomes active moves to its end.
-        self._open: dict[Connection, None] = {}
+        self._open: dict[Peer, None] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.get_running_loop()
         self.now = self._loop.time
@@ -49,14 +66,14 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: Peer) -> None:
         self._open[connection] = None
         if len(self._open) > self._most:
             self.refused += 1
             idle = next((other for other in self._open if other.idle), connection)
             idle.abort()
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: Peer) -> None:
         self._open.pop(connection, None)
 
     def keep(self, task: asyncio.Task[Any]) -> None:

@@ -152,7 +152,9 @@ class _Service:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signals.put_nowait, number)
-        server = await listen(listener, self._application, self._connections, self._tls.context)
+        server = await listen(
+            listener, self._application, self._connections, self._tls.context("http/1.1")
+        )
         remote, told = await self._listen_for_grpc()
         try:
             models = await self._load(checked)
@@ -173,6 +175,8 @@ class _Service:
             keeping.cancel()
         finally:
             server.close()
+            if remote is not None:
+                remote.close()
         return await self._leave()
 
     async def _listen_for_grpc(self) -> tuple[Any, dict[str, int]]:
@@ -186,11 +190,22 @@ class _Service:
             raise Refusal(
                 ExitCode.CONFIGURATION, f"server.json asks for gRPC, but {error.name} is missing"
             ) from error
-        service = Service(self._application, self._server_routes, self._extensions, self._models)
-        server, port = await remote_listening.listen(
-            service, self._configuration.grpc_port, self._http, self._configuration.access
+        service = Service(
+            self._application,
+            self._server_routes,
+            self._extensions,
+            self._models,
+            self._helpers,
+            self._http.max_body_bytes,
         )
-        return server, {"grpc_port": port}
+        server = await remote_listening.listen(
+            service,
+            self._configuration.grpc_port,
+            self._http,
+            self._connections,
+            self._tls.context("h2"),
+        )
+        return server, {"grpc_port": server.port}
 
     def _housekeeping(self) -> Housekeeping:
         return Housekeeping(
@@ -259,15 +274,11 @@ class _Service:
                 break
             await asyncio.sleep(0.02)
         server.close()
-        stopping = None
         if remote is not None:
-            left = max(0.0, deadline - time.monotonic()) if self._signals.empty() else 0.0
-            stopping = asyncio.create_task(remote.stop(left))
+            remote.close()
         while self._lifecycle.busy and time.monotonic() < deadline and self._signals.empty():
             await asyncio.sleep(0.01)
         self._connections.close_idle()
-        if stopping is not None:
-            await asyncio.wait((stopping,), timeout=max(0.1, deadline - time.monotonic()))
 
     async def _leave(self) -> ExitCode:
         """The end. Whoever still waits is told; what was written gets its moment to be sent."""

@@ -17,18 +17,27 @@ if TYPE_CHECKING:
 
 
 class Tls:
-    """The context of the listener; None inside where the server speaks plain HTTP."""
+    """The contexts of the listeners; there are none where the server speaks without TLS."""
 
     def __init__(self, settings: AccessSettings) -> None:
         self._settings = settings
         self._stamps: list[tuple[int, int]] = []
-        self.context = _context(settings) if settings.certificate else None
-        if self.context is not None:
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        if settings.certificate is not None:
             self._stamps = self._seen()
+            self.context("http/1.1")
+
+    def context(self, protocol: str) -> ssl.SSLContext | None:
+        """The context for a protocol by its ALPN name; raises Refusal for files of no use."""
+        if self._settings.certificate is None:
+            return None
+        if protocol not in self._contexts:
+            self._contexts[protocol] = _context(self._settings, protocol)
+        return self._contexts[protocol]
 
     def changed(self) -> bool:
         """Whether one of the files is another one than the one that was read."""
-        if self.context is None:
+        if not self._contexts:
             return False
         try:
             return self._seen() != self._stamps
@@ -37,11 +46,12 @@ class Tls:
 
     def reload(self) -> None:
         """Take the files as they are now; raises Refusal, and then nothing has changed."""
-        if self.context is None:
+        if not self._contexts:
             return
         stamps = self._seen()
-        _context(self._settings)  # tried on another one first: half a change must not stay
-        _load(self.context, self._settings)
+        _context(self._settings, "")  # tried on another one first: half a change must not stay
+        for context in self._contexts.values():
+            _load(context, self._settings)
         self._stamps = stamps
 
     def _seen(self) -> list[tuple[int, int]]:
@@ -53,12 +63,13 @@ class Tls:
         return [_stamp(file) for file in files if file is not None]
 
 
-def _context(settings: AccessSettings) -> ssl.SSLContext:
+def _context(settings: AccessSettings, protocol: str) -> ssl.SSLContext:
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    if protocol:
+        context.set_alpn_protocols([protocol])
     if settings.client_authorities is not None:
         context.verify_mode = ssl.CERT_REQUIRED
     _load(context, settings)

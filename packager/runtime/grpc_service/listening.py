@@ -2,65 +2,65 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import asyncio
+from typing import TYPE_CHECKING
+from weakref import WeakSet
 
-import grpc
-
-from ..access import AccessSettings
-from ..errors import ExitCode, Refusal
+from ..http2.connection import Bounds, Connection
+from ..http2.frames import LARGEST_WINDOW, USUAL_WINDOW
 from ..http_settings import HttpSettings
+from ..listening import BACKLOG, Connections, open_socket
+from .framing import PREFIX
 from .service import Service
 
+if TYPE_CHECKING:
+    import ssl
 
-async def listen(service: Service, port: int, http: HttpSettings, access: AccessSettings) -> Any:
-    """A started server on the host of the HTTP port; raises Refusal when it cannot be had."""
-    server = grpc.aio.server(
-        options=(
-            ("grpc.max_receive_message_length", http.limits.max_body_bytes),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.max_metadata_size", http.limits.max_header_bytes),
-            ("grpc.max_concurrent_streams", http.max_concurrency),
-            ("grpc.max_connection_idle_ms", int(http.limits.idle_seconds * 1000)),
-            ("grpc.so_reuseport", 0),
-            ("grpc.enable_http_proxy", 0),
-        )
+_MOST_STREAMS = 4096
+
+
+class Server:
+    """A port that listens, and the connections that came through it."""
+
+    def __init__(
+        self, server: asyncio.Server, service: Service, peers: WeakSet[Connection]
+    ) -> None:
+        self._server = server
+        self._service = service
+        self._peers = peers
+        self.port = int(server.sockets[0].getsockname()[1])
+
+    def close(self) -> None:
+        """Take no more connections, and ask those that stand for no more calls."""
+        self._server.close()
+        self._service.close()
+        for peer in list(self._peers):
+            peer.begin_to_leave()
+
+
+async def listen(
+    service: Service,
+    port: int,
+    http: HttpSettings,
+    connections: Connections,
+    tls: ssl.SSLContext | None,
+) -> Server:
+    """Listen on the host of the HTTP port; raises Refusal when that cannot be had."""
+    # A stream's window holds the largest message, so no stream has to be told of more.
+    room = min(LARGEST_WINDOW, max(USUAL_WINDOW, http.limits.max_body_bytes + PREFIX))
+    bounds = Bounds(min(_MOST_STREAMS, http.max_concurrency), room)
+    peers: WeakSet[Connection] = WeakSet()
+
+    def connected() -> Connection:
+        peer = Connection(service, connections, bounds)
+        peers.add(peer)
+        return peer
+
+    server = await asyncio.get_running_loop().create_server(
+        connected,
+        sock=open_socket(http.host, port),
+        backlog=BACKLOG,
+        ssl=tls,
+        ssl_handshake_timeout=http.limits.header_seconds if tls is not None else None,
     )
-    server.add_generic_rpc_handlers(service.handlers())
-    address = f"[{http.host}]:{port}" if ":" in http.host else f"{http.host}:{port}"
-    try:
-        if access.certificate is None:
-            bound = server.add_insecure_port(address)
-        else:
-            bound = server.add_secure_port(address, _credentials(access))
-    except RuntimeError as error:
-        raise Refusal(
-            ExitCode.UNAVAILABLE, f"cannot listen for gRPC on {http.host} port {port}"
-        ) from error
-    await server.start()
-    return server, bound
-
-
-def _credentials(access: AccessSettings) -> Any:
-    """Certificates that are read again for new connections when they change."""
-    seen: list[bytes] = []
-
-    def configuration() -> Any:
-        files = _contents(access)
-        if files == seen:
-            return None
-        seen[:] = files
-        certificate, key, *authorities = files
-        return grpc.ssl_server_certificate_configuration(
-            [(key, certificate)], authorities[0] if authorities else None
-        )
-
-    first = configuration()
-    return grpc.dynamic_ssl_server_credentials(
-        first, lambda: configuration(), access.client_authorities is not None
-    )
-
-
-def _contents(access: AccessSettings) -> list[bytes]:
-    files = (access.certificate, access.private_key, access.client_authorities)
-    return [Path(file).read_bytes() for file in files if file is not None]
+    return Server(server, service, peers)

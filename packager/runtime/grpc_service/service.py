@@ -1,50 +1,42 @@
-"""The calls of `inference.GRPCInferenceService` and `grpc.health.v1.Health`.
+"""What happens to every call, whatever it is about.
 
-They go the same way as requests over REST: access, admission, queue, journal, figures. Only what
-carries them is another.
+Calls go the same way as requests over REST: access, admission, queue, journal, figures. Only what
+carries them is another. A head is enough to refuse a call; only then is its message read.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, cast
 
-import grpc
 from google.protobuf.message import DecodeError
 
-from .. import VERSION
 from ..application import Application
 from ..errors import RequestError
-from ..exchange import Exchange
-from ..extensions import Extensions, model_config, statistics
+from ..exchange import CLIENT_GONE
+from ..extensions import Extensions
+from ..http2.fields import Block, Head
+from ..http2.streams import Stream
 from ..models import Models
 from ..routes import Kind
-from ..server_routes import EXTENSIONS, ServerRoutes
+from ..server_routes import ServerRoutes
 from ..tensors import bad
-from ..waiting import Result
-from .conversion import request_of, response_of
-from .messages import message, methods
+from .call import Call, Handler, Method, Plan
+from .framing import PREFIX, check_announced, framed, unframed
+from .health import HEALTH, Health
+from .inference import Inference, received
+from .messages import methods
+from .metadata import SERVICE, Metadata
+from .status import CLOSING, OPENING, Code, code_of, refusal, timeout_of
 
-SERVICE = "inference.GRPCInferenceService"
-HEALTH = "grpc.health.v1.Health"
-_CODES = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    404: grpc.StatusCode.NOT_FOUND,
-    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
-}
 _HEALTH_CALLS = ("ServerLive", "ServerReady", "ModelReady", "Check", "Watch")
-_SERVING, _NOT_SERVING, _UNKNOWN = 1, 2, 3
-_WATCH_SECONDS = 0.5
+_READ = (b"authorization", b"x-api-key", b"traceparent")
 
 
 class Service:
-    """The calls by name; each takes a request and gives a response."""
+    """The service behind every HTTP/2 connection (see `http2.streams.Service`)."""
 
     def __init__(
         self,
@@ -52,163 +44,145 @@ class Service:
         server_routes: ServerRoutes,
         extensions: Extensions,
         models: Callable[[], Models],
+        helpers: Executor,
+        most: int,
     ) -> None:
         self._application = application
-        self._routes = server_routes
-        self._extensions = extensions
-        self._models = models
-
-    def handlers(self) -> list[Any]:
-        """What a gRPC server is given."""
-        return [self._handlers(SERVICE), self._handlers(HEALTH)]
-
-    def _handlers(self, service: str) -> Any:
-        found = {}
-        for name, (request, response, streams) in methods(service).items():
-            made = (
-                grpc.unary_stream_rpc_method_handler
-                if streams
-                else (grpc.unary_unary_rpc_method_handler)
-            )
-            call = self._watching(request) if streams else self._call(name, request, response)
-            # Without a deserializer the bytes come to us: gRPC would answer those that are no
-            # message with UNKNOWN and the names of Python's classes, past journal and figures.
-            found[name] = made(call, response_serializer=response.SerializeToString)
-        return grpc.method_handlers_generic_handler(service, found)
-
-    def _call(self, name: str, request: Any, response: Any) -> Callable[[bytes, Any], Any]:
-        answer = getattr(self, f"_{name}")
-        kind = Kind.HEALTH if name in _HEALTH_CALLS else Kind.METADATA
-        if name == "ModelInfer":
-            kind = Kind.INFERENCE
-
-        async def call(data: bytes, context: Any) -> Any:
-            exchange = _exchange(name, context)
-            status, size = 499, 0
-            try:
-                self._application.enter(exchange, kind)
-                made = answer(_decoded(request, data), response, exchange, context)
-                if asyncio.iscoroutine(made):
-                    made = await made
-                status, size = 200, made.ByteSize() if kind is Kind.INFERENCE else 0
-                return made
-            except RequestError as error:
-                status = error.status
-                trailing = tuple(error.headers.items())
-                code = _CODES.get(status, grpc.StatusCode.INTERNAL)
-                await context.abort(code, str(error), trailing)
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:
-                status = 500
-                self._application.fault(error)
-                await context.abort(grpc.StatusCode.INTERNAL, "a fault in the server")
-            finally:
-                if kind is Kind.INFERENCE:
-                    exchange.received = len(data)
-                self._application.leave(exchange, kind, status, size)
-
-        return call
-
-    # Inference
-
-    async def _ModelInfer(  # noqa: N802
-        self, request: Any, _: Any, exchange: Exchange, context: Any
-    ) -> Any:
-        model = self._models().find(request.model_name, request.model_version or None)
-        exchange.arguments = {
-            "model": model.settings.name,
-            "version": model.settings.version,
+        self._most = most
+        self._health = Health(server_routes, (SERVICE, HEALTH), most)
+        metadata = Metadata(server_routes, extensions, models).calls()
+        inference = Inference(models, most, helpers, self._answer)
+        special: dict[str, Handler] = {
+            "ModelInfer": inference,
+            "Watch": lambda call, data: self._health.watch(call, data, _decoded),
         }
-        given = request_of(model, request)
-        done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._methods: dict[bytes, Method] = {}
+        for service in (SERVICE, HEALTH):
+            for name, (request, response, _) in methods(service).items():
+                handler = special.get(name)
+                if handler is None:
+                    made = (
+                        self._health.check if name == "Check" else _made(metadata[name], response)
+                    )
+                    handler = self._unary(request, made)
+                kind = Kind.HEALTH if name in _HEALTH_CALLS else Kind.METADATA
+                kind = Kind.INFERENCE if name == "ModelInfer" else kind
+                path = f"/{service}/{name}"
+                self._methods[path.encode()] = Method(path, kind, handler)
 
-        def deliver(result: Result) -> None:
-            if not done.done():
-                done.set_result(result)
+    def close(self) -> None:
+        """End what would not end by itself."""
+        self._health.close()
 
-        job = model.job(given, deliver, exchange.client)
-        left = context.time_remaining()
-        if left is not None:
-            latest = time.monotonic() + left
-            job.deadline = latest if job.deadline is None else min(job.deadline, latest)
-        scheduler = model.scheduler
-        scheduler.submit(job)
+    # The connection's side
+
+    def opened(self, stream: Stream) -> None:
+        plan = stream.head.plan
+        if plan is None:
+            plan = stream.head.plan = self._plan(stream.head)
+        call = Call(plan, stream, self.refuse)
+        stream.exchange = call
+        if plan.plain is not None:
+            self._leave(call, 415, 0)
+            stream.send(None, b"", plan.plain)
+            return
         try:
-            result = done.result() if done.done() else await done
-        except asyncio.CancelledError:
-            scheduler.cancel(job)
-            raise
-        taken = time.perf_counter() - exchange.began
-        if isinstance(result, RequestError):
-            scheduler.statistics.fail.add(taken)
-            raise result
-        scheduler.statistics.success.add(taken)
-        scheduler.statistics.request_seconds.add(taken)
-        return response_of(model, given, result)
+            if plan.refusal is not None:
+                raise plan.refusal
+            stream.most = self._application.announce(call, call.kind) + PREFIX
+        except RequestError as error:
+            self.refuse(stream, error)
 
-    # Health
+    def begun(self, stream: Stream) -> None:
+        first = stream.chunks[0]
+        if len(first) < PREFIX:
+            first = b"".join(stream.chunks[:PREFIX])
+        try:
+            check_announced(first, self._most)
+        except RequestError as error:
+            self.refuse(stream, error)
 
-    def _ServerLive(self, _: Any, response: Any, *__: Any) -> Any:  # noqa: N802
-        return response(live=self._routes.live())
+    def whole(self, stream: Stream) -> None:
+        call, data = _call(stream), stream.body()
+        call.received = received(data)
+        try:
+            self._application.enter(call)
+            cast(Method, call.plan.method).handler(call, data)
+        except RequestError as error:
+            self.refuse(stream, error)
+        except Exception as error:
+            self._application.fault(error)
+            self.refuse(stream, RequestError(500, "a fault in the server"))
 
-    def _ServerReady(self, _: Any, response: Any, *__: Any) -> Any:  # noqa: N802
-        return response(ready=self._routes.ready())
+    def refuse(self, stream: Stream, error: RequestError) -> None:
+        call = _call(stream)
+        if call.finished:
+            return
+        code = code_of(error)
+        timeout = call.plan.timeout
+        if call.plan.method is None:
+            code = Code.UNIMPLEMENTED
+        elif code is Code.UNAVAILABLE and timeout is not None and _since(call) >= timeout:
+            code = Code.DEADLINE_EXCEEDED
+        self._leave(call, error.status, 0)
+        stream.send(None, b"", refusal(error, code, opened=call.opened))
 
-    def _ModelReady(self, request: Any, response: Any, *__: Any) -> Any:  # noqa: N802
-        return response(ready=self._routes.model_ready(request.name, request.version or None))
+    def gone(self, stream: Stream) -> None:
+        call = _call(stream)
+        if call.finished:
+            return
+        call.gone = True
+        self._leave(call, 200 if call.opened else CLIENT_GONE, 0)
+        if call.on_gone is not None:
+            call.on_gone()
 
-    def _Check(self, request: Any, response: Any, *__: Any) -> Any:  # noqa: N802
-        status = self._health(request.service)
-        if status == _UNKNOWN:
-            raise RequestError(404, "this server has no such service")
-        return response(status=status)
+    def closing(self) -> bool:
+        return self._application.closing()
 
-    def _watching(self, request: Any) -> Callable[[bytes, Any], AsyncIterator[Any]]:
-        async def watch(data: bytes, context: Any) -> AsyncIterator[Any]:
-            try:
-                service = _decoded(request, data).service
-            except RequestError as error:
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-            async for status in self._watch(service):
-                yield status
+    # Answers
 
-        return watch
+    def _answer(self, call: Call, data: bytes) -> None:
+        """Send a framed message and the good end of its call."""
+        if call.finished:
+            return
+        self._leave(call, 200, received(data) if call.kind is Kind.INFERENCE else 0)
+        call.stream.send(OPENING, data, CLOSING)
 
-    async def _watch(self, service: str) -> AsyncIterator[Any]:
-        response = message("grpc.health.v1.HealthCheckResponse")
-        told = None
-        while True:
-            status = self._health(service)
-            if status != told:
-                told = status
-                yield response(status=status)
-            await asyncio.sleep(_WATCH_SECONDS)
+    def _leave(self, call: Call, status: int, sent: int) -> None:
+        call.finished = True
+        self._application.leave(call, call.kind, status, sent)
 
-    def _health(self, service: str) -> int:
-        if service not in ("", SERVICE, HEALTH):
-            return _UNKNOWN
-        return _SERVING if self._routes.ready() else _NOT_SERVING
+    def _unary(self, request: Any, made: Callable[[Any], Any]) -> Handler:
+        def handler(call: Call, data: bytes) -> None:
+            given = _decoded(request, unframed(data, call.plan.coding, self._most))
+            self._answer(call, framed([made(given).SerializeToString()]))
 
-    # What there is
+        return handler
 
-    def _ServerMetadata(self, _: Any, response: Any, *__: Any) -> Any:  # noqa: N802
-        return response(name="packager-runtime", version=VERSION, extensions=EXTENSIONS)
+    def _plan(self, head: Head) -> Plan:
+        """What a head asks for."""
+        fields = head.fields
+        kind = fields.get(b"content-type", b"")
+        if head.method != b"POST" or not kind.startswith(b"application/grpc"):
+            return Plan(None, plain=Block.of((b"content-length", b"0"), status=415))
+        method = self._methods.get(head.path)
+        if method is None:
+            return Plan(None, refusal=RequestError(404, "this server has no such call"))
+        timeout = fields.get(b"grpc-timeout")
+        try:
+            return Plan(
+                method,
+                method.path,
+                {name: fields[name] for name in _READ if name in fields},
+                None if timeout is None else timeout_of(timeout),
+                fields.get(b"grpc-encoding", b"identity"),
+            )
+        except RequestError as error:
+            return Plan(method, method.path, refusal=error)
 
-    def _ModelMetadata(self, request: Any, response: Any, *__: Any) -> Any:  # noqa: N802
-        (model,) = self._extensions.chosen(request.name, request.version or None)[-1:]
-        return response(**model.metadata(self._models().versions(request.name)))
 
-    def _ModelConfig(self, request: Any, response: Any, *__: Any) -> Any:  # noqa: N802
-        (model,) = self._extensions.chosen(request.name, request.version or None)[-1:]
-        return response(config=model_config(model))
-
-    def _ModelStatistics(self, request: Any, response: Any, *__: Any) -> Any:  # noqa: N802
-        chosen = self._extensions.chosen(request.name or None, request.version or None)
-        return response(model_stats=[statistics(model) for model in chosen])
-
-    def _RepositoryIndex(self, _: Any, response: Any, *__: Any) -> Any:  # noqa: N802
-        return response(models=self._extensions.index())
+def _made(fields: Callable[[Any], dict[str, Any]], response: Any) -> Callable[[Any], Any]:
+    return lambda request: response(**fields(request))
 
 
 def _decoded(request: Any, data: bytes) -> Any:
@@ -219,20 +193,9 @@ def _decoded(request: Any, data: bytes) -> Any:
         raise bad("this is not the message of the call") from error
 
 
-def _exchange(name: str, context: Any) -> Exchange:
-    metadata = context.invocation_metadata() or ()
-    headers = {
-        key.encode(): value.encode("latin-1", "replace") if isinstance(value, str) else value
-        for key, value in metadata
-        if key in ("authorization", "x-api-key", "traceparent")
-    }
-    exchange = Exchange("POST", f"/{SERVICE}/{name}", b"", headers, _address(context.peer()))
-    names = context.auth_context().get("x509_common_name")
-    if names:
-        exchange.principal = exchange.client = f"cert:{names[0].decode('utf-8', 'replace')}"
-    return exchange
+def _call(stream: Stream) -> Call:
+    return cast(Call, stream.exchange)
 
 
-def _address(peer: str) -> str:
-    """`ipv4:127.0.0.1:1234` → `127.0.0.1`."""
-    return peer.partition(":")[2].rpartition(":")[0]
+def _since(call: Call) -> float:
+    return time.perf_counter() - call.began

@@ -17,7 +17,8 @@ ALLOWED = set(sys.stdlib_module_names) | {"numpy", "onnxruntime", "httptools", "
 # What only the images carry whose release asks for it: recipe.FEATURE_WHEELS.
 FEATURES = {
     "generative": {"jinja2", "llguidance", "onnxruntime_genai", "tokenizers"},
-    "grpc_service": {"google", "grpc"},
+    "grpc_service": {"google"},
+    "http2": {"hpack"},
     "images": {"PIL"},
     "texts": {"tokenizers"},
 }
