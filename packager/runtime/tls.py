@@ -24,8 +24,8 @@ class Tls:
         self._stamps: list[tuple[int, int]] = []
         self._contexts: dict[str, ssl.SSLContext] = {}
         if settings.certificate is not None:
-            self._stamps = self._seen()
             self.context("http/1.1")
+            self._stamps = self._seen()
 
     def context(self, protocol: str) -> ssl.SSLContext | None:
         """The context for a protocol by its ALPN name; raises Refusal for files of no use."""

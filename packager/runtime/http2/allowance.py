@@ -35,7 +35,7 @@ class Allowance:
         if self._left >= 0:
             return
         now = self._now()
-        self._left = min(self._most, (now - self._since) * self._per_second - 1)
+        self._left = min(self._most, (now - self._since) * self._per_second) - 1
         self._since = now
         if self._left < 0:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, why)
