@@ -16,7 +16,7 @@ from packager.domain.lock import Lock, LockedEnvironment
 from packager.domain.release import ReleaseRequest
 from packager.domain.target import TargetName
 from packager.domain.trust import TrustFiles
-from packager.errors import LockError, PackagerError, UnavailableError
+from packager.errors import InputError, LockError, PackagerError, UnavailableError
 from packager.optimize.anatomy import anatomy_of
 from packager.optimize.candidates import candidates
 from packager.optimize.effort import Effort
@@ -49,6 +49,7 @@ def optimize(
     `output/evidence/`; with `package` the models also as `output/<name>.ortpackage`. Nothing is
     refused here: the policy is asked by `check` and `build`.
     """
+    _refuse_several(request)
     plan, _ = pipeline.check(request, targets)
     with publishing(output) as work:
         models = steps.optimize(plan, measurements, work, progress, effort)
@@ -67,6 +68,7 @@ def plan_optimization(
     request: ReleaseRequest, targets: Path | None, progress: Progress
 ) -> dict[str, list[dict[str, object]]]:
     """Hardware id → the candidates that would be tried or not, with reasons. Makes nothing."""
+    _refuse_several(request)
     plan, _ = pipeline.check(request, targets)
     progress.step(f"read the model {request.model_path}")
     text = request.serving.generation
@@ -80,6 +82,17 @@ def plan_optimization(
         hardware.id: [row.as_dict() for row in planned(rules(anatomy, hardware))]
         for hardware in steps.distinct_hardware(plan)
     }
+
+
+def _refuse_several(request: ReleaseRequest) -> None:
+    """Raises InputError for a release of several models: one is optimized by itself."""
+    if request.beside:
+        raise InputError(
+            "the optimizer alone takes one model, and the release has several",
+            where=f"{request.where}: models",
+            got=", ".join(str(one.model_name) for one in request.models),
+            next_step="name a model's file with -j, -w and -p; `packager build` optimizes all",
+        )
 
 
 def lock(
@@ -97,7 +110,7 @@ def lock(
     known = _known(file) if file.exists() and not upgrade else None
     request = steps.with_pinned_base(request, file if known else None, progress)
     plan, _ = pipeline.check(request, targets)
-    hardware, features = steps.distinct_hardware(plan), request.serving.features
+    hardware, features = steps.distinct_hardware(plan), request.features
     architectures = {profile.platform.architecture for profile in hardware}
     made = None
     fresh = known and is_fresh(known, hardware, sources.wheels, features)

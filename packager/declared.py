@@ -22,13 +22,13 @@ _REGION = "such as aws/eu-central-1, or site/<name> for a room of your own"
 _ISO = "an ISO 3166 code such as SA"
 
 
-def read_declarations(root: Section, model: Section, signing: Section) -> Declarations:
-    """What the user says of places and hosts that no file can show."""
+def read_declarations(root: Section, origin: str | None, signing: Section) -> Declarations:
+    """What the user says of places and hosts that no file can show; `origin` is the model's."""
     hosting = root.section("hosting")
     held = hosting.texts("certifications")
     return Declarations(
         hosting_certifications=held if "certifications" in hosting else None,
-        model_origin=country(model, "origin"),
+        model_origin=origin,
         log_region=_region(root.section("logs")),
         key_location=country(signing, "location"),
         telemetry_region=_region(root.section("telemetry")),

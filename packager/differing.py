@@ -170,6 +170,7 @@ def _release(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> tu
         one, two = (side[keys[0]][keys[1]] for side in (old, new))
         if one != two:
             told.append(f"{what} {one} → {two}")
+    told += _models(old, new)
     before, after = ({one["name"]: one for one in side["targets"]} for side in (old, new))
     for name in sorted(before.keys() & after.keys()):
         one, two = before[name], after[name]
@@ -179,3 +180,32 @@ def _release(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> tu
         if one["image"]["size"] != two["image"]["size"]:
             told.append(f"{name}: image {one['image']['size']} → {two['image']['size']} bytes")
     return tuple(told)
+
+
+def _models(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between the models of two releases of which one has several."""
+    if "models" not in old and "models" not in new:
+        return []
+    before, after = (
+        {
+            f"{one['name']}/{one.get('version', '1')}": one
+            for one in side.get("models", [side["model"]])
+        }
+        for side in (old, new)
+    )
+    told = [f"model {name} is gone" for name in sorted(before.keys() - after.keys())]
+    told += [f"model {name} is new" for name in sorted(after.keys() - before.keys())]
+    for name in sorted(before.keys() & after.keys()):
+        one, two = before[name], after[name]
+        told += [
+            f"model {name}: {what} {one.get(what)} → {two.get(what)}"
+            for what in ("digest", "license", "origin")
+            if what in one and what in two and one[what] != two[what]
+        ]
+        told += [
+            f"{target}: model {name}: {what} {chosen[what]} → {two['chosen'][target][what]}"
+            for target, chosen in sorted(one.get("chosen", {}).items())
+            for what in ("candidate", "precision")
+            if target in two.get("chosen", {}) and chosen[what] != two["chosen"][target][what]
+        ]
+    return told

@@ -10,6 +10,7 @@ How little of YAML is understood stands in `packager.narrow_yaml`.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -269,6 +270,17 @@ def parse_document(data: bytes, file: Path) -> Section:
             got="nothing" if node is None else _describe(node),
         )
     return _section(file, "", node, _Notes())
+
+
+def matching(pattern: re.Pattern[str]) -> Callable[[str], str]:
+    """For `Section.parsed`: text that is `pattern` from end to end, as it is."""
+
+    def parse(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(text)
+        return text
+
+    return parse
 
 
 def nearest(word: str, known: Iterator[str] | set[str] | list[str] | tuple[str, ...]) -> str | None:

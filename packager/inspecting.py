@@ -57,6 +57,7 @@ def inspect(folder: Path, trust: TrustFiles | None, progress: Progress) -> dict[
         "version": release.version,
         "digest": str(release.digest),
         "data_class": release.data_class,
+        "models": [model.folder for model in release.models],
         "verified": trust is not None,
         "targets": targets,
         "layers": list(layers.values()),

@@ -84,7 +84,7 @@ def build(request: ReleaseRequest, options: BuildOptions, progress: Progress) ->
     signer, *also = open_signers([options.key, *options.also])
 
     with publishing(options.output) as work:
-        models = steps.optimize(plan, options.measurements, work, progress, options.effort)
+        models = steps.optimize_models(plan, options.measurements, work, progress, options.effort)
         lock = steps.lock(plan, options.lock_file, options.sources, progress)
         images = steps.assemble(
             plan, models, lock, decisions, work.release, options.sources, progress

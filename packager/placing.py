@@ -12,11 +12,12 @@ from packager.canonical import dumps_readable
 from packager.catalogue import Catalogue, load_catalogue
 from packager.catalogue.states import open_state
 from packager.comply.law_diff import changed_rules
+from packager.domain.model_request import ModelName
 from packager.domain.placement import Demand, Placement, Service, Site, Weights
 from packager.domain.release import ReleaseRequest
 from packager.domain.target import DataClass
 from packager.domain.trust import TrustFiles
-from packager.errors import PackagerError, PolicyRefusal
+from packager.errors import InputError, PackagerError, PolicyRefusal
 from packager.place.answering import placement_record
 from packager.place.comparing import under_other_law
 from packager.place.demand_file import read_demand
@@ -201,6 +202,7 @@ def _services(
     if options.measured is not None and options.key is not None:
         trust = TrustFiles((options.key,))
         release = pipeline.open_verified(options.measured, trust, progress)
+        _refuse_several(options.measured, release.models)
         known = services_of_release(
             release.source, (target.name.hardware for target in release.targets)
         )
@@ -218,6 +220,17 @@ def _services(
     if unknown:
         progress.note(f"left out, since nothing says what it does: {', '.join(unknown)}")
     return services, unknown
+
+
+def _refuse_several(folder: Path, models: Sequence[ModelName]) -> None:
+    """Raises InputError for a release of several models: a demand does not say for which it is."""
+    if len(models) > 1:
+        raise InputError(
+            "the release has several models, and a demand is for one service",
+            where=str(folder),
+            got=", ".join(str(model) for model in models),
+            next_step="say what a replica does with your mix of requests: --service FILE",
+        )
 
 
 def _explored(

@@ -95,5 +95,5 @@ def _plan_target(
             f"{registry or NO_REGISTRY}/{request.name}:{request.version}-{target.name.slug}"
         ),
         where=target.where,
-        features=request.serving.features,
+        features=request.features,
     )

@@ -10,18 +10,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from packager.budget_section import quality_of
 from packager.declared import COUNTRY, read_base, read_declarations
 from packager.decoder_folder import is_decoder_folder, read_decoder
-from packager.document import Section, read_document
+from packager.document import Section, matching, read_document
 from packager.domain.generation import ModelKind
 from packager.domain.hardware import Precision
-from packager.domain.model import Constraints, Metric, Objective, QualityBudget, TaskFiles
+from packager.domain.model import Objective
 from packager.domain.release import NO_BASE, BaseImage, ReleaseRequest, TargetRequest
 from packager.domain.serving import Serving
 from packager.domain.target import DataClass, DeploymentPlatform, Region, TargetName
 from packager.domain.version import MAX_COUNTER, counter_of
 from packager.errors import InputError
-from packager.generation_section import generation_of, read_kind
+from packager.generation_section import generation_of
+from packager.models_section import read_models
 from packager.serving_section import read_serving
 
 API_VERSION = "packager/v1"
@@ -31,7 +33,6 @@ _REGISTRY = re.compile(
     r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]+([._-][a-z0-9]+)*)*"
 )
 _ORDERED = "numbers that grow, such as 1.4.0, 2026.11.27 or 1.5.0-rc1"
-_SPDX = re.compile(r"[A-Za-z0-9.+-]+( (AND|OR|WITH) [A-Za-z0-9.+-]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,40 +65,40 @@ def read_release(file: Path) -> ReleaseRequest:
     root.parsed("apiVersion", _exactly(API_VERSION), API_VERSION, API_VERSION)
     root.parsed("kind", _exactly("Release"), "Release", "Release")
     metadata = root.section("metadata", required=True)
-    model = root.section("model", required=True)
-    kind, path = read_kind(model), file.parent / model.text("path")
-    samples = model.optional_text("samples")
+    models, kind = read_models(root, file.parent)
+    first, *beside = models
+    serving = read_serving(root, kind, first)
     targets = _targets(root)
-    asked = root.section("quality")
-    quality = _quality(asked, kind)
     signing = root.section("signing")
     request = ReleaseRequest(
         name=metadata.parsed(
-            "name", _matching(_NAME), "lower-case letters, digits and dashes, at most 40", ""
+            "name", matching(_NAME), "lower-case letters, digits and dashes, at most 40", ""
         ),
         version=metadata.parsed(
-            "version", _matching(_VERSION), "letters, digits, '.', '_', '-', at most 40", ""
+            "version", matching(_VERSION), "letters, digits, '.', '_', '-', at most 40", ""
         ),
-        model_path=path,
-        model_license=_license(model),
-        samples=file.parent / samples if samples else None,
-        quality=quality,
-        objective=root.choice("objective", Objective, Objective.LATENCY),
+        model_path=first.path,
+        model_license=first.license,
+        samples=first.samples,
+        quality=first.quality,
+        objective=first.objective,
         data_class=root.section("data").choice("class", DataClass, DataClass.PERSONAL),
         targets=targets,
         registries=_registries(root),
         sites=_countries(root, "sites"),
         registry_countries=_countries(root, "registry_countries"),
         signing_keys=_signing_keys(signing),
-        precision=root.choice("precision", Precision) if "precision" in root else None,
-        constraints=_constraints(root),
+        precision=first.precision,
+        constraints=first.constraints,
         where=str(file),
-        declared=read_declarations(root, model, signing),
-        serving=read_serving(root, file.parent, kind, path),
+        declared=read_declarations(root, first.origin, signing),
+        serving=serving,
         base=read_base(root, file.parent),
         counter=_counter(metadata),
         recipients=_recipients(root, file.parent, targets),
-        task=_task(asked, file.parent, quality.metric, sampled=samples is not None),
+        task=first.task,
+        called=first.name if "models" in root else None,
+        beside=tuple(beside),
     )
     root.finish()
     return request
@@ -225,68 +226,10 @@ def _regions(entry: Section) -> tuple[Region, ...]:
     return tuple(regions)
 
 
-def quality_of(kind: ModelKind) -> QualityBudget:
-    """The usual budget: a text model is held to the words that the source would say."""
-    if kind is ModelKind.GENERATIVE:
-        return QualityBudget(Metric.GREEDY_AGREEMENT, 0.9)
-    return QualityBudget()
-
-
-def _quality(section: Section, kind: ModelKind) -> QualityBudget:
-    usual = quality_of(kind)
-    metric = section.choice("metric", Metric, usual.metric)
-    if (metric is Metric.GREEDY_AGREEMENT) != (kind is ModelKind.GENERATIVE):
-        section.note("metric", f"not for a {kind.value} model", got=metric.value)
-    error = metric.smaller_is_better
-    bound, other = ("at_most", "at_least") if error else ("at_least", "at_most")
-    if other in section:
-        section.note(other, f"{metric.value} is bounded by {bound!r}", next_step=f"write {bound}:")
-        section.number(other)
-    default = {Metric.MAX_ABS: 1e-3, Metric.TASK: 0.01}.get(metric, usual.bound)
-    value = section.number(bound, default)
-    if not (value >= 0 if metric is Metric.MAX_ABS else 0 < value <= 1):
-        section.note(bound, "out of range", expected="more than 0, at most 1", got=str(value))
-    return QualityBudget(metric, value)
-
-
-def _task(section: Section, folder: Path, metric: Metric, *, sampled: bool) -> TaskFiles | None:
-    """`quality: {metric: task, plugin: metric.py, labels: labels.npz}`."""
-    if metric is not Metric.TASK:
-        for key in ("plugin", "labels"):
-            if section.optional_text(key) is not None:
-                section.note(key, "belongs to the metric 'task'", next_step="write metric: task")
-        return None
-    if not sampled:
-        section.note("metric", "a task is scored on samples", next_step="write model.samples:")
-    return TaskFiles(folder / section.text("plugin"), folder / section.text("labels"))
-
-
-def _constraints(root: Section) -> Constraints:
-    """`constraints: {p99_ms, max_size, min_qps}`; sizes in bytes, or with kB, MB or GB."""
-    section = root.section("constraints")
-    found: dict[str, float | None] = {}
-    for key in ("p99_ms", "min_qps"):
-        value = section.optional_number(key)
-        if value is not None and value <= 0:
-            section.note(key, "out of range", expected="more than 0", got=str(value))
-        found[key] = value
-    size = None
-    if "max_size" in section:
-        size = section.parsed("max_size", _size, "bytes, such as 25000000, 25 MB or 1.5 GB", 0)
-    return Constraints(found["p99_ms"], size, found["min_qps"])
-
-
-def _size(text: str) -> int:
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(B|kB|MB|GB)?", text)
-    if not found or float(found[1]) <= 0:
-        raise ValueError(text)
-    return int(float(found[1]) * {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}[found[2] or "B"])
-
-
 def _registries(root: Section) -> dict[str, str]:
     section = root.section("registry")
     return {
-        key: section.parsed(key, _matching(_REGISTRY), "host[:port]/path in lower case", "")
+        key: section.parsed(key, matching(_REGISTRY), "host[:port]/path in lower case", "")
         for key in section.keys()  # noqa: SIM118 - a Section is no dict
     }
 
@@ -294,26 +237,10 @@ def _registries(root: Section) -> dict[str, str]:
 def _countries(root: Section, name: str) -> dict[str, str]:
     section = root.section(name)
     return {
-        key: section.parsed(key, _matching(COUNTRY), "an ISO 3166 code such as SA", "")
+        key: section.parsed(key, matching(COUNTRY), "an ISO 3166 code such as SA", "")
         for key in section.keys()  # noqa: SIM118 - a Section is no dict
     }
 
 
-def _license(model: Section) -> str | None:
-    if "license" not in model:
-        model.optional_text("license")
-        return None
-    return model.parsed("license", _matching(_SPDX), "an SPDX expression such as Apache-2.0", "")
-
-
-def _matching(pattern: re.Pattern[str]) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if not pattern.fullmatch(text):
-            raise ValueError(text)
-        return text
-
-    return parse
-
-
 def _exactly(word: str) -> Callable[[str], str]:
-    return _matching(re.compile(re.escape(word)))
+    return matching(re.compile(re.escape(word)))

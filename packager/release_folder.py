@@ -11,6 +11,7 @@ from typing import Any
 
 from packager.digest import Digest
 from packager.domain.artifact import Platform
+from packager.domain.model_request import FIRST_VERSION, ModelName
 from packager.domain.target import TargetName
 from packager.errors import InputError, VerificationError
 from packager.release_source import (
@@ -67,7 +68,7 @@ class ReleasedTarget:
 @dataclass(frozen=True, slots=True)
 class ReleaseFolder:
     """What `release.json` says; `targets` are those that the source carries, `indexed` the names
-    for several of them together."""
+    for several of them together, `models` what clients call the models of every image."""
 
     source: ReleaseSource
     name: str
@@ -76,6 +77,7 @@ class ReleaseFolder:
     data_class: str
     targets: tuple[ReleasedTarget, ...]
     indexed: tuple[ReleasedIndex, ...] = ()
+    models: tuple[ModelName, ...] = ()
 
     @classmethod
     def read(cls, source: ReleaseSource) -> ReleaseFolder:
@@ -99,6 +101,10 @@ class ReleaseFolder:
                     for entry in document.get("indexes", ())
                     if not isinstance(source, DeclaringSource)
                     or set(entry["targets"]) <= set(source.targets)
+                ),
+                models=tuple(
+                    ModelName(entry["name"], entry.get("version", FIRST_VERSION))
+                    for entry in document.get("models", [document["model"]])
                 ),
             )
         except (ValueError, KeyError, TypeError, RecursionError, VerificationError) as error:

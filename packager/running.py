@@ -16,6 +16,7 @@ from pathlib import Path
 
 from packager import pipeline
 from packager.domain.artifact import Image, Platform
+from packager.domain.model_request import ModelName
 from packager.domain.target import TargetName
 from packager.domain.trust import TrustFiles
 from packager.errors import InputError, PackagerError, UnavailableError
@@ -40,9 +41,15 @@ class Server:
     url: str
     grpc: str | None
     target: str
-    model: str
+    models: tuple[ModelName, ...]
     how: str
     process: Container | LocalProcess
+
+    @property
+    def model(self) -> str | None:
+        """What to call the model, where all versions have one name; None where it is not clear."""
+        names = {model.name for model in self.models}
+        return names.pop() if len(names) == 1 else None
 
     def wait(self) -> None:
         """Block until it ends by itself. Raises PackagerError, since it should not."""
@@ -94,7 +101,7 @@ def running(
                 where=how,
                 got=process.logs(10).strip() or error.findings[0].what,
             ) from error
-        yield Server(process.url, process.grpc, str(chosen.name), release.name, how, process)
+        yield Server(process.url, process.grpc, str(chosen.name), release.models, how, process)
 
 
 def measured(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from packager.document import Section
 from packager.domain.generation import ModelKind
+from packager.domain.model_request import ModelRequest
 from packager.domain.serving import Picture, Pooling, Serving, Steps, Task
 from packager.generation_section import read_generation
 
@@ -13,17 +14,17 @@ _MOST_TOKENS = 1 << 17
 _MOST_PIXELS = 1 << 14
 
 
-def read_serving(root: Section, folder: Path, kind: ModelKind, model: Path) -> Serving:
-    """All three, noting what is wrong; paths are relative to `folder`, `model` is the model's."""
+def read_serving(root: Section, kind: ModelKind, model: ModelRequest) -> Serving:
+    """What the server does beyond tensors, for the release's first model, noting what is wrong."""
     server = root.section("server")
     grpc = server.flag("grpc", False)
-    steps = _steps(root.section("serving"), folder) if "serving" in root else None
     if grpc and kind is ModelKind.GENERATIVE:
         server.note("grpc", "text is generated over HTTP only", next_step="remove server.grpc")
-    return Serving(grpc, steps, read_generation(root, kind, model))
+    return Serving(grpc, model.steps, read_generation(root, kind, model.path))
 
 
-def _steps(section: Section, folder: Path) -> Steps:
+def read_steps(section: Section, folder: Path) -> Steps:
+    """The steps around a model; paths are relative to `folder`."""
     task = section.choice("task", Task)
     tokenizer = section.optional_text("tokenizer")
     picture = _picture(section.section("image")) if "image" in section else None

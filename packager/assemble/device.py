@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from packager.assemble.gpu_libraries import families
 from packager.domain.hardware import HardwareProfile
 from packager.domain.lock import LockedEnvironment
-from packager.domain.model import OptimizedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,12 @@ class Device:
         cls,
         hardware: HardwareProfile,
         environment: LockedEnvironment,
-        model: OptimizedModel,
+        operators: Collection[str],
         *,
         slimmed: bool,
     ) -> Device:
-        """For a profile, what its environment locks, and the operators of the model."""
-        chosen = families(environment, model.model.operators)
+        """For a profile, what its environment locks, and the operators of the models."""
+        chosen = families(environment, operators)
         accelerator = hardware.accelerator
         capability = accelerator.compute_capability if accelerator and chosen else None
         genai = any(wheel.name.startswith("onnxruntime-genai") for wheel in environment.wheels)

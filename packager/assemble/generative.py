@@ -8,7 +8,6 @@ from __future__ import annotations
 from packager.assemble.model_files import (
     GOLDEN_TEXT,
     GRAPH,
-    MODEL_VERSION,
     model_folder,
     placed_files,
 )
@@ -24,18 +23,18 @@ DRAFT = "draft"
 
 
 def generative_entry(
-    target: PlannedTarget, request: ReleaseRequest, model: OptimizedModel, model_name: str
+    target: PlannedTarget, request: ReleaseRequest, model: OptimizedModel
 ) -> dict[str, object]:
     """The entry for one target. Raises InputError as `placed_files` does."""
     settings = model.generation
     assert settings is not None  # noqa: S101 - asked for by the caller's condition
-    folder = model_folder(model_name)
+    folder = model_folder(request.model_name)
     placed = placed_files(model)
     names = {name for name, *_ in placed}
     decoder = settings.decoder
     return {
-        "name": model_name,
-        "version": MODEL_VERSION,
+        "name": request.model_name.name,
+        "version": request.model_name.version,
         "files": [
             {"path": f"{folder}/{name}", "sha256": digest.hex, "size": size}
             for name, _, digest, size in placed

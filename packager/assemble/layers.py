@@ -1,7 +1,7 @@
 """The layers of an image, most shared first: what each holds, and the key that names its content.
 
-system · python · provider · GPU libraries · runtime · model · configuration. A key is the digest of
-everything that the bytes are made from: locked digests, the rules of this package, the runtime's
+system · python · provider · GPU libraries · runtime · models · configuration. A key is the digest
+of everything that the bytes are made from: locked digests, the rules of this package, the runtime's
 files. So two targets share a layer when they share its inputs, and a known layer need not be read
 again.
 """
@@ -28,6 +28,7 @@ from packager.content import Compression, LayerContent
 from packager.digest import CHUNK, Digest
 from packager.domain.lock import LockedEnvironment, LockedPackage, LockedWheel
 from packager.domain.model import OptimizedModel
+from packager.domain.model_request import ModelName
 from packager.errors import LockError
 from packager.resources import runtime_files
 
@@ -41,8 +42,7 @@ _PYTHON_PACKAGE = re.compile(r"(lib)?python3\b.*")
 def layers(
     environment: LockedEnvironment,
     inputs: Inputs,
-    model: OptimizedModel,
-    model_name: str,
+    models: Sequence[tuple[ModelName, OptimizedModel]],
     server_config: bytes,
     device: Device = CPU,
     cut: Cut | None = None,
@@ -50,7 +50,8 @@ def layers(
 ) -> tuple[LayerContent, ...]:
     """The layers of one image, made of `inputs`.
 
-    `compression` is of all layers but the model's: weights hardly compress.
+    Each model is a layer of its own, so that a change of one leaves the others. `compression` is of
+    all layers but theirs: weights hardly compress.
 
     Each wheel with GPU libraries is a layer of its own, so that images of models with other needs
     share the rest. `cut` is what is left out of the provider's device code.
@@ -90,13 +91,7 @@ def layers(
             [[name, str(Digest.of_file(file))] for name, file in runtime],
             lambda: [Entry.of_file(f"{RUNTIME_ROOT}/{name}", file) for name, file in runtime],
         ),
-        _layer(
-            _WEIGHTS,
-            f"the model {model_name}",
-            model_inputs(model, model_name),
-            lambda: model_entries(model, model_name),
-            Compression.NONE,
-        ),
+        *(_model_layer(name, model) for name, model in models),
         _layer(
             "configuration",
             "the server's configuration",
@@ -124,6 +119,16 @@ def _gpu_layer(wheel: LockedWheel, inputs: Inputs, device: Device) -> LayerConte
         f"{wheel.name} {wheel.version}",
         [str(wheel.digest), sorted(device.libraries)],
         lambda: _installed([wheel], inputs, device.libraries),
+    )
+
+
+def _model_layer(name: ModelName, model: OptimizedModel) -> LayerContent:
+    return _layer(
+        _WEIGHTS,
+        f"the model {name}",
+        model_inputs(model, name),
+        lambda: model_entries(model, name),
+        Compression.NONE,
     )
 
 

@@ -1,4 +1,4 @@
-"""The model in the image: `/opt/packager/models/<name>/1/`, beside it the golden self-test.
+"""The models in the image: `/opt/packager/models/<name>/<version>/`, each with golden samples.
 
 The graph is always `model.onnx`; external data keeps its names, because the graph refers to them.
 """
@@ -11,26 +11,26 @@ from pathlib import Path
 from packager.archive import Entry
 from packager.digest import Digest
 from packager.domain.model import OptimizedModel
+from packager.domain.model_request import ModelName
 from packager.errors import InputError
 
 MODEL_ROOT = "opt/packager"
-MODEL_VERSION = "1"
 GRAPH = "model.onnx"
 GOLDEN = "golden.npz"
 GOLDEN_TEXT = "golden.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-def model_folder(model_name: str) -> str:
+def model_folder(model: ModelName) -> str:
     """Relative to `server.json`. Raises InputError for a name that is no plain folder name."""
-    if not _NAME.fullmatch(model_name):
+    if not _NAME.fullmatch(model.name):
         raise InputError(
             "the model's name cannot be the name of a folder",
             where="metadata.name",
             expected="letters, digits, '.', '_' and '-', beginning with a letter or a digit",
-            got=repr(model_name[:120]),
+            got=repr(model.name[:120]),
         )
-    return f"models/{model_name}/{MODEL_VERSION}"
+    return f"models/{model.folder}"
 
 
 def placed_files(model: OptimizedModel) -> list[tuple[str, Path, Digest, int]]:
@@ -58,12 +58,12 @@ def placed_files(model: OptimizedModel) -> list[tuple[str, Path, Digest, int]]:
     return placed
 
 
-def model_inputs(model: OptimizedModel, model_name: str) -> list[object]:
+def model_inputs(model: OptimizedModel, name: ModelName) -> list[object]:
     """What the model's layer is made from, for its key."""
-    files = [[name, str(digest)] for name, _, digest, _ in placed_files(model)]
-    return [model_folder(model_name), *files]
+    files = [[file, str(digest)] for file, _, digest, _ in placed_files(model)]
+    return [model_folder(name), *files]
 
 
-def model_entries(model: OptimizedModel, model_name: str) -> list[Entry]:
-    folder = f"{MODEL_ROOT}/{model_folder(model_name)}"
-    return [Entry.of_file(f"{folder}/{name}", path) for name, path, *_ in placed_files(model)]
+def model_entries(model: OptimizedModel, name: ModelName) -> list[Entry]:
+    folder = f"{MODEL_ROOT}/{model_folder(name)}"
+    return [Entry.of_file(f"{folder}/{file}", path) for file, path, *_ in placed_files(model)]

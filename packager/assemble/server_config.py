@@ -6,9 +6,11 @@ folder of this machine. Every file of the model is listed by digest: the runtime
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from packager.assemble.generative import generative_entry
 from packager.assemble.gpu_libraries import needs_cudnn, opened_libraries
-from packager.assemble.model_files import GOLDEN, GRAPH, MODEL_VERSION, model_folder, placed_files
+from packager.assemble.model_files import GOLDEN, GRAPH, model_folder, placed_files
 from packager.assemble.queueing import queueing
 from packager.assemble.serving_steps import serving_steps
 from packager.canonical import dumps_readable
@@ -28,9 +30,12 @@ _DRAIN_SECONDS = 10
 
 
 def server_config(
-    target: PlannedTarget, request: ReleaseRequest, model: OptimizedModel, model_name: str
+    target: PlannedTarget, request: ReleaseRequest, models: Sequence[OptimizedModel]
 ) -> bytes:
-    """The bytes of `server.json` for one target. Raises InputError as `placed_files` does."""
+    """The bytes of `server.json` for one target, with `models` in the order of the request. Raises
+    InputError as `placed_files` does."""
+    asked = list(zip(request.models, models, strict=True))
+    generative = [generative_entry(target, one, model) for one, model in asked if model.generation]
     return dumps_readable(
         {
             "apiVersion": API_VERSION,
@@ -45,12 +50,8 @@ def server_config(
             },
             "access": {"exposure": "platform"},  # every manifest keeps strangers from the port
             "records": _records(target, request),
-            "models": [] if model.generation else [_model(target, request, model, model_name)],
-            **(
-                {"generative": [generative_entry(target, request, model, model_name)]}
-                if model.generation
-                else {}
-            ),
+            "models": [_model(target, one, model) for one, model in asked if not model.generation],
+            **({"generative": generative} if generative else {}),
             **({"grpc": {"port": GRPC_PORT}} if request.serving.grpc else {}),
             "http": {
                 "host": "0.0.0.0",  # noqa: S104  # inside the container; the site maps the port
@@ -64,13 +65,13 @@ def server_config(
 
 
 def _model(
-    target: PlannedTarget, request: ReleaseRequest, model: OptimizedModel, model_name: str
+    target: PlannedTarget, request: ReleaseRequest, model: OptimizedModel
 ) -> dict[str, object]:
-    folder = model_folder(model_name)
+    folder = model_folder(request.model_name)
     libraries = opened_libraries(target.hardware.wheel, model.model.operators)
     return {
-        "name": model_name,
-        "version": MODEL_VERSION,
+        "name": request.model_name.name,
+        "version": request.model_name.version,
         "path": f"{folder}/{GRAPH}",
         "files": [
             {"path": f"{folder}/{name}", "sha256": digest.hex, "size": size}

@@ -62,6 +62,14 @@ def _labels(target: PlannedTarget, request: ReleaseRequest) -> dict[str, str]:
     if request.base.reference and request.base.digest:  # image-spec, "Pre-Defined Annotation Keys"
         labels["org.opencontainers.image.base.name"] = request.base.reference.partition("@")[0]
         labels["org.opencontainers.image.base.digest"] = request.base.digest
-    if request.model_license:
-        labels["org.opencontainers.image.licenses"] = request.model_license
+    if licenses := _licenses(request):
+        labels["org.opencontainers.image.licenses"] = licenses
     return labels
+
+
+def _licenses(request: ReleaseRequest) -> str:
+    """Those of all models as one SPDX expression; empty when one is not known."""
+    found = sorted({one.model_license or "" for one in request.models})
+    if "" in found:
+        return ""
+    return found[0] if len(found) == 1 else " AND ".join(f"({one})" for one in found)

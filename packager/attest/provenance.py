@@ -37,9 +37,10 @@ def slsa_provenance(
     definition = {
         "buildType": BUILD_TYPE,
         "externalParameters": _asked(built, request, epoch),
-        "internalParameters": {"optimization": _optimization(built.model)},
+        "internalParameters": _optimizations(built, request),
         "resolvedDependencies": [
-            *_materials(built.model.source, request, environment, lock),
+            *_models(built, request),
+            *_materials(environment, lock),
             *_base_materials(built),
         ],
     }
@@ -62,12 +63,38 @@ def _asked(built: BuiltTarget, request: ReleaseRequest, epoch: SourceDateEpoch) 
         "reference": built.plan.reference,
         "platform": str(built.image.platform),
         "dataClass": request.data_class.value,
-        "modelLicense": request.model_license,
-        "objective": request.objective.value,
-        "quality": {"metric": request.quality.metric.value, "bound": request.quality.bound},
-        "precision": request.precision.value if request.precision else None,
+        **_asked_of(request),
+        **({"models": _each_asked(request)} if request.beside else {}),
         "sourceDateEpoch": epoch.seconds,
     }
+
+
+def _each_asked(request: ReleaseRequest) -> list[dict[str, Any]]:
+    return [
+        {"name": one.model_name.name, "version": one.model_name.version, **_asked_of(one)}
+        for one in request.models
+    ]
+
+
+def _asked_of(model: ReleaseRequest) -> dict[str, Any]:
+    """What was asked of the (first) model."""
+    return {
+        "modelLicense": model.model_license,
+        "objective": model.objective.value,
+        "quality": {"metric": model.quality.metric.value, "bound": model.quality.bound},
+        "precision": model.precision.value if model.precision else None,
+    }
+
+
+def _optimizations(built: BuiltTarget, request: ReleaseRequest) -> dict[str, Any]:
+    """That of the first model, and where there are several, of each by name and version."""
+    told: dict[str, Any] = {"optimization": _optimization(built.model)}
+    if built.beside:
+        told["optimizations"] = {
+            one.model_name.folder: _optimization(model)
+            for one, model in zip(request.models, built.models, strict=True)
+        }
+    return told
 
 
 def _optimization(optimized: OptimizedModel) -> dict[str, Any]:
@@ -113,17 +140,30 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
     return described
 
 
-def _materials(
-    source: Model, request: ReleaseRequest, environment: LockedEnvironment, lock: Digest
-) -> list[dict[str, Any]]:
-    """Every foreign byte by digest. Files go by their name: where they lay is nobody's business."""
-    materials = [_material(f"model/{file.name}", file.digest) for file in source.files]
+def _models(built: BuiltTarget, request: ReleaseRequest) -> list[dict[str, Any]]:
+    """Every model's materials; those beside the first one go by the name of their model."""
+    return [
+        material
+        for one, model in zip(request.models, built.models, strict=True)
+        for material in _model_materials(model.source, one)
+    ]
+
+
+def _model_materials(source: Model, request: ReleaseRequest) -> list[dict[str, Any]]:
+    """Files go by their name: where they lay is nobody's business."""
+    which = f"{request.records}model" if request.records else "model"
+    materials = [_material(f"{which}/{file.name}", file.digest) for file in source.files]
     if request.samples:
         materials.append(_material(request.samples.name, Digest.of_file(request.samples)))
     if request.task:
         for file in (request.task.plugin, request.task.labels):
             materials.append(_material(file.name, Digest.of_file(file)))
-    materials.append(_material("packager.lock", lock))
+    return materials
+
+
+def _materials(environment: LockedEnvironment, lock: Digest) -> list[dict[str, Any]]:
+    """Every foreign byte beside the models by digest."""
+    materials = [_material("packager.lock", lock)]
     materials += [
         _material(package.name, package.digest, purl.debian(package))
         for package in sorted(environment.packages)

@@ -41,11 +41,9 @@ def cyclonedx(
 
     Raises OSError when the samples cannot be read, whose digest it carries.
     """
-    samples = [_samples(request)] if request.samples else []
+    models = zip(built.models, request.models, strict=True)
     components = [
-        _model(built.model, request),
-        *(_beside(file) for file in sorted(built.model.accompanying, key=lambda file: file.name)),
-        *samples,
+        *(part for model, asked in models for part in _of_model(model, asked)),
         _runtime(),
         *(_package(package) for package in sorted(environment.packages)),
         *(_wheel(wheel) for wheel in sorted(environment.wheels)),
@@ -57,7 +55,7 @@ def cyclonedx(
         "metadata": {
             "timestamp": epoch.rfc3339(),
             "lifecycles": [{"phase": "build"}],
-            "tools": {"components": _tools(built.model)},
+            "tools": {"components": _tools(built.models)},
             "component": subject,
         },
         "components": components,
@@ -94,21 +92,36 @@ def _image(built: BuiltTarget, request: ReleaseRequest) -> _Component:
     }
 
 
+def _of_model(optimized: OptimizedModel, request: ReleaseRequest) -> list[_Component]:
+    """A model, what lies beside it, and its samples."""
+    beside = sorted(optimized.accompanying, key=lambda file: file.name)
+    return [
+        _model(optimized, request),
+        *(_beside(file, _which(request)) for file in beside),
+        *([_samples(request)] if request.samples else []),
+    ]
+
+
+def _which(request: ReleaseRequest) -> str:
+    """What a reference to a part of a model ends in; nothing for the first model of a release."""
+    return f":{request.model_name.folder}" if request.records else ""
+
+
 def _model(optimized: OptimizedModel, request: ReleaseRequest) -> _Component:
     shipped, source = optimized.model, optimized.source
     card: dict[str, Any] = {
         "modelParameters": {
             "inputs": [_tensor(tensor) for tensor in shipped.inputs],
             "outputs": [_tensor(tensor) for tensor in shipped.outputs],
-            **({"datasets": [{"ref": SAMPLES}]} if request.samples else {}),
+            **({"datasets": [{"ref": SAMPLES + _which(request)}]} if request.samples else {}),
         }
     }
     if metrics := _metrics(optimized):
         card["quantitativeAnalysis"] = {"performanceMetrics": metrics}
-    component = _model_component(MODEL, request, shipped) | {"modelCard": card}
+    component = _model_component(MODEL + _which(request), request, shipped) | {"modelCard": card}
     if shipped.digest != source.digest:
         component["pedigree"] = {
-            "ancestors": [_model_component(SOURCE, request, source)],
+            "ancestors": [_model_component(SOURCE + _which(request), request, source)],
             "notes": f"{optimized.chosen.name}: {', '.join(optimized.chosen.passes)}",
         }
     return component
@@ -119,8 +132,8 @@ def _model_component(reference: str, request: ReleaseRequest, model: Model) -> _
     return {
         "type": "machine-learning-model",
         "bom-ref": reference,
-        "name": request.name,
-        "version": request.version,
+        "name": request.called.name if request.called else request.name,
+        "version": request.called.version if request.called else request.version,
         **_licenses(request.model_license),
         **({"hashes": _hashes(model.files[0].digest)} if len(model.files) == 1 else {}),
         "components": [
@@ -143,11 +156,11 @@ def _model_component(reference: str, request: ReleaseRequest, model: Model) -> _
     }
 
 
-def _beside(file: ModelFile) -> _Component:
+def _beside(file: ModelFile, which: str) -> _Component:
     """What lies beside the model and decides with it what is answered: the tokenizer, the chat
     template, the names of classes, and the graph and weights of a draft."""
     described: _Component = {
-        "bom-ref": f"beside/{file.name}",
+        "bom-ref": f"beside{which}/{file.name}",
         "name": file.name,
         "hashes": _hashes(file.digest),
     }
@@ -201,7 +214,7 @@ def _samples(request: ReleaseRequest) -> _Component:
         raise ValueError("no samples")
     return {
         "type": "data",
-        "bom-ref": SAMPLES,
+        "bom-ref": SAMPLES + _which(request),
         "name": request.samples.name,
         "hashes": _hashes(Digest.of_file(request.samples)),
         "data": [{"type": "dataset", "name": "samples for calibration and quality"}],
@@ -247,7 +260,8 @@ def _dependencies(subject: _Component, components: Sequence[_Component]) -> list
     ours = [part["bom-ref"] for part in components if not of_base(part)]
     wheels = [reference for reference in ours if reference.startswith("pkg:pypi/")]
     packages = [reference for reference in ours if reference.startswith("pkg:deb/")]
-    shipped = [part["bom-ref"] for part in components if part["bom-ref"] != SAMPLES]
+    references = [part["bom-ref"] for part in components]
+    shipped = [one for one in references if one.partition(":")[0] != SAMPLES]
     return [
         {"ref": subject["bom-ref"], "dependsOn": shipped},
         {"ref": RUNTIME, "dependsOn": wheels},
@@ -268,9 +282,9 @@ def _hashes(digest: Digest) -> list[dict[str, str]]:
     return [{"alg": "SHA-256", "content": digest.hex}]
 
 
-def _tools(optimized: OptimizedModel) -> list[_Component]:
+def _tools(models: Sequence[OptimizedModel]) -> list[_Component]:
     """Each tool once: the optimizer names packager among its own."""
-    named = {("packager", __version__), *optimized.tools}
+    named = {("packager", __version__), *(tool for model in models for tool in model.tools)}
     return [
         {"type": "application", "name": name, "version": version} for name, version in sorted(named)
     ]

@@ -99,8 +99,15 @@ def _relationships(bom: Mapping[str, Any], names: Mapping[str, str]) -> Iterator
     for part in bom["components"]:
         for ancestor in part.get("pedigree", {}).get("ancestors", ()):
             yield _related(names[part["bom-ref"]], "GENERATED_FROM", names[ancestor["bom-ref"]])
-        if part["type"] == "data" and "model" in names:
-            yield _related(names[part["bom-ref"]], "DATA_FILE_OF", names["model"])
+        if part["type"] == "data" and (model := _model_of(part["bom-ref"])) in names:
+            yield _related(names[part["bom-ref"]], "DATA_FILE_OF", names[model])
+
+
+def _model_of(reference: str) -> str:
+    """The model that a part belongs to: `model`, or with name and version where there are several,
+    as in `samples:<name>/<version>`."""
+    _, several, which = reference.partition(":")
+    return "model" + several + "/".join(which.split("/")[:2])
 
 
 def _related(one: str, kind: str, other: str) -> dict[str, str]:

@@ -42,8 +42,9 @@ def run(
     """Verify a release, start one of its targets here, and wait until it is ready.
 
     With a COMMAND after `--`, run it with the server's address in $PACKAGER_URL (and $PACKAGER_GRPC
-    where the image has gRPC), then stop; the exit code is the command's. Without one, serve until
-    Ctrl-C.
+    where the image has gRPC) and the model's name in $PACKAGER_MODEL, then stop; the exit code is
+    the command's. Of several models, $PACKAGER_MODELS has each NAME/VERSION. Without a command,
+    serve until Ctrl-C.
 
     \b
     Examples:
@@ -64,6 +65,7 @@ def run(
                     "url": server.url,
                     "grpc": server.grpc,
                     "target": server.target,
+                    "models": [model.folder for model in server.models],
                     "how": server.how,
                 },
             )
@@ -72,7 +74,11 @@ def run(
                 server.wait()
             console.note("stopped")
             return 0
-        environment = os.environ | {"PACKAGER_URL": server.url, "PACKAGER_MODEL": server.model}
+        environment = os.environ | {
+            "PACKAGER_URL": server.url,
+            "PACKAGER_MODELS": " ".join(model.folder for model in server.models),
+        }
+        environment |= {"PACKAGER_MODEL": server.model} if server.model else {}
         environment |= {"PACKAGER_GRPC": server.grpc} if server.grpc else {}
         try:
             return subprocess.run(command, env=environment, check=False).returncode

@@ -131,13 +131,18 @@ def inspect(console: Console, release: Path, key: Path | None) -> None:
     ]
     known = "verified" if document["verified"] else "NOT VERIFIED: give --key to check it"
     console.result(
-        f"{document['name']} {document['version']}  ({known})\n\n"
+        f"{document['name']} {document['version']}  ({known})\n"
+        f"{_models(document['models'])}\n"
         f"{table(['target', 'platform', 'image size', 'image'], targets)}\n\n"
         f"{table(['layer', 'size', 'targets', 'digest'], layers)}\n\n"
         f"stored once: {human_size(document['stored'])}, "
         f"as separate images: {human_size(document['unshared'])}",
         document,
     )
+
+
+def _models(names: list[str]) -> str:
+    return f"models: {', '.join(names)}\n" if len(names) > 1 else ""
 
 
 @click.command()

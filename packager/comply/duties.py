@@ -139,7 +139,7 @@ def decide_ai_duty(rule: Rule, situation: Situation) -> Outcome:
         "whoever offers or uses the system meets this duty; the record of quality, the bill of "
         f"materials and the provenance can serve as documentation{since(rule)}",
         (
-            f"evidence/quality/{situation.target.hardware.id}.json",
+            *(one.quality_path(situation.target.hardware.id) for one in situation.request.models),
             situation.target.name.sbom_path,
             situation.target.name.provenance_path,
         ),

@@ -82,7 +82,7 @@ def _engine(situation: Situation, generation: Generation) -> Outcome:
     hardware = situation.target.hardware
     provider, decoder = hardware.execution_provider, generation.decoder
     engine = generation.engine_on(provider)
-    record = (f"evidence/quality/{hardware.id}.json",)
+    record = (situation.request.quality_path(hardware.id),)
     other = "choose a profile of a CPU, such as x86-64-v3 or arm64-v8 (packager targets list)"
     runs_on = (CPU, CUDA) if engine is TextEngine.LIBRARY else (CPU,)
     if provider not in runs_on:
@@ -155,7 +155,7 @@ def _memory(situation: Situation, generation: Generation) -> Outcome:
     )
     if slots <= room:
         more = "" if generation.slots else f"; measuring says how many of at most {room} pay"
-        record = f"evidence/quality/{hardware.id}.json"
+        record = situation.request.quality_path(hardware.id)
         return Outcome(Status.EVIDENCED, f"estimated: {told}{more}", (record,))
     return Outcome(
         Status.VIOLATED,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from packager.comply.each_model import for_each_model
 from packager.comply.export_control import export_class_known
 from packager.comply.situation import Outcome, Situation
 from packager.domain.decision import Decision, Status
@@ -39,6 +40,10 @@ def _platform(situation: Situation) -> Outcome:
 
 
 def _precision(situation: Situation) -> Outcome:
+    return for_each_model(_computes, situation)
+
+
+def _computes(situation: Situation) -> Outcome:
     hardware, asked = situation.target.hardware, situation.request.precision
     usable = usable_precisions(hardware)
     offered = ", ".join(precision.value for precision in usable)
@@ -46,13 +51,13 @@ def _precision(situation: Situation) -> Outcome:
         return Outcome(
             Status.EVIDENCED,
             f"the optimizer chooses among what the profile computes in: {offered}",
-            (f"evidence/quality/{hardware.id}.json",),
+            (situation.request.quality_path(hardware.id),),
         )
     if asked in usable:
         return Outcome(
             Status.EVIDENCED,
             f"{hardware.id} computes in {asked.value}",
-            (f"evidence/quality/{hardware.id}.json",),
+            (situation.request.quality_path(hardware.id),),
         )
     if asked in hardware.precisions:
         why = f"{hardware.execution_provider} has no kernels for {asked.value}"

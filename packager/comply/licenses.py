@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 
+from packager.comply.each_model import for_each_model
 from packager.comply.situation import Outcome, Situation
 from packager.domain.decision import Status
 from packager.domain.jurisdiction import Rule
@@ -34,7 +35,11 @@ _OPERATORS = frozenset({"AND", "OR", "WITH", "(", ")"})
 
 
 def decide_model_license(_rule: Rule, situation: Situation) -> Outcome:
-    """Whether the request names a licence that can be looked up."""
+    """Whether the request names a licence that can be looked up, of every model."""
+    return for_each_model(_decide_license, situation)
+
+
+def _decide_license(situation: Situation) -> Outcome:
     expression = situation.request.model_license
     if not expression:
         return Outcome(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from packager.comply.each_model import for_each_model
 from packager.comply.location import DECLARED_IN, allowed
 from packager.comply.situation import Outcome, Situation
 from packager.domain.decision import Status
@@ -10,6 +11,10 @@ from packager.domain.jurisdiction import Rule
 
 def model_origin_known(situation: Situation) -> Outcome:
     """Whatever the rules say: the country of the maker is on record, or yours to find out."""
+    return for_each_model(_origin_known, situation)
+
+
+def _origin_known(situation: Situation) -> Outcome:
     origin = situation.request.declared.model_origin
     if origin is None:
         return Outcome(
@@ -24,6 +29,10 @@ def model_origin_known(situation: Situation) -> Outcome:
 
 def decide_model_origin(rule: Rule, situation: Situation) -> Outcome:
     """Weights do not tell who trained them: the user declares it, and is held to it."""
+    return for_each_model(lambda one: _decide_origin(rule, one), situation)
+
+
+def _decide_origin(rule: Rule, situation: Situation) -> Outcome:
     origin = situation.request.declared.model_origin
     if origin is None:
         return Outcome(

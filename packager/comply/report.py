@@ -58,6 +58,7 @@ def compliance_record(
             "version": request.version,
             "data_class": request.data_class.value,
             "model_license": request.model_license,
+            **({"models": _models(request)} if request.beside else {}),
         },
         "targets": [_target(request, one) for one in sorted(built, key=lambda one: one.plan.name)],
     }
@@ -80,8 +81,7 @@ def compliance_markdown(record: Mapping[str, Any]) -> str:
         "",
         f"> {record['disclaimer']}",
         "",
-        f"Class of data: **{release['data_class']}** · "
-        f"licence of the model: **{_cell(release['model_license'] or 'not named')}**",
+        f"Class of data: **{release['data_class']}** · {_licensed(release)}",
     ]
     for target in record["targets"]:
         lines += ["", f"## {target['name']}", "", _summary(target), ""]
@@ -108,6 +108,27 @@ def compliance_html(record: Mapping[str, Any]) -> str:
     )
     template = environment.get_template("compliance.html.j2")
     return template.render(record=record, statuses=[status.value for status in ORDER], root=ROOT)
+
+
+def _models(request: ReleaseRequest) -> list[dict[str, str | None]]:
+    return [
+        {
+            "name": one.model_name.name,
+            "version": one.model_name.version,
+            "license": one.model_license,
+            "origin": one.declared.model_origin,
+        }
+        for one in request.models
+    ]
+
+
+def _licensed(release: Mapping[str, Any]) -> str:
+    if "models" not in release:
+        return f"licence of the model: **{_cell(release['model_license'] or 'not named')}**"
+    return "licences of the models: " + ", ".join(
+        f"{_cell(one['name'])} {one['version']} **{_cell(one['license'] or 'not named')}**"
+        for one in release["models"]
+    )
 
 
 def _target(request: ReleaseRequest, built: BuiltTarget) -> dict[str, Any]:

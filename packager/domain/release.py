@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from packager.canonical import SourceDateEpoch
@@ -21,6 +21,7 @@ from packager.domain.model import (
     QualityBudget,
     TaskFiles,
 )
+from packager.domain.model_request import ModelName, ModelRequest
 from packager.domain.serving import Serving
 from packager.domain.target import DataClass, Region, TargetName
 from packager.domain.transfer import DeclaredTransfer
@@ -96,6 +97,10 @@ class ReleaseRequest:
     `precision` pins the number format of the weights, None leaves it to the optimizer; `counter`
     grows with every release of that name (`domain/version.py`); `recipients` maps a jurisdiction to
     the public keys that its model's layer is encrypted for.
+
+    What is said of a model is said of the first one, which is called `called` (by default as the
+    release, version 1); `beside` are the others. `records` is where records of the model stand
+    among those of others.
     """
 
     name: str
@@ -120,6 +125,46 @@ class ReleaseRequest:
     counter: int = 0
     recipients: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     task: TaskFiles | None = None
+    called: ModelName | None = None
+    beside: tuple[ModelRequest, ...] = ()
+    records: str = ""
+
+    @property
+    def model_name(self) -> ModelName:
+        """What clients call the first model."""
+        return self.called or ModelName(self.name)
+
+    @property
+    def models(self) -> tuple[ReleaseRequest, ...]:
+        """This request once for each model, as if that were the only one."""
+        return (replace(self, beside=()), *(self._about(model) for model in self.beside))
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """What the server needs further wheels for, whichever model asks for it; sorted."""
+        return tuple(sorted({word for one in self.models for word in one.serving.features}))
+
+    def quality_path(self, hardware: str) -> str:
+        """Where the quality record of the (first) model for a hardware profile stands."""
+        return f"evidence/quality/{self.records}{hardware}.json"
+
+    def _about(self, model: ModelRequest) -> ReleaseRequest:
+        return replace(
+            self,
+            model_path=model.path,
+            model_license=model.license,
+            samples=model.samples,
+            quality=model.quality,
+            objective=model.objective,
+            precision=model.precision,
+            constraints=model.constraints,
+            declared=replace(self.declared, model_origin=model.origin),
+            serving=Serving(self.serving.grpc, model.steps),
+            task=model.task,
+            called=model.name,
+            beside=(),
+            records=f"{model.name.folder}/",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +194,19 @@ class Plan:
 @dataclass(frozen=True, slots=True)
 class BuiltTarget:
     """A target with its optimized model, its image and its decisions; `base` is what the image was
-    put on, None when on nothing."""
+    put on, None when on nothing; `beside` are further models, in the order of the request."""
 
     plan: PlannedTarget
     model: OptimizedModel
     image: Image
     decisions: tuple[Decision, ...]
     base: Base | None = None
+    beside: tuple[OptimizedModel, ...] = ()
+
+    @property
+    def models(self) -> tuple[OptimizedModel, ...]:
+        """All of them, as `ReleaseRequest.models` lists them."""
+        return (self.model, *self.beside)
 
     @property
     def folder(self) -> str:

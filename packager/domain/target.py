@@ -85,10 +85,10 @@ class TargetName:
         """The same bill of materials as SPDX."""
         return f"evidence/sbom/{self.slug}.spdx.json"
 
-    @property
-    def model_signature_path(self) -> str:
-        """Where the signature over the target's model stands (OpenSSF Model Signing)."""
-        return f"evidence/models/{self.slug}.oms.sigstore.json"
+    def model_signature_path(self, records: str = "") -> str:
+        """Where the signature over the target's model stands (OpenSSF Model Signing); `records` is
+        the folder of a model beside the first one."""
+        return f"evidence/models/{records}{self.slug}.oms.sigstore.json"
 
     @property
     def provenance_path(self) -> str:

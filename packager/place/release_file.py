@@ -71,13 +71,34 @@ def _paths(text: str) -> Iterator[yaml.ScalarNode]:
     """The values in a release file that are relative to it."""
     tree = compose(text)
     for key, value in tree.value if isinstance(tree, yaml.MappingNode) else ():
-        if key.value == "model" and isinstance(value, yaml.MappingNode):
-            for name, node in value.value:
-                if name.value in ("path", "samples") and isinstance(node, yaml.ScalarNode):
-                    yield node
+        if key.value == "model":
+            yield from _named(value, "path", "samples")
+        if key.value == "quality":
+            yield from _named(value, "plugin", "labels")
+        if key.value == "serving":
+            yield from _named(value, "tokenizer")
+        if key.value == "models" and isinstance(value, yaml.SequenceNode):
+            for entry in value.value:
+                yield from _of_model(entry)
         if key.value == "encryption" and isinstance(value, yaml.MappingNode):
             for _, listed in value.value:
                 yield from listed.value if isinstance(listed, yaml.SequenceNode) else ()
+
+
+def _of_model(entry: yaml.Node) -> Iterator[yaml.ScalarNode]:
+    """The same of an entry of `models:`."""
+    yield from _named(entry, "path", "samples")
+    for key, value in entry.value if isinstance(entry, yaml.MappingNode) else ():
+        if key.value == "quality":
+            yield from _named(value, "plugin", "labels")
+        if key.value == "serving":
+            yield from _named(value, "tokenizer")
+
+
+def _named(section: yaml.Node, *keys: str) -> Iterator[yaml.ScalarNode]:
+    for name, node in section.value if isinstance(section, yaml.MappingNode) else ():
+        if name.value in keys and isinstance(node, yaml.ScalarNode):
+            yield node
 
 
 def _targets(placement: Placement, data: DataClass) -> dict[TargetName, list[str]]:

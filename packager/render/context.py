@@ -199,7 +199,7 @@ def make_context(
         registry=plan.registry,
         regions=regions,
         region=regions[0] if len(regions) == 1 else None,
-        model_digest=str(built.model.model.digest),
+        model_digest=_digests(built),
         labels=_labels(plan, request, selector),
         selector=selector,
         annotations=_annotations(built, request, regions),
@@ -213,7 +213,7 @@ def make_context(
         log_rules_name=dns_label(request.name, "log-rules"),
         accelerator=accelerator,
         devices=devices_of(accelerator),
-        sizing=size(built.model, accelerator, settings),
+        sizing=size(built.models, accelerator, settings),
         settings=settings,
         monitoring_name=dns_label(request.name, "monitoring"),
         queue_metric=QUEUE_METRIC,
@@ -262,9 +262,14 @@ def _labels(plan: PlannedTarget, request: ReleaseRequest, selector: Pairs) -> Pa
     return tuple(sorted({**described, **dict(selector)}.items()))
 
 
+def _digests(built: BuiltTarget) -> str:
+    """The digest of the model; of several models each one's, in the order of the release."""
+    return ",".join(str(model.model.digest) for model in built.models)
+
+
 def _annotations(built: BuiltTarget, request: ReleaseRequest, regions: tuple[str, ...]) -> Pairs:
     return (
-        (f"{PREFIX}/model", str(built.model.model.digest)),
+        (f"{PREFIX}/model", _digests(built)),
         (f"{PREFIX}/regions", ",".join(regions)),
         (f"{PREFIX}/release", f"{request.name} {request.version}"),
         (f"{PREFIX}/target", str(built.plan.name)),

@@ -8,6 +8,7 @@ the keys and values of its slots.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from packager.domain.hardware import Accelerator
@@ -87,20 +88,27 @@ class Sizing:
 
 
 def size(
-    model: OptimizedModel, accelerator: Accelerator | None, settings: Settings | None = None
+    models: Sequence[OptimizedModel],
+    accelerator: Accelerator | None,
+    settings: Settings | None = None,
 ) -> Sizing:
-    """What one replica of a model needs on a machine with or without an accelerator."""
+    """What one replica of all models needs on a machine with or without an accelerator.
+
+    All weights are in memory at once; how requests are shared out among the models nobody knows, so
+    that threads are those of the one that wants most, and the rate is that of the slowest.
+    """
     settings = settings or Settings()
-    threads = max(1, model.intra_op_threads)
-    weights_mib = -(-model.model.size // _MIB)
+    threads = max(1, *(model.intra_op_threads for model in models))
+    weights_mib = sum(-(-model.model.size // _MIB) for model in models)
+    held = sum(model.held_bytes for model in models)
     memory = _BASE_MIB + _REQUESTS_MIB + TMP_MIB + _WEIGHT_COPIES * weights_mib
-    memory += -(-model.held_bytes // _MIB)
+    memory += -(-held // _MIB)
     seconds = _START_SECONDS + weights_mib // _SLOWEST_DISK_MIB_PER_S
     if accelerator:
         memory += _CUDA_CONTEXT_MIB
         seconds += _START_SECONDS
     # Of a text model tokens are counted, which say nothing about requests.
-    measured = None if model.held_bytes else model.chosen.measurement
+    per_second = None if held else _slowest(models)
     processors = settings.processors or threads + 1
     return Sizing(
         threads=threads,
@@ -112,10 +120,17 @@ def size(
         autoscaling=None if accelerator else _autoscaling(settings),
         startup_period=_PROBE_PERIOD_SECONDS,
         startup_tries=-(-seconds // _PROBE_PERIOD_SECONDS),
-        per_second=measured.throughput_per_s if measured else None,
-        waiting=max(1, round(measured.throughput_per_s * _WAIT_SECONDS)) if measured else 2,
+        per_second=per_second,
+        waiting=max(1, round(per_second * _WAIT_SECONDS)) if per_second is not None else 2,
         memory_set=settings.memory_mib is not None,
     )
+
+
+def _slowest(models: Sequence[OptimizedModel]) -> float | None:
+    """The least of the measured rates; None when one was not measured."""
+    measured = [model.chosen.measurement for model in models]
+    rates = [one.throughput_per_s for one in measured if one]
+    return min(rates) if len(rates) == len(measured) else None
 
 
 def _autoscaling(settings: Settings) -> Autoscaling:

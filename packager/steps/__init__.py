@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from packager.steps.hardware import distinct_hardware
     from packager.steps.indexing import index_images
     from packager.steps.locking import lock
+    from packager.steps.modelling import optimize_models
     from packager.steps.optimizing import optimize
     from packager.steps.rebuilding import rebuilt
     from packager.steps.rendering import render
@@ -32,6 +33,7 @@ _HOMES = {
     "lock": "locking",
     "locked_base": "basing",
     "optimize": "optimizing",
+    "optimize_models": "modelling",
     "pack_charts": "charting",
     "pins_base": "basing",
     "rebuilt": "rebuilding",
@@ -51,6 +53,7 @@ __all__ = [
     "lock",
     "locked_base",
     "optimize",
+    "optimize_models",
     "pack_charts",
     "pins_base",
     "rebuilt",

@@ -27,10 +27,10 @@ from packager.domain.base import Base
 from packager.domain.decision import Decision
 from packager.domain.lock import Lock, LockedEnvironment
 from packager.domain.model import OptimizedModel
-from packager.domain.release import BuiltTarget, Plan, PlannedTarget
+from packager.domain.release import BuiltTarget, Plan, PlannedTarget, ReleaseRequest
 from packager.domain.target import TargetName
 from packager.errors import LockError
-from packager.oci.encryption import CIPHER, encrypt_image, read_recipient
+from packager.oci.encryption import CIPHER, MODEL, encrypt_image, read_recipient
 from packager.oci.image import write_image
 from packager.oci.layer import LayerStore
 from packager.oci.layout import LayoutWriter
@@ -53,7 +53,7 @@ class Assembled:
 
 def assemble(
     plan: Plan,
-    models: Mapping[str, OptimizedModel],
+    models: Mapping[str, Sequence[OptimizedModel]],
     lock: Lock,
     decisions: Mapping[TargetName, tuple[Decision, ...]],
     release: Path,
@@ -62,7 +62,8 @@ def assemble(
 ) -> Assembled:
     """Examine what the lock names, write each layer once, and tie the layers to images.
 
-    What was found, chosen and cut stands in `evidence/images/<target>.json`.
+    `models` are those of each hardware profile, in the order of the request. What was found, chosen
+    and cut stands in `evidence/images/<target>.json`.
     """
     store = LayerStore(cache_folder() / "layers", plan.epoch)
     layout = LayoutWriter(release / "images", store.blobs)
@@ -70,14 +71,19 @@ def assemble(
     built = []
     for target in plan.targets:
         progress.step(f"assemble {target.name}")
-        model = accompanied(models[target.hardware.id], plan.request.serving)
+        placed = tuple(
+            accompanied(model, asked.serving)
+            for asked, model in zip(plan.request.models, models[target.hardware.id], strict=True)
+        )
         base = base_of(target, plan.request, lock, progress)
-        image, record = _image(plan, target, model, lock, base, store, sources, progress)
+        image, record = _image(plan, target, placed, lock, base, store, sources, progress)
         write_atomically(
             release / "evidence" / "images" / f"{target.name.slug}.json", dumps_readable(record)
         )
         layout.add_image(image)
-        built.append(BuiltTarget(target, model, image, decisions[target.name], base))
+        first, *beside = placed
+        made = decisions[target.name]
+        built.append(BuiltTarget(target, first, image, made, base, tuple(beside)))
     return Assembled(tuple(built), layout)
 
 
@@ -100,10 +106,16 @@ def _written(
 
 
 def shipped_environment(
-    target: PlannedTarget, model: OptimizedModel, lock: Lock
+    target: PlannedTarget, models: Sequence[OptimizedModel], lock: Lock
 ) -> LockedEnvironment:
-    """What of the lock goes into a target's image: GPU libraries only as the model needs them."""
-    return shipped(environment_of(target, lock), model.model.operators)
+    """What of the lock goes into a target's image: GPU libraries only as the models need them."""
+    return shipped(environment_of(target, lock), _operators(models))
+
+
+def _operators(models: Sequence[OptimizedModel]) -> frozenset[str]:
+    """Those of all models; none when those of one are not known, which stands for any."""
+    found = [one.model.operators for one in models]
+    return frozenset().union(*found) if all(found) else frozenset()
 
 
 def environment_of(target: PlannedTarget, lock: Lock) -> LockedEnvironment:
@@ -123,7 +135,7 @@ def environment_of(target: PlannedTarget, lock: Lock) -> LockedEnvironment:
 def _image(
     plan: Plan,
     target: PlannedTarget,
-    model: OptimizedModel,
+    models: Sequence[OptimizedModel],
     lock: Lock,
     base: Base | None,
     store: LayerStore,
@@ -131,7 +143,7 @@ def _image(
     progress: Progress,
 ) -> tuple[Image, Mapping[str, Any]]:
     place = target.name.jurisdiction
-    environment = shipped_environment(target, model, lock)
+    environment = shipped_environment(target, models, lock)
     fetched = Fetched(
         environment,
         cache_folder(),
@@ -140,9 +152,10 @@ def _image(
         progress=progress,
     )
     inputs = Inputs(fetched)
-    device = Device.of(target.hardware, environment, model, slimmed=sources.slim)
+    device = Device.of(target.hardware, environment, _operators(models), slimmed=sources.slim)
     examined = examine(environment, inputs, device, cache_folder())
-    config = server_config(target, plan.request, model, plan.request.name)
+    config = server_config(target, plan.request, models)
+    names = [one.model_name for one in plan.request.models]
     compression = sources.compression or Compression.GZIP
     cleared = clearing_layer(base.contents, compression) if base else None
     contents = (
@@ -150,8 +163,7 @@ def _image(
         *layers(
             environment,
             inputs,
-            model,
-            plan.request.name,
+            [*zip(names, models, strict=True)],
             config,
             device,
             examined.cut,
@@ -181,9 +193,17 @@ def _image(
                 for recipient in recipients
             ],
         }
-    weights = {
-        layer.kind: {"digest": str(layer.descriptor.digest), "size": layer.descriptor.size}
-        for layer in image.layers
-    }
     marked = marks(target, plan.request)
+    weights = _weights(image, plan.request)
     return image, {**record, "layers": weights, **({"marks": marked} if marked else {})}
+
+
+def _weights(image: Image, request: ReleaseRequest) -> dict[str, dict[str, object]]:
+    """What each layer weighs, by its kind; models beside the first one by name and version."""
+    names = (one.model_name for one in request.models)
+    weights: dict[str, dict[str, object]] = {}
+    for layer in image.layers:
+        name = next(names) if layer.kind == MODEL else None
+        kind = f"{MODEL} {name.folder}" if name and MODEL in weights else layer.kind
+        weights[kind] = {"digest": str(layer.descriptor.digest), "size": layer.descriptor.size}
+    return weights

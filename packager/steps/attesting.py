@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from packager import __version__
 from packager.assemble.lock_file import lock_bytes
@@ -60,7 +61,7 @@ def attest(
     for target in built:
         name = target.plan.name
         progress.step(f"attest {name}")
-        environment = shipped_environment(target.plan, target.model, lock)
+        environment = shipped_environment(target.plan, target.models, lock)
         bom = cyclonedx(target, request, environment, epoch)
         provenance = slsa_provenance(
             target, request, environment, Digest.of(locked), epoch, __version__
@@ -70,7 +71,7 @@ def attest(
             SPDX: spdx(bom),
             SLSA_PROVENANCE: provenance,
             COMPLIANCE: target_record(request, target, epoch.rfc3339()),
-            QUALITY: quality_record(target.model),
+            QUALITY: _quality(target, request),
         }
         if is_encrypted(target.image):
             predicates[ENCRYPTION] = encryption_predicate(
@@ -82,13 +83,24 @@ def attest(
             (name.provenance_path, SLSA_PROVENANCE),
         ):
             write_atomically(release / path, dumps_readable(predicates[kind]))
-        files = [(path, digest) for path, _, digest, _ in placed_files(target.model)]
-        write_atomically(
-            release / name.model_signature_path, model_signature(request.name, files, signer)
-        )
+        for asked, model in zip(request.models, target.models, strict=True):
+            files = [(path, digest) for path, _, digest, _ in placed_files(model)]
+            called = asked.model_name.name
+            write_atomically(
+                release / name.model_signature_path(asked.records),
+                model_signature(called, files, signer),
+            )
         repository = repository_of(target.image.reference)
         layout.add_artifact(signature_artifact(target.image, repository, signer))
         layout.add_artifact(signature_referrer(target.image, signer))
         layout.add_artifact(attestation_artifact(target.image, predicates, signer))
         for kind, predicate in predicates.items():
             layout.add_artifact(bundle_referrer(target.image, kind, predicate, signer))
+
+
+def _quality(target: BuiltTarget, request: ReleaseRequest) -> dict[str, Any]:
+    """The quality record of the model; of several models that of each by name and version."""
+    if not target.beside:
+        return quality_record(target.model)
+    named = zip(request.models, target.models, strict=True)
+    return {"models": {one.model_name.folder: quality_record(model) for one, model in named}}

@@ -12,6 +12,7 @@ from packager.digest import Digest
 from packager.domain.chart import PackedChart
 from packager.domain.image_index import ImageIndex
 from packager.domain.lock import Lock
+from packager.domain.model import OptimizedModel
 from packager.domain.release import BuiltTarget, ReleaseRequest
 
 
@@ -37,12 +38,13 @@ def describe(
         "created": epoch.rfc3339(),
         "tool": {"name": "packager", "version": __version__},
         "model": {
-            "name": request.name,
+            "name": request.model_name.name,
             "digest": str(source.digest),
             "license": request.model_license,
             "inputs": [tensor.as_dict() for tensor in source.inputs],
             "outputs": [tensor.as_dict() for tensor in source.outputs],
         },
+        **({"models": _models(request, built)} if request.beside else {}),
         "data": {"class": request.data_class.value},
         "declared": _declared(request),
         "quality": {"metric": request.quality.metric.value, "bound": request.quality.bound},
@@ -53,6 +55,33 @@ def describe(
         },
         "targets": [_target(target, packed.get(str(target.plan.name))) for target in built],
         **({"indexes": [index.as_dict() for index in indexes]} if indexes else {}),
+    }
+
+
+def _models(request: ReleaseRequest, built: Sequence[BuiltTarget]) -> list[dict[str, Any]]:
+    """Every model of a release that has several; the first one again stands in `model`."""
+    return [
+        {
+            "name": one.model_name.name,
+            "version": one.model_name.version,
+            "digest": str(model.source.digest),
+            "license": one.model_license,
+            "origin": one.declared.model_origin,
+            "inputs": [tensor.as_dict() for tensor in model.source.inputs],
+            "outputs": [tensor.as_dict() for tensor in model.source.outputs],
+            "quality": {"metric": one.quality.metric.value, "bound": one.quality.bound},
+            "objective": one.objective.value,
+            "chosen": {str(target.plan.name): _chosen(target.models[place]) for target in built},
+        }
+        for place, (one, model) in enumerate(zip(request.models, built[0].models, strict=True))
+    ]
+
+
+def _chosen(model: OptimizedModel) -> dict[str, str]:
+    return {
+        "candidate": model.chosen.name,
+        "precision": model.model.precision.value,
+        "digest": str(model.model.digest),
     }
 
 
@@ -84,11 +113,7 @@ def _target(built: BuiltTarget, chart: PackedChart | None) -> dict[str, Any]:
         "regions": [str(region) for region in built.plan.regions],
         "registry": built.plan.registry,
         "manifests": built.folder,
-        "model": {
-            "candidate": built.model.chosen.name,
-            "precision": built.model.model.precision.value,
-            "digest": str(built.model.model.digest),
-        },
+        "model": _chosen(built.model),
         "image": {
             "reference": image.reference,
             "pinned": built.pinned_reference,

@@ -23,7 +23,7 @@ def lock(plan: Plan, file: Path, sources: Sources, progress: Progress) -> Lock:
     A stale lock is never brought up to date in silence: what goes into an image changes only when
     somebody says so.
     """
-    hardware, features = distinct_hardware(plan), plan.request.serving.features
+    hardware, features = distinct_hardware(plan), plan.request.features
     base, architectures = plan.request.base, {one.platform.architecture for one in hardware}
     if not file.exists():
         progress.step(f"lock: pin every package and wheel in {file}")

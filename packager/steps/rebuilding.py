@@ -52,13 +52,15 @@ def rebuilt(
                 expected=", ".join(map(str, released)),
             )
         image: Image = layout.image_of(released[target.name].digest)
-        model = _model(folder, target.hardware.id)
-        built.append(BuiltTarget(target, model, image, decisions[target.name]))
+        first, *beside = (
+            _model(folder, one.quality_path(target.hardware.id)) for one in plan.request.models
+        )
+        made = decisions[target.name]
+        built.append(BuiltTarget(target, first, image, made, beside=tuple(beside)))
     return tuple(built)
 
 
-def _model(folder: ReleaseFolder, hardware: str) -> OptimizedModel:
-    path = f"evidence/quality/{hardware}.json"
+def _model(folder: ReleaseFolder, path: str) -> OptimizedModel:
     try:
         record = json.loads(read_bounded(folder.source, path, MAX_RECORD))
         return OptimizedModel(

@@ -158,7 +158,7 @@ def infer(server, model, arrays):
     head = json.dumps(asked).encode()
     status, length, body = server.ask(
         "POST",
-        f"/v2/models/{model['name']}/infer",
+        f"/v2/models/{model['name']}/versions/{model['version']}/infer",
         head + b"".join(bodies),
         {"Inference-Header-Content-Length": str(len(head))},
     )

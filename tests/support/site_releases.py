@@ -165,11 +165,12 @@ def _image(
     store: LayerStore, built: BuiltTarget, request: ReleaseRequest, fault: str, weights: bytes
 ):
     more = [Entry.of_bytes(f"{MODEL_ROOT}/weights", weights)] if weights else []
-    configuration = server_config(built.plan, request, built.model, NAME)
+    configuration = server_config(built.plan, request, [built.model])
+    entries = [*model_entries(built.model, request.model_name), *more]
     layers = [
         store.write(_layer("system", _system(), Compression.NONE)),
         store.write(_layer("runtime", _runtime(fault))),
-        store.write(_layer("model", [*model_entries(built.model, NAME), *more], Compression.NONE)),
+        store.write(_layer("model", entries, Compression.NONE)),
         store.write(
             _layer("configuration", [Entry.of_bytes(f"{MODEL_ROOT}/server.json", configuration)])
         ),

@@ -200,7 +200,7 @@ def served_model(room: Path, name: str, graph: bytes, tensors: list[dict]) -> It
     print(f"{name}: scores spread {np.std(outputs[0]):.3f}, largest {np.abs(outputs[0]).max():.3f}")
     golden = _without(folder, golden)
     model = read_model(folder)
-    config = server_config(_target(), _request(name), _optimized(model, golden), name)
+    config = server_config(_target(), _request(name), [_optimized(model, golden)])
     inside = f"{name}/models/{name}/1"
     yield Entry.of_bytes(f"{name}/server.json", config)
     yield Entry.of_bytes(f"{inside}/model.onnx", graph)

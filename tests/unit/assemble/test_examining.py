@@ -22,6 +22,7 @@ from packager.digest import Digest
 from packager.domain.hardware import Precision
 from packager.domain.lock import LockedEnvironment, LockedPackage, LockedWheel
 from packager.domain.model import Model, ModelFile, OptimizedModel, TensorSpec
+from packager.domain.model_request import ModelName
 from packager.errors import LockError, UnavailableError
 from packager.progress import SILENT
 
@@ -109,9 +110,9 @@ def test_the_slimmed_library_is_in_the_provider_layer_with_its_own_digest(world,
     file = ModelFile("m.onnx", graph, Digest.of_file(graph), 5)
     model = Model((file,), (spec,), (spec,), 17, Precision.FP32)
     optimized = OptimizedModel(model, model, (), "here", None, 1, ())
-    made = layers(environment, Inputs(blobs), optimized, "m", b"{}", DEVICE, cut)
+    made = layers(environment, Inputs(blobs), [(ModelName("m"), optimized)], b"{}", DEVICE, cut)
     assert [layer.kind for layer in made][2:4] == ["provider", "gpu-cublas"]
-    whole = layers(environment, Inputs(blobs), optimized, "m", b"{}", DEVICE)
+    whole = layers(environment, Inputs(blobs), [(ModelName("m"), optimized)], b"{}", DEVICE)
     assert made[2].key != whole[2].key
     buffer = io.BytesIO()
     write_tar(buffer, made[2].entries())

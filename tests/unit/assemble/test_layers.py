@@ -32,6 +32,7 @@ from packager.domain.model import (
     TensorSpec,
     Verdict,
 )
+from packager.domain.model_request import ModelName
 from packager.domain.release import PlannedTarget, ReleaseRequest
 from packager.domain.target import DataClass, Region, TargetName
 from packager.errors import InputError, LockError
@@ -91,7 +92,7 @@ class World:
         environment = LockedEnvironment(
             "amd64/onnxruntime==1.28.0", "amd64", tuple(self.packages), tuple(self.wheels)
         )
-        return layers(environment, Inputs(self.blobs), self.model, name, config)
+        return layers(environment, Inputs(self.blobs), [(ModelName(name), self.model)], config)
 
 
 @pytest.fixture
@@ -250,7 +251,7 @@ def request(folder, license_="Apache-2.0"):
 
 
 def test_server_json_lists_the_files_that_the_model_layer_holds(world):
-    data = server_config(target(), request(world.folder), world.model, "m")
+    data = server_config(target(), request(world.folder), [world.model])
     config = json.loads(data)
     made = tars(world.layers(config=data))
     held = {name for name, info in names(made["model"]).items() if info.isreg()}
@@ -267,7 +268,7 @@ def test_server_json_lists_the_files_that_the_model_layer_holds(world):
 
 def test_server_json_without_a_golden_test_says_null(world):
     model = dataclasses.replace(world.model, golden=None)
-    config = json.loads(server_config(target(), request(world.folder), model, "m"))
+    config = json.loads(server_config(target(), request(world.folder), [model]))
     assert config["models"][0]["golden"] is None
     assert len(config["models"][0]["files"]) == 2
 

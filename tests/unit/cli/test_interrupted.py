@@ -36,7 +36,7 @@ def test_it_exits_with_130(how, tmp_path):
 
 def test_ctrl_c_is_how_a_server_started_here_ends(packager, monkeypatch, tmp_path):
     class Server:
-        url, grpc, model, target, how = "http://127.0.0.1:1", None, "m", "de/x/compose", "runs"
+        url, grpc, models, target, how = "http://127.0.0.1:1", None, (), "de/x/compose", "runs"
 
         def wait(self):
             raise KeyboardInterrupt

@@ -59,9 +59,9 @@ def optimized(base: Path) -> tuple[Plan, OptimizedModel, Path]:
         (model,) = steps.optimize(plan, base / "m.json", work, SILENT).values()
         into = base / "image"
         shutil.copytree(work.work, base / "kept")
-        config = server_config(plan.targets[0], plan.request, model, "chat")
+        config = server_config(plan.targets[0], plan.request, [model])
         for name, path, _, _ in placed_files(model):
-            target = into / model_folder("chat") / name
+            target = into / model_folder(plan.request.model_name) / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
         (into / "server.json").write_bytes(config)
