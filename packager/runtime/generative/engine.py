@@ -1,6 +1,6 @@
 """The engine: conversations in slots, one step after the other. Batch when busy, guess when idle.
 
-A step admits who waits into free slots, reads one chunk of one new prompt, and gives every
+A step admits who waits into free slots, reads one chunk of new prompts, and gives every
 conversation that has begun its next token: all of them in one run of the model, or, while few are
 there, several guessed tokens each. So a long prompt never stops the others, and a late arrival gets
 its first token as soon as a slot is free. Used by one thread alone.
@@ -200,7 +200,7 @@ class Engine:
         """One step; its events are in no particular order."""
         self.steps += 1
         self._admit()
-        events = self._read_a_prompt()
+        events = self._read_prompts()
         fresh = {event.job for event in events}
         speaking = [
             slot for slot, one in self._active.items() if one.begun and one.job.id not in fresh
@@ -239,19 +239,24 @@ class Engine:
                 best, most = slot, same
         return best, most
 
-    def _read_a_prompt(self) -> list[Event]:
-        """One chunk of the prompt that waits longest."""
-        for slot, one in self._active.items():
+    def _read_prompts(self) -> list[Event]:
+        """One chunk of tokens: of the prompt that waits longest, and of those behind it whatever
+        fits into the chunk to its end. The others wait for a chunk, whoever it is read for."""
+        left, events = self._limits.prefill_chunk, []
+        for slot, one in list(self._active.items()):
             if one.begun:
                 continue
-            done = self._decoder.lengths[slot]
-            chunk = one.tokens[done : done + self._limits.prefill_chunk]
+            rest = one.tokens[self._decoder.lengths[slot] :]
+            if len(rest) > left and left < self._limits.prefill_chunk:
+                break
+            chunk = rest[:left]
+            left -= len(chunk)
             logits = self._decoder.read(slot, chunk)
-            if self._decoder.lengths[slot] < len(one.tokens):
-                return []
+            if len(chunk) < len(rest):
+                break
             one.begun = True
-            return [self._said(slot, one, [one.sampler.choose(logits[-1], _allowed(one))])]
-        return []
+            events.append(self._said(slot, one, [one.sampler.choose(logits[-1], _allowed(one))]))
+        return events
 
     def _speak(self, slots: list[int]) -> list[Event]:
         alone = len(self._active) <= self._limits.most_active

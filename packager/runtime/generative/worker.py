@@ -20,6 +20,7 @@ import orjson
 from .. import configuration, integrity
 from ..dumps import forbid_dumps
 from ..errors import ExitCode, Refusal
+from ..settling import settle
 from .channel import Channel
 from .constraints import Constraints
 from .engine import Event, Job, TextEngine
@@ -87,6 +88,7 @@ class _Worker:
         if settings.engine is not EngineKind.LIBRARY:
             self._constraints = Constraints(folder / settings.tokenizer, settings)
         self._beaten = 0.0
+        settle()
         channel.send({"ready": settings.execution_provider})
 
     def run(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -204,3 +205,24 @@ def test_guesses_leave_the_distribution_alone() -> None:
     for number in range(8000):
         counts[sampler.accepts(number % 4, logits)[1].token] += 1
     assert np.abs(counts / counts.sum() - [0.5, 0.3, 0.15, 0.05]).max() < 0.02
+
+
+def test_short_prompts_share_a_chunk_and_no_step_reads_more_than_one(folder: Path) -> None:
+    """Whoever speaks waits for one chunk of tokens at most, of however many prompts."""
+    read: list[int] = []
+
+    class Counting(SlotDecoder):
+        def read(self, slot: int, tokens: Sequence[int]) -> Any:
+            read.append(len(tokens))
+            return super().read(slot, tokens)
+
+    one = Counting(folder, Decoder("model.onnx", 2, 2, 16, 1), 5, 256)
+    engine = Engine(one, [0], Limits(prefill_chunk=16))
+    for number, length in enumerate((6, 7, 30, 2)):
+        engine.submit(Job(number, tuple(range(1, 1 + length)), 50, ignore_end=True))
+    seen = []
+    while not seen or read:
+        read.clear()
+        engine.step()
+        seen.append(list(read))
+    assert seen == [[6, 7], [16], [14, 2], []]
