@@ -24,6 +24,7 @@ from packager.optimize.half_precision import (
     names_read,
     store,
 )
+from packager.optimize.quick_inference import quick_inference
 from packager.optimize.ranges import beyond_fp16
 from packager.optimize.recipes import TWIN
 from packager.optimize.samples import Feed
@@ -137,15 +138,16 @@ def store_half(step: Step) -> Notes:
 def quantize_dynamic(step: Step) -> Notes:
     """8-bit weights now, 8-bit activations at run time."""
     tools = quantization()
-    tools.quantize_dynamic(
-        step.source,
-        step.target,
-        op_types_to_quantize=list(step.parameters["operators"]),
-        per_channel=step.parameters["per_channel"],
-        reduce_range=step.parameters["reduce_range"],
-        weight_type=tools.QuantType.QInt8,
-        use_external_data_format=step.external,
-    )
+    with quick_inference():
+        tools.quantize_dynamic(
+            step.source,
+            step.target,
+            op_types_to_quantize=list(step.parameters["operators"]),
+            per_channel=step.parameters["per_channel"],
+            reduce_range=step.parameters["reduce_range"],
+            weight_type=tools.QuantType.QInt8,
+            use_external_data_format=step.external,
+        )
     tidy(step)
     return []
 
@@ -160,7 +162,7 @@ def quantize_static(step: Step) -> Notes:
             return next(feeds, None)
 
     symmetric = step.parameters["activations"] == "S8"
-    with tempfile.TemporaryDirectory(dir=step.target.parent) as scratch:
+    with quick_inference(), tempfile.TemporaryDirectory(dir=step.target.parent) as scratch:
         tools.quantize_static(
             step.source,
             Path(scratch) / step.target.name,
