@@ -44,6 +44,10 @@ class ClusterWorkers(Workers):
     held: dict[str, Any] = field(default_factory=dict, compare=False)
     holding: Lock = field(default_factory=Lock, compare=False)
 
+    @property
+    def local(self) -> bool:
+        return False
+
     def do(
         self,
         name: str,

@@ -90,14 +90,15 @@ def transformer_optimizer() -> ModuleType:
 
 
 def open_session(
-    model: Path,
+    model: Path | bytes,
     threads: int,
     *,
     save_optimized: Path | None = None,
     beside: str = "",
     level: str = "extended",
 ) -> Any:
-    """An inference session on the CPU with `threads` threads within an operator.
+    """An inference session on the CPU with `threads` threads within an operator; of a file, or of
+    its bytes where no weights stand beside it.
 
     With `save_optimized` the graph is optimized at `level` and written there, its weights to the
     file `beside` it where one is named. `basic` keeps to ONNX's own operators; `extended` fuses
@@ -117,7 +118,8 @@ def open_session(
             # else weights that stood beside the source are looked for beside what is written
             options.add_session_config_entry(f"{_SAVED_WEIGHTS}_file_name", beside)
             options.add_session_config_entry(f"{_SAVED_WEIGHTS}_min_size_in_bytes", "1024")
-    return runtime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    given = model if isinstance(model, bytes) else str(model)
+    return runtime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
 
 
 def _is_installed(name: str) -> bool:

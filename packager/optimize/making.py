@@ -48,11 +48,13 @@ class Made:
 @dataclass(frozen=True, slots=True)
 class Answers:
     """What a graph gave: outputs by name, first axis the samples, and the seconds it took;
-    `scores` where the user's metric scored them."""
+    `scores` where the user's metric scored them. `resident_bytes` is what loading the graph and
+    the first answer took of memory."""
 
     outputs: dict[str, Array]
     seconds: float
     scores: Array | None = None
+    resident_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,7 @@ class Workshop:
         if isinstance(result, Failure):
             return Failure(f"could not be made: {result.reason}")
         try:
-            model = read_model(target)
+            model = read_model(target, made_here=True)
         except InputError as error:
             finding = error.findings[0]
             return Failure(f"is not a valid model: {finding.what}: {finding.got}")
@@ -196,7 +198,11 @@ class Workshop:
         result = workers.do(f"run-{name}", task, self.folder)
         if isinstance(result, Failure):
             return Failure(f"does not run: {result.reason}")
-        answers = Answers(read_npz(target), float(result["seconds"]))
+        answers = Answers(
+            read_npz(target),
+            float(result["seconds"]),
+            resident_bytes=result.get("resident_bytes"),
+        )
         return self._scored(name, target, answers, start, stop) if self.task else answers
 
     def _scored(
@@ -259,7 +265,7 @@ def joined(parts: Sequence[Answers]) -> Answers:
     except (ValueError, KeyError):
         outputs = {}
     whole = np.concatenate(scores) if len(scores) == len(parts) else None
-    return Answers(outputs, sum(part.seconds for part in parts), whole)
+    return Answers(outputs, sum(part.seconds for part in parts), whole, parts[0].resident_bytes)
 
 
 def folder_name(recipe: Recipe) -> str:

@@ -60,6 +60,11 @@ class Workers:
     nursery: Nursery | None = field(default=None, compare=False)
     """Where workers are forked; without one each is started from nothing."""
 
+    @property
+    def local(self) -> bool:
+        """Whether they see the files of this machine."""
+        return True
+
     def within(self, limits: Limits) -> Workers:
         """The same workers under other limits; `stop` stops both."""
         return replace(self, limits=limits)

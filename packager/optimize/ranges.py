@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 
 from packager.optimize.engine import open_session
+from packager.optimize.external_data import model_tensors
 from packager.optimize.half_precision import FP16_LARGEST, FP16_SMALLEST_NORMAL, float_names
 from packager.optimize.samples import Feed
 
@@ -69,17 +70,19 @@ def _float_outputs(proto: onnx.ModelProto) -> list[str]:
 def open_with_outputs(
     proto: onnx.ModelProto, names: list[str], scratch: Path, same: Path | None = None
 ) -> Any:
-    """A session of the same graph that gives `names`. It is written to `scratch` for a moment, in
-    the folder of the graph, since external data is found relative to it; copied from the file
-    `same` where that holds the very graph."""
+    """A session of the same graph that gives `names`. Where weights stand beside it, it is written
+    to `scratch` for a moment, in the folder of the graph, since they are found relative to it. The
+    bytes are those of the file `same` where that holds the very graph."""
     known = {output.name for output in proto.graph.output}
     more = onnx.ModelProto()
     more.graph.output.extend(
         onnx.helper.make_empty_tensor_value_info(name) for name in names if name not in known
     )
-    with scratch.open("wb") as stream:  # protobuf joins messages that stand one after the other
-        stream.write(same.read_bytes() if same else proto.SerializeToString())
-        stream.write(more.SerializeToString())
+    whole = same.read_bytes() if same else proto.SerializeToString()
+    opened = whole + more.SerializeToString()  # protobuf joins messages that stand side by side
+    if all(one.data_location != onnx.TensorProto.EXTERNAL for one in model_tensors(proto)):
+        return open_session(opened, 1)
+    scratch.write_bytes(opened)
     try:
         return open_session(scratch, 1)
     finally:

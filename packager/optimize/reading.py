@@ -19,6 +19,7 @@ from packager.optimize.anatomy import anatomy_of
 from packager.optimize.external_data import external_files
 from packager.optimize.foreign_words import first_line
 from packager.optimize.magic import HEAD, begins_like_onnx, recognize
+from packager.optimize.shapes import without_weights
 from packager.optimize.signature import signature
 
 # ONNX Runtime registers these in the domain of ONNX itself; exporters of decoders write them there.
@@ -28,8 +29,12 @@ PROTOBUF_LIMIT = 2**31 - 1
 """Bytes that one protobuf message may have; larger models keep their weights beside the graph."""
 
 
-def read_model(path: Path) -> Model:
-    """Read and check the model at `path`. Raises InputError for whatever is wrong with it."""
+def read_model(path: Path, *, made_here: bool = False) -> Model:
+    """Read and check the model at `path`. Raises InputError for whatever is wrong with it.
+
+    Of one that was `made_here` the graph is checked and not the bytes of its weights, which its
+    making wrote and ONNX Runtime reads next.
+    """
     file = graph_file(path)
     where = str(file)
     try:
@@ -37,7 +42,7 @@ def read_model(path: Path) -> Model:
         _check(proto, file)
         external, findings = external_files(proto, file.parent, where)
         _raise(findings)
-        _check_whole(proto, file)
+        _check_whole(proto, file, bare=made_here)
         inputs, outputs, findings = signature(proto, where)
         _raise(findings)
         names = (file.name, *external)
@@ -137,10 +142,11 @@ def _check(proto: onnx.ModelProto, file: Path) -> None:
         raise _not_onnx(str(file), "a graph without any operator")
 
 
-def _check_whole(proto: onnx.ModelProto, file: Path) -> None:
+def _check_whole(proto: onnx.ModelProto, file: Path, *, bare: bool) -> None:
     own = sorted({node.op_type for node in proto.graph.node if _is_runtimes_own(node)})
+    whole = without_weights(proto) if bare else proto
     try:
-        onnx.checker.check_model(_without(own, proto) if own else str(file))
+        onnx.checker.check_model(_without(own, whole) if own else whole if bare else str(file))
     except Exception as error:  # the checker raises more classes than it documents
         raise _not_onnx(str(file), first_line(str(error))) from error
 

@@ -80,10 +80,12 @@ class Search:
 
     def _look(self, models: dict[str, Model], trials: Iterable[Trial]) -> None:
         """A first look at the speed of those that stand."""
+        resident = {SOURCE: self.bench.source.resident_bytes}
         for trial in trials:
             if isinstance(trial.outcome, Made) and (trial.eligible or trial.open):
                 models[trial.recipe.name] = trial.outcome.model
-        self.watch.look(models)
+                resident[trial.recipe.name] = trial.resident_bytes
+        self.watch.look(models, resident)
 
     def settle(self) -> Found:
         """Ask until nothing that is still open could change the choice."""

@@ -17,6 +17,7 @@ from packager.domain.model import Model, Objective
 from packager.optimize.making import Workshop
 from packager.optimize.measuring import BATCHES, batches, host, measurable, thread_counts
 from packager.optimize.processes import Failure
+from packager.optimize.recipes import SOURCE
 from packager.optimize.record import Figures, MeasurementRecord, Row
 from packager.optimize.timing import FULL, Cell
 from packager.progress import Progress
@@ -39,17 +40,42 @@ class Stopwatch:
     sites: dict[str, Row] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     timed: set[str] = field(default_factory=set)
+    resident: dict[str, int | None] = field(default_factory=dict)
 
-    def look(self, models: Mapping[str, Model]) -> None:
-        """Figures for each of `models`, where any can be had; the source may be among them."""
-        for position, (name, model) in enumerate(sorted(models.items())):
-            self.models[name] = model
+    def look(self, models: Mapping[str, Model], resident: Mapping[str, int | None]) -> None:
+        """Figures for each of `models`, where any can be had; the source may be among them.
+        `resident` are bytes of memory that were seen while it answered."""
+        self.models.update(models)
+        self.resident.update(resident)
+        for name, model in models.items():
             self._remember(name, model)
-            site = self.sites.get(name)
-            known = name in self.own or (site is not None and site.compared)
-            if measurable(self.hardware) and not known:
+        if not measurable(self.hardware):
+            return
+        wanted = sorted(name for name in models if not self._is_known(name))
+        self._look_together(wanted)
+        for position, name in enumerate(wanted):
+            if name not in self.own:
                 self.progress.advance(f"measuring {name}", position, len(models))
                 self._time(name, [FIRST], look=True)
+
+    def _is_known(self, name: str) -> bool:
+        site = self.sites.get(name)
+        return name in self.own or (site is not None and site.compared)
+
+    def _look_together(self, names: list[str]) -> None:
+        """One process for all, where the source is loaded once. Where it breaks nothing is known of
+        any, and each gets a process of its own, which tells whose fault it was."""
+        others = [name for name in names if name != SOURCE]
+        if len(others) < 2 or not self.workshop.workers.local:
+            return
+        self.progress.advance(f"measuring {len(others)} candidates", 0, len(names))
+        files = {name: str(self.models[name].files[0].path) for name in others}
+        task = {"task": "look", "candidates": files, **self._given()}
+        result = self.workshop.workers.do("look", task, self.workshop.folder)
+        if isinstance(result, Failure):
+            return
+        for name in names:
+            self._put(name, result["looks"][name if name != SOURCE else ""])
 
     def rows(self) -> dict[str, Row]:
         """Candidate name → its figures; a site's take the place of ours, which then only tell how
@@ -114,14 +140,13 @@ class Stopwatch:
         if row is None or name in self.failures or (site is not None and site.compared):
             return False
         known = {(one.threads, one.batch): one for one in row.figures}
-        looked = known.get(FIRST)
-        only_looked = set(known) == {FIRST} and looked and looked.rounds < FULL.at_least
+        only_looked = set(known) == {FIRST}
         seen = {threads for threads, _ in known}
         wanted = [
             cell
             for cell in cells
             if (cell not in known and (cell[0] in seen or only_looked or name in self.timed))
-            or (cell == FIRST and only_looked)
+            or (cell == FIRST and only_looked and known[FIRST].rounds < FULL.at_least)
         ]
         if not wanted:
             return False
@@ -130,22 +155,32 @@ class Stopwatch:
 
     def _time(self, name: str, cells: list[Cell], *, look: bool) -> bool:
         """Time those cells and put them to what is known. Whether anything came of it."""
-        samples = self.workshop.samples
         task = {
             "task": "measure",
-            "source": str(self.workshop.source.files[0].path),
             "candidate": str(self.models[name].files[0].path),
-            "samples": str(self.workshop.folder / "evaluation.npz"),
-            "batched": dict(samples.batched),
-            "start": 0,
-            "stop": min(len(samples.evaluation), 2 * BATCHES[-1]),
             "cells": cells,
             "look": look,
+            **self._given(),
         }
         result = self.workshop.workers.do(f"measure-{name}", task, self.workshop.folder)
         if isinstance(result, Failure):
             self.failures[name] = Failure(f"could not be measured: {result.reason}")
             return True
+        return self._put(name, result)
+
+    def _given(self) -> dict[str, Any]:
+        """What every timing is given."""
+        samples = self.workshop.samples
+        return {
+            "source": str(self.workshop.source.files[0].path),
+            "samples": str(self.workshop.folder / "evaluation.npz"),
+            "batched": dict(samples.batched),
+            "start": 0,
+            "stop": min(len(samples.evaluation), 2 * BATCHES[-1]),
+        }
+
+    def _put(self, name: str, result: Mapping[str, Any]) -> bool:
+        """What a worker told, to what is known. Whether that is new."""
         self.timed.add(name)
         before = self.own.get(name)
         row = self._row(name, result, before.figures if before else ())
@@ -167,8 +202,8 @@ class Stopwatch:
             hardware=self.hardware.id,
             measured_on=result.get("host") or host(),
             figures=tuple(sorted(Figures(**figures) for figures in known.values())),
-            load_ms=result["load_ms"],
-            resident_bytes=result["resident_bytes"],
+            load_ms=result.get("load_ms"),
+            resident_bytes=self.resident.get(name) or result.get("resident_bytes"),
         )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -67,12 +67,12 @@ def time_candidate(
     told: dict[str, Any] = {"figures": []}
     for threads in sorted({count for count, _ in cells}):
         batches = sorted(batch for count, batch in cells if count == threads)
-        before, started = _resident(), time.perf_counter()
+        before, started = resident(), time.perf_counter()
         own = open_session(candidate, threads)
         seconds = time.perf_counter() - started
         own.run(None, feeds[0])
         told.setdefault("load_ms", round(seconds * 1e3, 1))
-        told.setdefault("resident_bytes", max(0, _resident() - before))
+        told.setdefault("resident_bytes", max(0, resident() - before))
         sessions = (open_session(source, threads), own)
         latency: dict[str, float] = {}
         if batches[0] == 1:
@@ -87,6 +87,28 @@ def time_candidate(
             if stacked and _takes(sessions[0], stacked[0]):
                 many = _rounds([_caller(one, stacked) for one in sessions], BATCH)
                 told["figures"].append(_figures(threads, batch, many) | latency)
+    return told
+
+
+def look_at_all(
+    source: Path, candidates: Mapping[str, Path], feeds: Sequence[Feed]
+) -> dict[str, dict[str, Any]]:
+    """A first look at each: batch 1 on one thread, the source being loaded once for all of them.
+    What `time_candidate` gives, without memory; under the empty name the source itself, from all
+    rounds together."""
+    base, told = open_session(source, 1), {}
+    times: list[float] = []
+    for name, path in candidates.items():
+        started = time.perf_counter()
+        own = open_session(path, 1)
+        load = round((time.perf_counter() - started) * 1e3, 1)
+        rounds = _rounds([_caller(base, feeds), _caller(own, feeds)], LOOK)
+        times += [seconds for seconds, _ in rounds]
+        figures = _figures(1, 1, rounds) | _latency(rounds)
+        told[name] = {"figures": [figures], "load_ms": load, "between": interval(rounds)}
+        del own
+    itself = [(seconds, seconds) for seconds in times]
+    told[""] = {"figures": [_figures(1, 1, itself) | _latency(itself)]}
     return told
 
 
@@ -174,7 +196,7 @@ def _stack(feeds: Sequence[Feed], batch: int) -> Feed:
     return {name: np.concatenate([feed[name] for feed in chosen]) for name in chosen[0]}
 
 
-def _resident() -> int:
+def resident() -> int:
     """Bytes of this process that lie in memory (proc(5), statm); 0 where there is no /proc."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])

@@ -52,6 +52,7 @@ class Trial:
     judgement: Judgement
     parts: tuple[Answers, ...] = ()
     """What it answered so far, where the rest is still open; then the judgement is none."""
+    resident_bytes: int | None = None
 
     @property
     def eligible(self) -> bool:
@@ -194,12 +195,13 @@ def _asked(trial: Trial, bench: Bench, *, first: bool) -> Trial:
     recipe, made, workshop, parts = trial.recipe, trial.outcome, bench.workshop, list(trial.parts)
     if not isinstance(made, Made):
         return trial
-    total = len(workshop.samples.evaluation)
+    total, resident = len(workshop.samples.evaluation), trial.resident_bytes
     for start, stop in rungs(total)[len(parts) :]:
         part = workshop.answer(folder_name(recipe), made.judged, start, stop, _patience(bench))
         if isinstance(part, Failure):
             return Trial(recipe, part, Judgement(False, part.reason))
         parts.append(part)
+        resident = resident or part.resident_bytes
         held = _held_against(bench, parts, stop)
         if stop == total:
             break
@@ -207,15 +209,16 @@ def _asked(trial: Trial, bench: Bench, *, first: bool) -> Trial:
         if recipe.lossless and is_lossless(held.reference, held.outputs):
             told = f"equal to the source up to rounding on {stop} samples"
             shown = None if workshop.samples.synthetic else judgement.quality
-            return Trial(recipe, made, Judgement(True, told, shown))
+            return Trial(recipe, made, Judgement(True, told, shown), (), resident)
         if held.hopeless(bench.quality, total):
             told = _lost(judgement, bench.quality, stop, total)
             return Trial(recipe, made, Judgement(False, told, judgement.quality))
         if first:
             told = f"its quality was looked at on {stop} of {total} samples only"
             open_still = Judgement(False, told, judgement.quality)
-            return Trial(recipe, made, open_still, tuple(parts))
-    return Trial(recipe, made, _judge(recipe, held, workshop.samples, bench))
+            return Trial(recipe, made, open_still, tuple(parts), resident)
+    judgement = _judge(recipe, held, workshop.samples, bench)
+    return Trial(recipe, made, judgement, (), resident)
 
 
 def _lost(judgement: Judgement, budget: QualityBudget, stop: int, total: int) -> str:

@@ -51,25 +51,32 @@ def make(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
-    """Outputs of `model` for `samples`, one sample a call or all `at_once`, written to `target`."""
+    """Outputs of `model` for `samples`, one sample a call or all `at_once`, written to `target`;
+    and the memory that the session and its first answer took."""
     import time
 
     from packager.optimize.engine import open_session
     from packager.optimize.npz import read_npz, write_npz
+    from packager.optimize.timing import resident
 
+    before, most = resident(), 0
     session = open_session(Path(task["model"]), 1)
     names = [output.name for output in session.get_outputs()]
     started = time.monotonic()
     if task["at_once"]:
         feed = {name: _engine_form(array) for name, array in read_npz(task["samples"]).items()}
         values = session.run(None, feed)
+        most = resident() - before
         outputs = {name: _plain(value) for name, value in zip(names, values, strict=True)}
     else:
-        rows = [session.run(None, feed) for feed in _feeds(task)]
+        rows = []
+        for feed in _feeds(task):
+            rows.append(session.run(None, feed))
+            most = most or resident() - before
         outputs = {name: _stacked(name, [row[i] for row in rows]) for i, name in enumerate(names)}
     seconds = time.monotonic() - started
     write_npz(Path(task["target"]), outputs)
-    return {"seconds": seconds}
+    return {"seconds": seconds, "resident_bytes": max(0, most)}
 
 
 def measure(task: dict[str, Any]) -> dict[str, Any]:
@@ -83,6 +90,14 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
         [(threads, batch) for threads, batch in task["cells"]],
         look=task["look"],
     )
+
+
+def look(task: dict[str, Any]) -> dict[str, Any]:
+    """A first look at the speed of all `candidates`, one after the other."""
+    from packager.optimize.timing import look_at_all
+
+    candidates = {name: Path(file) for name, file in task["candidates"].items()}
+    return {"looks": look_at_all(Path(task["source"]), candidates, list(_feeds(task)))}
 
 
 def score(task: dict[str, Any]) -> dict[str, Any]:
@@ -116,6 +131,7 @@ _TASKS = {
     "make": make,
     "run": run,
     "measure": measure,
+    "look": look,
     "score": score,
     "layers": layers,
     "text_encode": text,

@@ -34,7 +34,12 @@ STORE = "; n.savez(task['target'][:-4], y=y)"
 FAULTS = {
     "segfault": ("run", "os.kill(os.getpid(), signal.SIGSEGV)", Verdict.FAILED, "SIGSEGV"),
     "segfault while made": ("make", "os.kill(os.getpid(), 11)", Verdict.FAILED, "SIGSEGV"),
-    "segfault while measured": ("measure", "os.kill(os.getpid(), 11)", Verdict.FAILED, "SIGSEGV"),
+    "segfault while measured": (
+        "look, measure",
+        "os.kill(os.getpid(), 11)",
+        Verdict.FAILED,
+        "SIGSEGV",
+    ),
     "hang": ("run", "time.sleep(600)", Verdict.FAILED, "did not finish"),
     "memory": (
         "run",
@@ -82,8 +87,8 @@ FAULTS = {
 SCRIPT = f"""
 import json, os, pathlib, resource, signal, subprocess, sys, time
 task = json.loads(pathlib.Path(sys.argv[1]).read_text())
-target = task.get('candidate') or task.get('model') or task.get('target')
-if task['task'] == {{task!r}} and {VICTIM!r} in target:
+target = str(task.get('candidates') or task.get('candidate') or task.get('model') or task['target'])
+if task['task'] in {{task!r}} and {VICTIM!r} in target:
     {{fault}}
     sys.exit(0)
 os.execv(sys.executable, {list(WORKER)} + sys.argv[1:])

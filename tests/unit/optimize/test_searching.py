@@ -9,6 +9,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -63,7 +64,9 @@ class _Laboratory:
         self.source = _model("source", 1000)
         self.samples = type("S", (), {"stackable": True, "evaluation": (), "batched": {}})()
         self.folder = Path()
-        self.workshop = self.workers = self
+        self.workers = self
+        self.local = False
+        self.bench = SimpleNamespace(workshop=self, source=Answers({}, 1.0))
         self.rounds = dict.fromkeys(table, 0)
         self.proved: set[str] = set()
         self.broken: set[str] = set()
@@ -127,7 +130,7 @@ def _search(
         Recipe(name, Precision.INT8, known.lossless, (Pass(name),))
         for name, known in laboratory.table.items()
     )
-    search = Search.begin(recipes, laboratory, hardware, objective, record, SILENT)
+    search = Search.begin(recipes, laboratory.bench, hardware, objective, record, SILENT)
     while True:
         found = search.settle()
         choice = _choice(laboratory.table, found, objective)
@@ -317,7 +320,7 @@ def test_what_cannot_be_faster_is_made_only_where_the_source_is_fast_enough(
             Recipe("fast", Precision.INT8, False, (Pass("q"),)),
         )
         search = Search.begin(
-            recipes, laboratory, cpu, Objective.LATENCY, MeasurementRecord(), SILENT
+            recipes, laboratory.bench, cpu, Objective.LATENCY, MeasurementRecord(), SILENT
         )
         found = search.settle()
         assert bool(laboratory.rounds["same"]) is made

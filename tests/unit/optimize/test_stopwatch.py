@@ -30,6 +30,7 @@ class _Workshop:
         self.samples = type("S", (), {"stackable": False, "evaluation": (), "batched": {}})()
         self.folder = Path()
         self.workers = self
+        self.local = False
         self.asked: list[tuple[str, list[tuple[int, int]], bool]] = []
 
     def do(self, name: str, task: dict, folder: Path) -> dict | Failure:
@@ -71,7 +72,7 @@ def test_a_first_look_is_gone_on_with_where_it_is_asked(cpu: HardwareProfile) ->
     workshop, told = _Workshop(), _Told()
     models = {name: _model(name) for name in ("source", "fast", "slow")}
     watch = Stopwatch(workshop, cpu, MeasurementRecord(), told)
-    watch.look(models)
+    watch.look(models, {})
     assert told.lines[0] == (
         "fast",
         "measured",
@@ -91,7 +92,7 @@ def test_a_first_look_is_gone_on_with_where_it_is_asked(cpu: HardwareProfile) ->
     assert len(rows["slow"].figures) == 1
 
     again = _watch(workshop, cpu, MeasurementRecord().having(rows.values()))
-    again.look(models)
+    again.look(models, {})
     count = len(workshop.asked)
     assert again.rows() == rows
     assert not again.complete("fast", Objective.LATENCY)
@@ -104,7 +105,7 @@ def test_a_first_look_is_gone_on_with_where_it_is_asked(cpu: HardwareProfile) ->
 def test_a_failure_is_kept_and_its_figures_are_not(cpu: HardwareProfile) -> None:
     workshop = _Workshop()
     watch = _watch(workshop, cpu, MeasurementRecord())
-    watch.look({"fast": _model("fast")})
+    watch.look({"fast": _model("fast")}, {})
     workshop.do = lambda *_: Failure("its process was ended by SIGSEGV")  # type: ignore[method-assign]
     assert watch.complete("fast", Objective.LATENCY)
     assert "SIGSEGV" in watch.failures["fast"].reason
@@ -148,7 +149,7 @@ def test_a_sites_figures_take_the_place_of_ours(cpu: HardwareProfile, tmp_path: 
     record = _read(tmp_path, _site(workshop.source, fast, cpu.id, 40.0, own=False))
     models = {"source": workshop.source, "fast": fast}
     watch = _watch(workshop, cpu, record)
-    watch.look(models)
+    watch.look(models, {})
     rows = watch.rows()
     row = rows["fast"]
     assert row.measured_on == SITE
@@ -157,7 +158,7 @@ def test_a_sites_figures_take_the_place_of_ours(cpu: HardwareProfile, tmp_path: 
     assert row.compared_on == host()
     assert "compared with the source on" in where(cpu, rows)
     again = _watch(workshop, cpu, record.having(rows.values()))
-    again.look(models)
+    again.look(models, {})
     assert again.rows() == rows
     assert len(workshop.asked) == 2
 
@@ -172,7 +173,7 @@ def test_a_site_that_timed_the_source_too_needs_nobody_else(
         _site(workshop.source, workshop.source, cpu.id, 100.0, own=True),
     )
     watch = _watch(workshop, cpu, record)
-    watch.look({"source": workshop.source, "fast": fast})
+    watch.look({"source": workshop.source, "fast": fast}, {})
     rows = watch.rows()
     assert rows["fast"].figures[0].latency_speedup == 2.5
     assert rows["fast"].compared_on is None
@@ -185,7 +186,7 @@ def test_for_an_accelerator_a_sites_record_gives_figures_and_no_ratio(
     workshop, fast = _Workshop(), _model("fast")
     record = _read(tmp_path, _site(workshop.source, fast, gpu.id, 4.0, own=False))
     watch = _watch(workshop, gpu, record)
-    watch.look({"source": workshop.source, "fast": fast})
+    watch.look({"source": workshop.source, "fast": fast}, {})
     rows = watch.rows()
     assert rows["fast"].figures[0].latency_speedup is None
     assert workshop.asked == []
