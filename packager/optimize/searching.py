@@ -91,7 +91,7 @@ class Search:
         """Ask until nothing that is still open could change the choice."""
         while True:
             race, asked = self._race()
-            fresh = [self._complete(name) for name in race]
+            fresh = [self._complete(name, alone=len(race) == 1) for name in race]
             if not any(fresh):
                 break
         trials = {name: self._now(name, asked) for name in self.trials}
@@ -167,9 +167,9 @@ class Search:
             return sorted(sizes)
         return in_the_race(speeds, sizes, self.objective)
 
-    def _complete(self, name: str) -> bool:
+    def _complete(self, name: str, *, alone: bool) -> bool:
         whole = self.constraints != NO_CONSTRAINTS
-        return self.watch.complete(name, self.objective, whole=whole)
+        return self.watch.complete(name, self.objective, whole=whole, alone=alone)
 
     def _why_not(self, name: str, race: list[str]) -> str:
         """What a candidate is told that was not made, or not asked all samples."""

@@ -8,7 +8,7 @@ machine is gone on with.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -97,25 +97,29 @@ class Stopwatch:
             for name in self.models
         }
 
-    def complete(self, name: str, objective: Objective, *, whole: bool = False) -> bool:
+    def complete(
+        self, name: str, objective: Objective, *, whole: bool = False, alone: bool = False
+    ) -> bool:
         """More figures of one in the race: latency over threads, for throughput (or with `whole`)
-        over batches as well. Whether there are new ones, or a failure."""
-        threads, sizes = (
-            thread_counts(),
-            batches(self.workshop.source, stackable=self.workshop.samples.stackable),
-        )
+        over batches as well; `alone` in it, the `sweep` in the same process. Whether there are new
+        ones, or a failure."""
+        threads, sizes = thread_counts(), self._batches()
+        swept: tuple[int, ...] = ()
         if objective in (Objective.LATENCY, Objective.SIZE) and not whole:
-            sizes = (1,)
-        return self._more(name, [(count, batch) for count in threads for batch in sizes])
+            swept = sizes[1:] if alone and objective is Objective.LATENCY else ()
+            sizes = sizes[:1]
+        return self._more(name, [(one, batch) for one in threads for batch in sizes], swept)
 
     def sweep(self, name: str, objective: Objective) -> bool:
         """Batches of the choice, with the threads that it will run with."""
         row = self.own.get(name)
         if row is None:
             return False
-        sizes = batches(self.workshop.source, stackable=self.workshop.samples.stackable)
         count = row.best(objective).threads
-        return self._more(name, [(count, batch) for batch in sizes])
+        return self._more(name, [(count, batch) for batch in self._batches()])
+
+    def _batches(self) -> tuple[int, ...]:
+        return batches(self.workshop.source, stackable=self.workshop.samples.stackable)
 
     def _remember(self, name: str, model: Model) -> None:
         """What the record has of a model. A site's row gets ratios where the same site timed the
@@ -134,7 +138,7 @@ class Stopwatch:
         here = known.measured_on == host() and known.compared and known.compared_on is None
         (self.own if here else self.sites)[name] = known
 
-    def _more(self, name: str, cells: Iterable[Cell]) -> bool:
+    def _more(self, name: str, cells: Sequence[Cell], swept: Sequence[int] = ()) -> bool:
         row = self.own.get(name)
         site = self.sites.get(name)
         if row is None or name in self.failures or (site is not None and site.compared):
@@ -151,15 +155,16 @@ class Stopwatch:
         if not wanted:
             return False
         self.progress.advance(f"measuring {name} further", len(self.own), len(self.models))
-        return self._time(name, wanted, look=False)
+        return self._time(name, wanted, look=False, swept=swept if wanted == cells else ())
 
-    def _time(self, name: str, cells: list[Cell], *, look: bool) -> bool:
+    def _time(self, name: str, cells: list[Cell], *, look: bool, swept: Sequence[int] = ()) -> bool:
         """Time those cells and put them to what is known. Whether anything came of it."""
         task = {
             "task": "measure",
             "candidate": str(self.models[name].files[0].path),
             "cells": cells,
             "look": look,
+            "sweep": list(swept),
             **self._given(),
         }
         result = self.workshop.workers.do(f"measure-{name}", task, self.workshop.folder)

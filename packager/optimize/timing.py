@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -35,10 +35,10 @@ class Pace:
     known: float
 
 
-LOOK = Pace(2, 5, 14, 0.4, 0.04)
+LOOK = Pace(2, 5, 14, 0.25, 0.04)
 """A first look: enough to see who is far behind."""
-FULL = Pace(3, 15, 300, 0.35, 0.015)
-BATCH = Pace(1, 5, 300, 0.35, 0.015)
+FULL = Pace(3, 15, 300, 0.25, 0.015)
+BATCH = Pace(1, 4, 300, 0.2, 0.015)
 
 SURELY_SLOWER = 0.8
 
@@ -56,38 +56,66 @@ def time_candidate(
     cells: Sequence[Cell],
     *,
     look: bool = False,
+    sweep: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Figures for each cell, time to load, resident memory; a `look` takes few rounds. Rounded.
     `between` is the 95 % interval of the ratio at batch 1 with the first number of threads.
 
     Latency is that of batch 1, and told with a batch only where both are asked for; throughput is
-    that of the batch. Cells that the source cannot do, and those behind one where the candidate is
-    surely slower, are left out.
+    that of the batch. Batches that the source cannot do, and those of a candidate that is surely
+    slower, are left out. `sweep` are batches for the number of threads that is best at batch 1.
     """
     told: dict[str, Any] = {"figures": []}
-    for threads in sorted({count for count, _ in cells}):
+    latencies: dict[int, dict[str, float]] = {}
+    opened: dict[int, tuple[Any, Any]] = {}
+    for threads in sorted({count for count, _ in cells}, reverse=True):
         batches = sorted(batch for count, batch in cells if count == threads)
-        before, started = resident(), time.perf_counter()
-        own = open_session(candidate, threads)
-        seconds = time.perf_counter() - started
-        own.run(None, feeds[0])
-        told.setdefault("load_ms", round(seconds * 1e3, 1))
-        told.setdefault("resident_bytes", max(0, resident() - before))
-        sessions = (open_session(source, threads), own)
-        latency: dict[str, float] = {}
+        opened = {threads: _opened(source, candidate, feeds, threads, told)}
         if batches[0] == 1:
-            single = _rounds([_caller(one, feeds) for one in sessions], LOOK if look else FULL)
-            told.setdefault("between", interval(single))
-            latency = _latency(single)
-            told["figures"].append(_figures(threads, 1, single) | latency)
+            calls = [_caller(one, feeds) for one in opened[threads]]
+            single = _rounds(calls, LOOK if look else FULL)
+            told["between"] = interval(single)
+            latencies[threads] = _latency(single)
+            told["figures"].append(_figures(threads, 1, single) | latencies[threads])
             if interval(single)[1] < SURELY_SLOWER:
-                break
-        for batch in batches:
-            stacked = [_stack(feeds, batch)] if batch > 1 else []
-            if stacked and _takes(sessions[0], stacked[0]):
-                many = _rounds([_caller(one, stacked) for one in sessions], BATCH)
-                told["figures"].append(_figures(threads, batch, many) | latency)
+                continue
+        for figures in _batches(opened[threads], feeds, threads, batches):
+            told["figures"].append(figures | latencies.get(threads, {}))
+    if sweep and latencies:
+        threads = fewest_threads({n: one["latency_p50_ms"] for n, one in latencies.items()})
+        sessions = opened.get(threads) or _opened(source, candidate, feeds, threads, told)
+        for figures in _batches(sessions, feeds, threads, sweep):
+            told["figures"].append(figures | latencies[threads])
     return told
+
+
+def fewest_threads(latency: Mapping[int, float]) -> int:
+    """The fewest threads with which latency is within a tenth of the best."""
+    bound = min(latency.values()) * 1.1
+    return min(threads for threads, own in latency.items() if own <= bound)
+
+
+def _opened(
+    source: Path, candidate: Path, feeds: Sequence[Feed], threads: int, told: dict[str, Any]
+) -> tuple[Any, Any]:
+    """Sessions of both, the candidate's first, whose load and memory are `told`."""
+    before, started = resident(), time.perf_counter()
+    own = open_session(candidate, threads)
+    seconds = time.perf_counter() - started
+    own.run(None, feeds[0])
+    told.setdefault("load_ms", round(seconds * 1e3, 1))
+    told.setdefault("resident_bytes", max(0, resident() - before))
+    return open_session(source, threads), own
+
+
+def _batches(
+    sessions: tuple[Any, Any], feeds: Sequence[Feed], threads: int, batches: Sequence[int]
+) -> Iterator[dict[str, Any]]:
+    for batch in batches:
+        stacked = [_stack(feeds, batch)] if batch > 1 else []
+        if stacked and _takes(sessions[0], stacked[0]):
+            many = _rounds([_caller(one, stacked) for one in sessions], BATCH)
+            yield _figures(threads, batch, many)
 
 
 def look_at_all(

@@ -89,6 +89,7 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
         list(_feeds(task)),
         [(threads, batch) for threads, batch in task["cells"]],
         look=task["look"],
+        sweep=task["sweep"],
     )
 
 

@@ -76,14 +76,15 @@ class _Laboratory:
         if name in self.broken and not task["look"]:
             return Failure("its process was ended by SIGSEGV")
         figures = []
-        for threads, batch in task["cells"]:
+        swept = [(2, batch) for batch in task["sweep"]]  # two threads are best at everything here
+        for threads, batch in [*task["cells"], *swept]:
             ratio = 1.0 if name == "source" else self.table[name].ratios[threads, batch]
             rounds = ROUNDS[task["look"]] if batch == 1 else BATCH_ROUNDS
             if name != "source":
                 self.rounds[name] += rounds
             told = {"threads": threads, "batch": batch, "rounds": rounds}
             told |= {"throughput_per_s": 100 * ratio * threads * batch, "throughput_speedup": ratio}
-            if batch == 1:
+            if batch == 1 or swept:
                 p50 = 10 / ratio / threads
                 told |= {"latency_p50_ms": p50, "latency_p99_ms": p50, "latency_speedup": ratio}
             figures.append(told)
