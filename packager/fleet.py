@@ -25,8 +25,6 @@ from packager.site.profile import Site, read_site
 from packager.workspace import publishing
 
 STATUS_ENDING = ".status.json"
-# What `install` at a site takes; Kubernetes pulls from a registry.
-_INSTALLED = (DeploymentPlatform.COMPOSE, DeploymentPlatform.QUADLET)
 
 
 def standings(
@@ -120,7 +118,7 @@ def _fitting(site: Site, release: ReleaseFolder) -> tuple[str, ...]:
     names = [
         target.name
         for target in release.targets
-        if target.name.platform in _INSTALLED
+        if target.name.platform in site.engine.platforms
         and target.name.jurisdiction == site.jurisdiction
         and site.hardware in ("", target.name.hardware)
     ]

@@ -73,6 +73,7 @@ def write_site(output: Path, answers: Mapping[str, Any]) -> dict[str, object]:
         keys=_relative(answers["keys"], output.parent),
         accept=tuple(answers["accept"]),
         listen=answers["listen"] or DEFAULT_LISTEN,
+        registry=answers.get("registry") or "",
     )
     write_atomically(output, site.as_bytes())
     try:

@@ -35,7 +35,6 @@ from packager.site.scratch import MEMORY, scratch_folder, secret_folder, sweep
 from packager.site.state import INSTALLER, homes, read_state, stock_of
 from packager.steps.decrypting import plain_layout
 
-_HOSTS = (DeploymentPlatform.COMPOSE, DeploymentPlatform.QUADLET)
 REGISTRY = "oci://"
 _SCRIPT_LIMIT = 4 << 20
 _COPIES = 2  # an encrypted layer out of a bundle, and the plain one
@@ -241,7 +240,7 @@ def _target(release: ReleaseFolder, site: Site, asked: TargetName | None) -> Rel
 
 def _fits(name: TargetName, site: Site) -> bool:
     return (
-        name.platform in _HOSTS
+        name.platform in site.engine.platforms
         and name.jurisdiction == site.jurisdiction
         and site.hardware in ("", name.hardware)
     )
@@ -258,7 +257,8 @@ def _no_target(site: Site, names: Sequence[str]) -> PackagerError:
             Finding(
                 "the release has no target for this site",
                 where=str(site.file),
-                expected=f"{site.jurisdiction}/{site.hardware or 'any'}/compose or quadlet",
+                expected=f"{site.jurisdiction}/{site.hardware or 'any'}/"
+                + " or ".join(site.engine.platforms),
                 got=", ".join(names),
                 next_step=f"get the release for {site.jurisdiction}",
             )
@@ -274,8 +274,7 @@ def _signed_script(source: ReleaseSource, target: ReleasedTarget) -> bytes:
         raise InputError(
             "the release brings no installer for this target",
             where=path,
-            next_step="build it again with this version of packager; for Kubernetes apply its "
-            "manifests: kubectl apply -k",
+            next_step="build it again with this version of packager; a chart is for Helm",
         )
     return listing.checked(path, read_bounded(source, path, _SCRIPT_LIMIT))
 

@@ -170,7 +170,7 @@ def history(console: Console, name: str | None, site_file: Path) -> None:
 def uninstall(
     console: Console, name: str | None, site_file: Path, purge: bool, dry_run: bool
 ) -> None:
-    """Remove a release from this site: its versions, its door, its networks.
+    """Remove a release from this site: its versions, its door or Service, its networks.
 
     \b
     Example:
@@ -210,11 +210,15 @@ def resume(console: Console, name: str | None, site_file: Path) -> None:
 @click.option("-j", "--jurisdiction", shell_complete=profile_ids("jurisdictions"))
 @click.option("--region", help="provider/region, such as site/riyadh-lab.")
 @click.option("--owner", help="Who answers for it.")
-@click.option("--engine", type=click.Choice(["docker", "podman", "quadlet", "containerd"]))
+@click.option(
+    "--engine",
+    type=click.Choice(["docker", "podman", "quadlet", "containerd", "kubernetes"]),
+)
 @click.option("-w", "--hardware", shell_complete=profile_ids("hardware"))
 @click.option("--key", "keys", multiple=True, type=FILE, help="A public key to trust.")
 @click.option("--accept", multiple=True, help="Names of releases that may be installed.")
 @click.option("--listen", help="Address and port.  [default: 127.0.0.1:8080]")
+@click.option("--registry", help="For Kubernetes: where its nodes pull from, host:port/folder.")
 @with_console
 def init(console: Console, output: Path, **given: Any) -> None:
     """Write a site's profile: asks what is not given, and looks at the machine for the rest.
@@ -235,6 +239,8 @@ def init(console: Console, output: Path, **given: Any) -> None:
         "jurisdiction": given["jurisdiction"] or _ask("Under whose law (a profile's id)", None),
         "engine": given["engine"] or _ask("Engine", proposal.engine),
     }
+    if answers["engine"] == "kubernetes":
+        answers["registry"] = given["registry"] or _ask("Registry that the nodes pull from", None)
     answers["region"] = given["region"] or _ask("Region", f"site/{answers['name']}")
     written = site_init.write_site(
         output,

@@ -1,4 +1,4 @@
-"""`install.sh`: what brings a release to a machine that has an engine, a shell, and no network.
+"""`install.sh`: what brings a release to a machine or cluster with a shell and no network.
 
 The program lies in `templates/site/`, in the order of its file names, and is the same for every
 release. What it must know of this release stands at its top as quoted values, so that the site
@@ -16,7 +16,9 @@ from packager.domain.artifact import MediaType
 from packager.domain.release import BuiltTarget
 from packager.domain.target import DeploymentPlatform
 from packager.render.context import Context
+from packager.render.devices import devices_of
 from packager.render.door import door_network
+from packager.render.placement import Place
 from packager.resources import data_folder
 
 NAME = "install.sh"
@@ -24,11 +26,15 @@ _END = "END_OF_PACKAGER_PROGRAM"
 _MIB = 1 << 20
 # What gzip's layers come to when an engine unpacks them; measured on images of ours: 2.9.
 _UNPACKED = 3
+_CLUSTER = (
+    *("INSTANCE", "SERVICE", "IMAGE", "REPLICAS"),
+    *("PROGRESS", "PLACES", "RESOURCE", "RUNTIME_CLASS"),
+)
 
 
 def serves(platform: DeploymentPlatform) -> bool:
-    """Whether targets of this platform are one host with an engine; a cluster has its own ways."""
-    return not platform.on_kubernetes
+    """Whether targets of this platform bring an installer; a chart is for Helm."""
+    return platform is not DeploymentPlatform.HELM
 
 
 def installer(built: BuiltTarget, context: Context) -> bytes:
@@ -63,6 +69,8 @@ def _facts(built: BuiltTarget, context: Context) -> list[tuple[str, str]]:
     plan, image = built.plan, built.image
     accelerator = plan.hardware.accelerator
     door = door_network(f"{context.name}-site")
+    # A cluster's device plug-in hands them out, by the name of a resource.
+    devices = devices_of(None) if plan.name.platform.on_kubernetes else context.devices
     facts: Mapping[str, object] = {
         "NAME": context.release,
         "VERSION": context.version,
@@ -71,6 +79,7 @@ def _facts(built: BuiltTarget, context: Context) -> list[tuple[str, str]]:
         "REGIONS": " ".join(context.regions),
         "HARDWARE": context.hardware,
         "DATA_CLASS": context.data_class,
+        "PLATFORM": plan.name.platform.value,
         "ARCHITECTURE": image.platform.architecture,
         "INSTRUCTIONS": " ".join(sorted(plan.hardware.instructions)),
         "VENDOR": accelerator.vendor if accelerator else "",
@@ -78,10 +87,10 @@ def _facts(built: BuiltTarget, context: Context) -> list[tuple[str, str]]:
         "CAPABILITY": (accelerator.compute_capability if accelerator else None) or "",
         "DRIVER": (accelerator.driver_floor if accelerator else None) or "",
         "CUDA": (accelerator.cuda if accelerator else None) or "",
-        "PODMAN_DEVICES": " ".join(context.devices.podman),
-        "NVIDIA_DEVICES": " ".join(context.devices.nvidia),
-        "DEVICE_NODES": " ".join(context.devices.nodes),
-        "DEVICE_GROUP": "1" if context.devices.group else "",
+        "PODMAN_DEVICES": " ".join(devices.podman),
+        "NVIDIA_DEVICES": " ".join(devices.nvidia),
+        "DEVICE_NODES": " ".join(devices.nodes),
+        "DEVICE_GROUP": "1" if devices.group else "",
         "REFERENCE": image.reference,
         "MANIFEST": image.manifest.digest.hex,
         "MANIFEST_SIZE": image.manifest.size,
@@ -99,8 +108,33 @@ def _facts(built: BuiltTarget, context: Context) -> list[tuple[str, str]]:
         "DOOR_SUBNET": door.subnet,
         "DOOR_HOST": door.host,
         "DOOR_NOWHERE": door.nowhere,
+        **_cluster_facts(built, context),
     }
     return [(f"R_{name}", str(value)) for name, value in facts.items()]
+
+
+def _cluster_facts(built: BuiltTarget, context: Context) -> Mapping[str, object]:
+    """What a cluster is told; empty where the target is one machine's."""
+    if not built.plan.name.platform.on_kubernetes:
+        return dict.fromkeys(_CLUSTER, "")
+    accelerator, scaling = built.plan.hardware.accelerator, context.sizing.autoscaling
+    values = (
+        context.instance,
+        context.name,
+        context.image,
+        scaling.minimum if scaling else context.sizing.replicas,
+        context.sizing.progress_seconds,
+        " ".join(map(_place, context.places)),
+        (accelerator.kubernetes_resource if accelerator else None) or "",
+        (accelerator.runtime_class if accelerator else None) or "",
+    )
+    return dict(zip(_CLUSTER, values, strict=True))
+
+
+def _place(place: Place) -> str:
+    """`region|label=value,label=value`, as kubectl takes a selector."""
+    labels = ",".join(f"{label.key}={label.value}" for label in place.labels)
+    return f"{place.region or ''}|{labels}"
 
 
 def _encrypted(built: BuiltTarget) -> bool:

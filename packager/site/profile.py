@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from packager.document import Section, parse_document
-from packager.domain.target import Region
+from packager.domain.target import DeploymentPlatform, Region
 from packager.errors import InputError
 
 API_VERSION = "packager/v1"
@@ -24,6 +24,10 @@ MAX_BYTES = 1 << 16
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _LISTEN = re.compile(r"(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})")
 _DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
+_REGISTRY = re.compile(r"[a-z0-9][a-z0-9.-]*(:\d{1,5})?(/[a-z0-9][a-z0-9._-]*)+")
+_URL = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?(/[A-Za-z0-9._-]+)*/?")
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_CLUSTER = ("registry", "push", "authority", "login", "kubeconfig", "context", "namespace")
 # Words that YAML 1.1 reads as yes, no or nothing: Norway's id is one of them.
 _NO_TEXT = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _LINE = re.compile(r"(#.*|---|[A-Za-z]+:.*)?")
@@ -36,6 +40,7 @@ class SiteEngine(StrEnum):
     PODMAN = "podman"
     QUADLET = "quadlet"
     CONTAINERD = "containerd"
+    KUBERNETES = "kubernetes"
 
     @property
     def is_podman(self) -> bool:
@@ -43,9 +48,17 @@ class SiteEngine(StrEnum):
         return self in (SiteEngine.PODMAN, SiteEngine.QUADLET)
 
     @property
+    def platforms(self) -> tuple[DeploymentPlatform, ...]:
+        """Whose targets it runs; either engine of one machine runs either's."""
+        if self is SiteEngine.KUBERNETES:
+            return (DeploymentPlatform.KUBERNETES,)
+        return (DeploymentPlatform.COMPOSE, DeploymentPlatform.QUADLET)
+
+    @property
     def tool(self) -> str:
         """The command that is there where the engine is."""
-        return {SiteEngine.QUADLET: "podman", SiteEngine.CONTAINERD: "ctr"}.get(self, self.value)
+        tools = {self.QUADLET: "podman", self.CONTAINERD: "ctr", self.KUBERNETES: "kubectl"}
+        return tools.get(self, self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +69,9 @@ class Site:
     must have signed; `revoked` are digests of keys and releases that count for nothing; `listen` is
     an IPv4 address and port; `keep` counts versions beside the one in service; `watch` is in
     seconds; `stock` says whether files of installed bundles stay, for deltas to stand on; `sign` is
-    a private key file for the site's own records.
+    a private key file for the site's own records. A cluster is named by `kubeconfig`, `context` and
+    `namespace` (empty: kubectl's own, and the release's); its nodes pull from `registry`, which
+    this machine reaches at the URL `push`, with the CA file `authority` and netrc file `login`.
     """
 
     file: Path
@@ -76,6 +91,13 @@ class Site:
     watch: int = 30
     stock: bool = True
     sign: str = ""
+    registry: str = ""
+    push: str = ""
+    authority: str = ""
+    login: str = ""
+    kubeconfig: str = ""
+    context: str = ""
+    namespace: str = ""
 
     @property
     def key_files(self) -> tuple[Path, ...]:
@@ -129,7 +151,9 @@ def read_site(file: Path) -> Site:
         watch=_bounded(root, "watch", 30, 0, 86400),
         stock=root.flag("stock", True),
         sign=root.text("sign", ""),
+        **{name: root.text(name, "") for name in _CLUSTER},
     )
+    _check_cluster(root, site)
     if not site.data.is_absolute():
         root.note("data", "the path must be absolute", got=str(site.data))
     if not _is_listen(site.listen):
@@ -139,6 +163,26 @@ def read_site(file: Path) -> Site:
             root.note("revoked", "not a digest", expected="64 hexadecimal digits", got=digest)
     root.finish()
     return site
+
+
+def _check_cluster(root: Section, site: Site) -> None:
+    if site.engine is not SiteEngine.KUBERNETES:
+        return
+    if not _REGISTRY.fullmatch(site.registry):
+        root.note(
+            "registry",
+            "where the nodes of the cluster pull from is not named",
+            expected="host:port/folder, such as registry.site.example:5000/ml",
+            got=site.registry or "nothing",
+        )
+    if site.push and not _URL.fullmatch(site.push):
+        root.note("push", "not an address", expected="http:// or https://", got=site.push)
+    if site.namespace and not _NAMESPACE.fullmatch(site.namespace):
+        root.note("namespace", "no name of a namespace", got=site.namespace)
+    for name in ("authority", "login", "kubeconfig"):
+        file = getattr(site, name)
+        if file and not (site.file.parent / file).is_file():
+            root.note(name, "there is no such file", got=file)
 
 
 def _refuse_long_values(root: Section, data: bytes) -> None:

@@ -6,7 +6,8 @@ CR=$(printf '\r')
 read_site() {
   SITE_name='' SITE_jurisdiction='' SITE_region='' SITE_owner='' SITE_hardware='' SITE_engine=''
   SITE_keys='' SITE_accept='' SITE_data=/var/lib/packager SITE_listen=127.0.0.1:8080 SITE_keep=2
-  SITE_watch=30 SITE_stock=true SITE_sign='' SITE_require=1 SITE_revoked='' SITE_apiVersion='' SITE_kind=''
+  SITE_watch=30 SITE_stock=true SITE_sign='' SITE_registry='' SITE_push='' SITE_authority='' SITE_login=''
+  SITE_kubeconfig='' SITE_context='' SITE_namespace='' SITE_require=1 SITE_revoked='' SITE_apiVersion='' SITE_kind=''
   rs_seen=' ' rs_line=0
   [ -f "$SITE" ] || die 2 "there is no site profile" "$SITE" "" "" \
     "write one with: packager site init, or from the example in docs/site.md; name it with --site"
@@ -23,7 +24,8 @@ read_site() {
     rs_seen="$rs_seen$rs_key "
     site_value "${rs_text#*:}"
     case $rs_key in
-      apiVersion | kind | name | jurisdiction | region | owner | hardware | engine | data | listen | keep | watch | stock | sign | require)
+      apiVersion | kind | name | jurisdiction | region | owner | hardware | engine | data | listen | keep | watch | stock | sign | require | \
+        registry | push | authority | login | kubeconfig | context | namespace)
         case $VALUE in '['* | '{'* | '&'* | '*'* | '|'* | '>'* | '!'*)
           site_wrong "$rs_key is one plain value" ;;
         esac
@@ -65,7 +67,11 @@ check_site() {
     eval "VALUE=\$SITE_$rs_key"
     [ -n "$VALUE" ] || site_wrong "it lacks $rs_key"
   done
-  case $SITE_engine in docker | podman | quadlet | containerd) ;; *) site_wrong "engine is docker, podman, quadlet or containerd" ;; esac
+  case $SITE_engine in
+    docker | podman | quadlet | containerd) ;;
+    kubernetes) check_cluster ;;
+    *) site_wrong "engine is docker, podman, quadlet, containerd or kubernetes" ;;
+  esac
   case $SITE_region in */*) ;; *) site_wrong "region is provider/region, such as site/riyadh-lab" ;; esac
   case $SITE_data in /*) ;; *) site_wrong "data is an absolute path" ;; esac
   case $SITE_keep in [1-9] | [1-9][0-9]) ;; *) site_wrong "keep is a number from 1 to 99" ;; esac
@@ -78,6 +84,32 @@ check_site() {
   # Whoever listens on every address is asked on loopback.
   ASK_HOST=$LISTEN_HOST
   [ "$ASK_HOST" != 0.0.0.0 ] || ASK_HOST=127.0.0.1
+}
+
+# What a cluster needs to be told of; files are named from where the profile lies.
+check_cluster() {
+  case $SITE_registry in
+    */*) ;;
+    *) site_wrong "registry is where the nodes pull from, with a folder: registry.site.example:5000/ml" ;;
+  esac
+  case $SITE_registry in *[!a-z0-9./:_-]* | *: | */) site_wrong "registry is host:port/folder in small letters" ;; esac
+  case $SITE_push in
+    '') SITE_push=https://$SITE_registry ;;
+    http://?* | https://?*) SITE_push=${SITE_push%/} ;;
+    *) site_wrong "push is the registry as this machine reaches it, with http:// or https://" ;;
+  esac
+  case $SITE_push in *[!A-Za-z0-9./:_-]*) site_wrong "push is a plain address" ;; esac
+  # A folder is the same on both ways, so that what is pushed is what is pulled.
+  case ${SITE_push#*://} in */*) ;; *) SITE_push=$SITE_push/${SITE_registry#*/} ;; esac
+  case $SITE_namespace in *[!a-z0-9-]* | -* | *-) site_wrong "namespace is small letters, digits and '-'" ;; esac
+  [ ${#SITE_namespace} -le 63 ] || site_wrong "namespace has at most 63 letters"
+  cc_here=$(dirname "$SITE")
+  for rs_key in kubeconfig authority login; do
+    eval "VALUE=\$SITE_$rs_key"
+    case $VALUE in '') continue ;; /*) ;; *) VALUE=$cc_here/$VALUE ;; esac
+    [ -f "$VALUE" ] || site_wrong "$rs_key: there is no file $VALUE"
+    eval "SITE_$rs_key=\$VALUE"
+  done
 }
 
 # each_of LIST COMMAND: calls the command with every value of a list, quotes and spaces taken off.

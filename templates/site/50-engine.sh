@@ -1,7 +1,7 @@
 # ── the engine ────────────────────────────────────────────────────────────────────────────────────
 # Docker and podman take the same words for nearly everything; where they differ stands here. With
 # `quadlet` it is podman whose containers systemd owns (52-quadlet.sh), with `containerd` its own
-# ctr (54-containerd.sh): both are asked in the same words.
+# ctr (54-containerd.sh), with `kubernetes` a cluster (56-kubernetes.sh): all are asked in the same words.
 
 ENGINE_VERSION='' NOT_HERE=''
 
@@ -9,6 +9,7 @@ engine() {
   case $SITE_engine in
     quadlet) by_units "$@" ;;
     containerd) by_tasks "$@" ;;
+    kubernetes) by_cluster "$@" ;;
     *) "$SITE_engine" "$@" ;;
   esac
 }
@@ -19,10 +20,16 @@ set_names() {
   DOOR=packager-$R_NAME-door
   PROBE=packager-$R_NAME-probe
   LABEL=dev.packager.site=$R_NAME
+  [ "$SITE_engine" != kubernetes ] || cluster_names
 }
 
 # The slot of a release: the container's name, and its name on the inner network.
-slot_of() { printf 'packager-%s-%.12s' "$R_NAME" "$1"; }
+slot_of() {
+  case $SITE_engine in
+    kubernetes) printf '%s-%.12s' "$R_SERVICE" "$1" ;;
+    *) printf 'packager-%s-%.12s' "$R_NAME" "$1" ;;
+  esac
+}
 
 engine_answers() {
   case $SITE_engine in
@@ -85,6 +92,7 @@ steady() {
   case $SITE_engine in
     quadlet) running "$1" && [ "$(systemd show --value --property=NRestarts "$1.service" 2>/dev/null)" = 0 ]; return ;;
     containerd) same_process "$1"; return ;;
+    kubernetes) pods_steady "$1"; return ;;
   esac
   [ "$(engine inspect --type container --format '{{.State.Running}} {{.RestartCount}}' "$1" 2>/dev/null)" = "true 0" ]
 }

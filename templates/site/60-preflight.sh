@@ -12,10 +12,15 @@ preflight() {
   step "preflight for $R_NAME $R_VERSION, $R_TARGET"
   fits_site
   fits_version
-  fits_machine
-  fits_accelerator
   fits_clock
-  fits_engine
+  case $SITE_engine in
+    kubernetes) fits_cluster ;;
+    *)
+      fits_machine
+      fits_accelerator
+      fits_engine
+      ;;
+  esac
   [ "$RESULT" = 0 ] || leave "$RESULT"
 }
 
@@ -36,6 +41,13 @@ fits_site() {
   else
     passed name "${SITE_accept:-any}" "$R_NAME"
   fi
+  case $SITE_engine-$R_PLATFORM in
+    kubernetes-kubernetes) ;;
+    kubernetes-* | *-kubernetes)
+      missed 3 platform "the release's target is for another kind of engine" "a target for $SITE_engine" "$R_TARGET" \
+        "build it with a target for this site's engine: kubernetes for a cluster, else compose or quadlet"
+      ;;
+  esac
   [ -z "${R_ENCRYPTED:-}" ] || fits_encryption
   if [ -n "$SITE_hardware" ] && [ "$SITE_hardware" != "$R_HARDWARE" ]; then
     missed 3 hardware "the release is for other hardware" "$R_HARDWARE" "$SITE_hardware"
@@ -44,6 +56,11 @@ fits_site() {
 
 # A plain shell opens nothing: podman does with the key, or somebody who holds it made the image plain.
 fits_encryption() {
+  if [ "$SITE_engine" = kubernetes ]; then
+    missed 3 encryption "the model is encrypted, and the nodes of a cluster open it with keys of their own" \
+      "a release whose model is not encrypted" "an encrypted layer" "see docs/site.md: encrypted models"
+    return 0
+  fi
   fe_asked='the plain image, or podman and the key'
   if [ -n "$PLAIN" ]; then
     if plain_is_ours; then

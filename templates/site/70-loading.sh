@@ -4,6 +4,10 @@
 # an ID that is a signed one means bytes that are the signed ones.
 
 load_image() {
+  if [ "$SITE_engine" = kubernetes ]; then
+    push_image
+    return 0
+  fi
   if [ -z "$NOT_HERE" ] && find_image; then
     note "the image is here already: $IMAGE_ID"
   else

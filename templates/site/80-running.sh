@@ -4,6 +4,10 @@
 # was made anew (what it reads would be the old one), makes a new one.
 ensure_door() {
   mkdir -p "$RUN_DIR" || die 1 "the data folder cannot be made" "$RUN_DIR"
+  if [ "$SITE_engine" = kubernetes ]; then
+    cluster_door
+    return 0
+  fi
   if running "$DOOR" && door_fits; then
     return 0
   fi
@@ -57,9 +61,12 @@ start_server() {
     running "$SLOT" && return 0
     quietly start "$SLOT" && return 0
   fi
-  ensure_networks
-  quietly rm -f "$SLOT"
+  [ "$SITE_engine" = kubernetes ] || {
+    ensure_networks
+    quietly rm -f "$SLOT"
+  }
   case $SITE_engine in
+    kubernetes) cluster_server ;;
     quadlet) unit_server ;;
     containerd) task_server ;;
     *) container_server ;;
@@ -82,6 +89,7 @@ start_probe() {
   : >"$WORK/selftest"
   case $SITE_engine in
     containerd) task_probe "$@" ;;
+    kubernetes) cluster_probe "$@" ;;
     *) container_probe "$@" ;;
   esac >"$WORK/selftest" 2>"$WORK/said" &
   PROBE_PID=$!

@@ -8,7 +8,10 @@ activate() { # fresh | kept
   S_candidate=$SLOT
   save_state
   start_server "$1"
-  step "self-test through $ASK_HOST:$LISTEN_PORT"
+  case $SITE_engine in
+    kubernetes) step "self-test in its pods" ;;
+    *) step "self-test through $ASK_HOST:$LISTEN_PORT" ;;
+  esac
   if ! trial "$SLOT"; then
     finding 1 "the self-test failed, and nothing was switched" "$R_NAME $R_VERSION" "" "$SELFTEST" \
       "${S_serving:+the version before goes on serving; }do not use this release here"
@@ -23,8 +26,19 @@ activate() { # fresh | kept
     S_serving=$SLOT
     [ "$1" = kept ] || remember_slot
     save_state
+    if ! switch_door; then
+      finding 5 "the Service cannot be switched" "$DOOR" "" "$(said)" "see what the cluster says, then run this again"
+      end_probe
+      revert
+      leave "$RESULT"
+    fi
   fi
   watch_over
+}
+
+# Where the door reads the state by itself there is nothing more to do; a Service is told.
+switch_door() {
+  [ "$SITE_engine" != kubernetes ] || point_door "$S_serving"
 }
 
 # A candidate that is not fit: a fresh one goes, one that was kept is only stopped again.
@@ -64,6 +78,7 @@ revert() {
   S_serving=$S_fallback S_fallback=''
   [ "$RECORDING" != install ] || forget_slot "$rv_bad"
   save_state
+  switch_door || note "the Service does not point back yet: $(said); run: sh $SELF resume --site $SITE"
   if [ "$RECORDING" = install ]; then
     remove_slot "$rv_bad" "$IMAGE_ID"
   else
@@ -106,6 +121,7 @@ remove_slot() {
 
 # What a killed command or a power cut left behind is put in order before anything else is done.
 reconcile() {
+  [ "$SITE_engine" != kubernetes ] || own_cluster
   if [ -n "$S_candidate" ]; then
     note "an earlier command ended before its switch; its version is removed"
     rc_slot=$S_candidate
@@ -140,6 +156,10 @@ stand_up() {
   if ! running "$S_serving" || ! running "$DOOR"; then
     step "bring $(slot_field "$S_serving" 2) up again"
     with_slot "$S_serving" bring_up
+  fi
+  if [ "$SITE_engine" = kubernetes ] && [ "$(pointed_to)" != "${S_serving##*-}" ]; then
+    note "the Service is pointed to $(slot_field "$S_serving" 2)"
+    switch_door || die 5 "the Service cannot be switched" "$DOOR" "" "$(said)" "see what the cluster says, then run this again"
   fi
 }
 

@@ -26,6 +26,7 @@ do_install() {
   preflight
   load_image
   write_slot
+  [ "$SITE_engine" != kubernetes ] || write_manifests
   keep_stock
   activate fresh
   keep_installer
@@ -99,7 +100,7 @@ do_rollback() {
     return 0
   fi
   RECORDING=rollback
-  quietly image inspect "$IMAGE" || die 1 "the version's image is gone from the engine" "$IMAGE" "" "" \
+  [ "$SITE_engine" = kubernetes ] || quietly image inspect "$IMAGE" || die 1 "the version's image is gone from the engine" "$IMAGE" "" "" \
     "install its release again"
   activate kept
   record 'done' ''
@@ -121,7 +122,9 @@ do_status() {
   engine_answers || ENGINE_VERSION=''
   ds_answers='' ds_door=stopped ds_ready=false
   if [ -z "$ENGINE_VERSION" ]; then ds_door="unknown: $SITE_engine does not answer"; fi
-  if running "$DOOR"; then
+  if [ "$SITE_engine" = kubernetes ]; then
+    cluster_status
+  elif running "$DOOR"; then
     ds_door=open
     # The answer of whoever is in service, asked at the door itself.
     case $SITE_engine in containerd) ds_where=$ASK_HOST:$LISTEN_PORT ;; *) ds_where=127.0.0.1:$R_PORT ;; esac
@@ -208,6 +211,7 @@ do_uninstall() {
   for un_image in $(printf %s "$un_slots" | cut -d ' ' -f 5 | sort -u); do
     quietly rmi -f "$(image_name "$un_image")"
   done
+  [ "$SITE_engine" != kubernetes ] || close_cluster
   quietly network rm "$INSIDE"
   quietly network rm "$DOOR"
   rm -rf "$HOME_DIR/slots"

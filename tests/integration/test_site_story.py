@@ -9,18 +9,13 @@ engines and the installer's decisions in hundreds of cases is in tests/unit/site
 from __future__ import annotations
 
 import os
-import shutil
-import tarfile
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from bundles import make_bundle, trusting
 from real_site import RealSite, real_site
-from site_machine import Done
 from site_releases import NAME, site_release
-from small_release import SmallRelease
+from sticks import Stick, corrupted
 from weights import fine_tuned, initializers
 
 from packager import pipeline
@@ -39,21 +34,6 @@ WAYS = [
 DEFAULT = len(WAYS) if os.environ.get("PACKAGER_LONG") == "1" else 1
 if os.environ.get("PACKAGER_REQUIRE_ENGINES") == "1":
     DEFAULT = max(DEFAULT, 2)
-
-
-@dataclass
-class Stick:
-    """Releases by version; an answer shows the factor of its version: 1.0 → 1, 1.1 → 2, …
-
-    `media` are what the operator is given of each: a bundle, parts, a delta.
-    """
-
-    folder: Path
-    releases: dict[str, SmallRelease]
-    media: dict[str, Path]
-
-    def install(self, site: RealSite, version: str, medium: Path | None = None) -> Done:
-        return site.run("install", self.releases[version], medium or self.media[version])
 
 
 @pytest.fixture(scope="module")
@@ -216,18 +196,3 @@ def leftovers(site: RealSite) -> str:
         site.room.run(*ctr, "images", "ls", "--quiet").stdout
         + site.room.run(*ctr, "snapshots", "ls").stdout.partition("\n")[2]
     )
-
-
-def corrupted(stick: Stick, version: str) -> Path:
-    """A bundle of the version with one flipped bit, in the middle of its biggest file."""
-    file = stick.folder / "corrupted.tar"
-    shutil.copy(stick.media[version], file)
-    with tarfile.open(file, "r:") as archive:
-        biggest = max(archive, key=lambda member: member.size)
-        at = biggest.offset_data + biggest.size // 2
-    with file.open("r+b") as stream:
-        stream.seek(at)
-        byte = stream.read(1)[0]
-        stream.seek(at)
-        stream.write(bytes([byte ^ 1]))
-    return file

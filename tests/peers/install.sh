@@ -18,7 +18,7 @@ suite=trixie
 next=forky
 packages="ca-certificates cosign skopeo openssl oras docker-compose
   podman crun netavark aardvark-dns passt uidmap buildah containerd docker.io docker-cli umoci
-  kubernetes-client systemd iproute2 iptables nftables procps busybox dash xdelta3 zstd jq
+  kubernetes-client systemd iproute2 iptables nftables procps busybox dash curl xdelta3 zstd jq
   golang-go golang-github-masterminds-sprig-dev golang-gopkg-yaml.v3-dev"
 # crane is in Debian as source alone: this is what its source and the packages that it imports are in.
 crane_sources="golang-github-google-go-containerregistry-dev golang-github-klauspost-compress-dev

@@ -35,7 +35,7 @@ def refusals(
     for policy in policy_documents:
         if policy["kind"] != "ValidatingAdmissionPolicy" or policy["metadata"]["name"] not in bound:
             continue
-        if any(
+        if _selects(policy["spec"]["matchConstraints"], target, before) and any(
             resource in rule["resources"]
             and group in rule["apiGroups"]
             and operation in rule["operations"]
@@ -43,6 +43,25 @@ def refusals(
         ):
             said += _denied(policy["spec"], target, before, operation)
     return said
+
+
+def _selects(
+    constraints: dict[str, Any], target: dict[str, Any], before: dict[str, Any] | None
+) -> bool:
+    """Whether the policy looks at the object by its labels, or at what it was (objectSelector)."""
+    selector = constraints.get("objectSelector") or {}
+    return any(
+        _labelled(selector, one["metadata"].get("labels") or {}) for one in (target, before) if one
+    )
+
+
+def _labelled(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    wanted = selector.get("matchLabels") or {}
+    rules = selector.get("matchExpressions") or ()
+    assert {rule["operator"] for rule in rules} <= {"NotIn"}
+    return all(labels.get(key) == value for key, value in wanted.items()) and all(
+        labels.get(rule["key"]) not in rule["values"] for rule in rules
+    )
 
 
 def _denied(

@@ -1,6 +1,6 @@
 """Asks a site for inferences without pause until its standard input ends; says what came of it.
 
-    python load_client.py PORT
+    python load_client.py PORT [HOST]
 
 Six callers: on connections that stay open and on fresh ones, small bodies and big ones, JSON,
 binary tensors and chunks. The last line of stdout is a JSON document: answers by the factor that
@@ -39,14 +39,14 @@ def request(rows: int, binary: bool) -> tuple[bytes, dict[str, str]]:
     return head + data, {"Inference-Header-Content-Length": str(len(head))}
 
 
-def call(port: int, stop: threading.Event, told: dict, caller: tuple) -> None:
+def call(where: tuple[str, int], stop: threading.Event, told: dict, caller: tuple) -> None:
     stays, rows, binary, chunked = caller
     body, headers = request(rows, binary)
     client = None
     while not stop.is_set():
         began = time.monotonic()
         try:
-            client = client or http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            client = client or http.client.HTTPConnection(*where, timeout=60)
             half = len(body) // 2
             sent = iter([body[:half], body[half:]]) if chunked else body
             path = "/v2/models/multiply/infer"
@@ -68,10 +68,10 @@ def call(port: int, stop: threading.Event, told: dict, caller: tuple) -> None:
         time.sleep(0.005)
 
 
-def main(port: int) -> None:
+def main(where: tuple[str, int]) -> None:
     stop = threading.Event()
     told: dict = {"answers": Counter(), "failures": [], "latencies": []}
-    threads = [threading.Thread(target=call, args=(port, stop, told, caller)) for caller in CALLERS]
+    threads = [threading.Thread(target=call, args=(where, stop, told, one)) for one in CALLERS]
     for thread in threads:
         thread.start()
     sys.stdin.read()
@@ -87,4 +87,4 @@ def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main((sys.argv[2] if sys.argv[2:] else "127.0.0.1", int(sys.argv[1])))

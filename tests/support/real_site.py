@@ -26,6 +26,7 @@ TOOLS = {
     "podman": ("podman", "crun"),
     "quadlet": ("podman", "crun", "systemctl", "journalctl"),
     "containerd": ("ctr", "containerd", "runc"),
+    "kubernetes": ("kubectl", "curl", "containerd", "ctr", "runc", "iptables"),
 }
 DAEMONS = {"docker": docker_26, "containerd": containerd}
 SHELLS = {"dash": ("dash",), "ash": ("busybox", "ash")}
@@ -37,6 +38,7 @@ class RealSite:
     base: Path
     engine: str
     by: str
+    asked_at: tuple[str, str] = (str(PORT), "127.0.0.1")
 
     @property
     def home(self) -> Path:
@@ -100,7 +102,7 @@ class RealSite:
         program = str(Path(__file__).with_name("load_client.py"))
         inside = ["nsenter", f"--target={self.room.holder}", "--net", "--"]
         asking = subprocess.Popen(
-            [*inside, sys.executable, program, str(PORT)],
+            [*inside, sys.executable, program, *self.asked_at],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         told: dict = {}

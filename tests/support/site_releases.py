@@ -86,11 +86,13 @@ def site_release(
     light: bool = False,
     weights: bytes = b"",
     recipients: Sequence[Path] = (),
+    templates: Path | None = None,
 ) -> SmallRelease:
     """Build and seal a release in `base`/release; releases of one parent folder share layers.
 
     `light` makes an image of some bytes that no engine can run; `weights` lie beside the model, for
-    deltas to have something to cut; `recipients` are the keys that its model is encrypted for.
+    deltas to have something to cut; `recipients` are the keys that its model is encrypted for;
+    `templates` are a site's own.
     """
     chosen = target or SiteTarget()
     base.mkdir(parents=True, exist_ok=True)
@@ -124,7 +126,7 @@ def site_release(
         return request, (replace(built, image=image),)
 
     def manifests(folder: Path, built: BuiltTarget, request: ReleaseRequest) -> None:
-        render(request, (built,), None, public, folder, SILENT)
+        render(request, (built,), templates, public, folder, SILENT)
 
     return make_release(
         base,

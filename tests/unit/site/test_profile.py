@@ -30,6 +30,7 @@ def test_what_is_written_is_read(tmp_path_factory, name, jurisdiction, owner, ac
     site = Site(
         file, name, jurisdiction, Region("site", "lab"), engine,
         owner=owner.strip(), accept=tuple(accept), keep=keep,
+        registry="registry.example:5000/ml" if engine is SiteEngine.KUBERNETES else "",
     )  # fmt: skip
     file.write_bytes(site.as_bytes())
     assert read_site(file) == site

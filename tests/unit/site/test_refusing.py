@@ -283,7 +283,8 @@ def with_member(tar: bytes, name: str, kind: bytes) -> bytes:
     "line",
     ["region site/x", "  region: site/x", "keys:\n  - a.pub", "region: site/y\nregion: site/x",
      "colour: blue", "keep: many", "keep: 0", "engine: lxc", "listen: localhost:8080",
-     "data: here", "region: riyadh", "require: 0", "accept: multiply", "watch: soon"],
+     "engine: kubernetes", "data: here", "region: riyadh", "require: 0", "accept: multiply",
+     "watch: soon"],
 )  # fmt: skip
 def test_what_the_shell_refuses_in_a_profile_python_refuses_too(dash, releases, line):
     from packager.errors import InputError
@@ -299,6 +300,11 @@ def test_what_the_shell_refuses_in_a_profile_python_refuses_too(dash, releases, 
         read_site(dash.site_file)
 
 
-def test_a_target_of_kubernetes_brings_no_installer(releases):
+def test_a_chart_brings_no_installer(releases):
+    chart = releases.other("chart", target=SiteTarget(platform=DeploymentPlatform.HELM))
+    assert not list(chart.folder.glob("targets/*/*/*/install.sh"))
+
+
+def test_a_target_for_clusters_is_not_one_machines(dash, releases):
     cluster = releases.other("cluster", target=SiteTarget(platform=DeploymentPlatform.KUBERNETES))
-    assert not list(cluster.folder.glob("targets/*/*/*/install.sh"))
+    refused(dash, cluster, 3, "the release's target is for another kind of engine")

@@ -1,0 +1,216 @@
+"""A site with a cluster: the whole story on a real Kubernetes of one node, with no route out.
+
+install 1.0 → serve → 1.1 (a delta) without a failed request → corrupted 1.2 refused → bad 1.3 goes
+back by itself → rollback to 1.0; `status` tells the truth at each step. The cluster is built by
+tests/peers/cluster.sh, which takes too long for CI, so that the test skips wherever nobody ran it.
+What needs no cluster is in test_site_kubernetes.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from bundles import make_bundle, trusting
+from cluster import CLUSTER_ROOT, REGISTRY, Cluster, cluster, lacking, old_templates
+from peer_engines import engine_room
+from real_site import TOOLS, RealSite
+from site_releases import NAME, SiteTarget, site_release
+from small_release import SmallRelease
+from sticks import Stick, corrupted
+
+from packager import pipeline
+from packager.domain.target import DeploymentPlatform
+from packager.progress import SILENT
+from packager.site.history import read_history
+
+pytestmark = pytest.mark.engine
+
+SPACE = f"{NAME}-sa-x86-64-v3"
+LABELS = tuple(
+    f"packager.dev.node-restriction.kubernetes.io/{key}"
+    for key in ("jurisdiction=sa", "site=riyadh-lab")
+)
+
+
+@dataclass
+class ClusterSite(RealSite):
+    cluster: Cluster | None = None
+
+    def deployments(self) -> dict[str, int]:
+        """Name → replicas that are wanted, as the API server says."""
+        assert self.cluster
+        told = json.loads(self.cluster.kubectl("-n", SPACE, "get", "deployments", "-o", "json"))
+        return {one["metadata"]["name"]: one["spec"]["replicas"] for one in told["items"]}
+
+    def selected(self) -> str:
+        """The version that the Service sends callers to."""
+        assert self.cluster
+        told = self.cluster.kubectl("-n", SPACE, "get", "service", NAME, "-o", "json")
+        hexadecimal = json.loads(told)["spec"]["selector"]["packager.dev/slot"]
+        slots = self.status()["slots"]
+        return next(one["version"] for one in slots if one["name"].endswith(hexadecimal))
+
+
+@pytest.fixture(scope="module")
+def stick(tmp_path_factory) -> Stick:
+    if why := lacking():
+        pytest.skip(why)
+    base = tmp_path_factory.mktemp("cluster-stick")
+    more: dict = {
+        "target": SiteTarget(platform=DeploymentPlatform.KUBERNETES),
+        "templates": old_templates(base / "templates"),
+    }
+    made: dict[str, SmallRelease] = {}
+    for version, factor, fault in (
+        *(("1.0.0", 1.0, ""), ("1.1.0", 2.0, ""), ("1.2.0", 3.0, "")),
+        *(("1.3.0", 4.0, "liar"), ("1.3.1", 5.0, "collapses")),
+    ):
+        made[version] = site_release(base / version, version, factor, fault=fault, **more)
+        more["key_file"] = made[version].key_file
+    media = {version: base / f"{version}.tar" for version in made}
+    trust = trusting(made["1.0.0"])
+    old = made["1.0.0"].folder
+    pipeline.bundle(made["1.1.0"].folder, trust, media["1.1.0"], [], SILENT, delta_from=old)
+    for version in ("1.0.0", "1.2.0", "1.3.0", "1.3.1"):
+        make_bundle(made[version], media[version])
+    return Stick(base, made, media)
+
+
+@contextlib.contextmanager
+def cluster_site(by: str, base: Path, releases: Path) -> Iterator[ClusterSite]:
+    shared = [base, releases, CLUSTER_ROOT]
+    with contextlib.ExitStack() as stack:
+        room = stack.enter_context(engine_room(*TOOLS["kubernetes"], "busybox", shared=shared))
+        made = stack.enter_context(cluster(room, base / "cluster"))
+        site = ClusterSite(room, base, "kubernetes", by, cluster=made)
+        site.profile(registry=REGISTRY, push=made.push, kubeconfig=str(made.kubeconfig))
+        made.kubectl("label", "node", "node", *LABELS)
+        if by == "python":
+            (base / "bin").mkdir()
+            for name in ("kubectl", "curl"):
+                words = " ".join(f"'{word}'" for word in room.command(name))
+                (base / "bin" / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+                (base / "bin" / name).chmod(0o755)
+        assert "default" not in room.run("ip", "route", "show", "table", "main").stdout
+        yield site
+
+
+def holds(site: ClusterSite, version: str) -> None:
+    """Status says so, the Service sends there, and no other version has a pod that is wanted."""
+    status = site.status()
+    assert (status["serving"], status["ready"], status["candidate"]) == (version, True, "")
+    assert site.selected() == version
+    serving = next(slot["name"] for slot in status["slots"] if slot["version"] == version)
+    assert {name for name, wanted in site.deployments().items() if wanted} == {serving}
+
+
+@pytest.mark.parametrize("by", ["dash", "ash", "python"])
+def test_from_the_first_stick_to_a_rollback_in_a_cluster(by, stick, tmp_path):
+    with cluster_site(by, tmp_path, stick.folder) as site:
+        assert site.cluster
+        done = stick.install(site, "1.0.0")
+        assert done.code == 0, done.err
+        holds(site, "1.0.0")
+        service = ("-n", SPACE, "get", "service", NAME, "-o", "jsonpath={.spec.clusterIP}")
+        site.asked_at = ("8080", site.cluster.kubectl(*service))
+
+        with site.load() as told:
+            done = stick.install(site, "1.1.0")
+        assert done.code == 0, done.err
+        assert told["failures"] == []
+        assert set(told["answers"]) == {"1.0", "2.0"}
+        holds(site, "1.1.0")
+
+        done = stick.install(site, "1.2.0", corrupted(stick, "1.2.0"))
+        assert done.code == 4, done.err
+        holds(site, "1.1.0")
+
+        with site.load() as told:
+            never = stick.install(site, "1.3.0")
+        assert never.code == 1, never.err
+        assert "off by 1" in never.err
+        assert (told["failures"], set(told["answers"])) == ([], {"2.0"})
+        holds(site, "1.1.0")
+
+        # Callers bring it down after the switch; a Service has nobody to ask instead of it.
+        with site.load() as told:
+            back = stick.install(site, "1.3.1")
+        assert back.code == 1, back.err
+        assert told["answers"]["2.0"] > 0
+        holds(site, "1.1.0")
+
+        with site.load() as told:
+            done = site.run("rollback")
+        assert done.code == 0, done.err
+        assert told["failures"] == []
+        holds(site, "1.0.0")
+
+        results = [record.document["result"] for record in read_history(site.home)]
+        # Python refuses what is not as signed before the site's own program is asked.
+        refused = [] if by == "python" else ["refused"]
+        assert results == ["done", "done", *refused, "failed", "rolled-back", "done"]
+        assert site.run("uninstall").code == 0
+        assert site.deployments() == {}
+
+
+def test_what_a_cluster_must_be_for_a_release(stick, tmp_path):
+    """Refusals by name, all at once, before anything is there."""
+    with cluster_site("dash", tmp_path, stick.folder) as site:
+        assert site.cluster
+        guest = str(site.cluster.folder / "guest.conf")
+        usual = {"registry": REGISTRY, "push": site.cluster.push}
+        site.profile(**usual, kubeconfig=guest)
+        done = stick.install(site, "1.0.0")
+        assert done.code == 3, done.err
+        assert "may not create deployments.apps" in done.err
+
+        site.profile(**usual, kubeconfig=str(site.cluster.kubeconfig))
+        site.cluster.kubectl("label", "node", "node", f"{LABELS[1].partition('=')[0]}-")
+        done = stick.install(site, "1.0.0")
+        assert done.code == 3, done.err
+        assert "no node that is ready stands where the release may run" in done.err
+        site.cluster.kubectl("label", "node", "node", *LABELS, "--overwrite")
+
+        site.cluster.kubectl("create", "namespace", SPACE)
+        done = stick.install(site, "1.0.0")
+        assert done.code == 3, done.err
+        assert "the namespace is somebody else's" in done.err
+        site.cluster.kubectl("delete", "namespace", SPACE)
+
+        given = {**usual, "kubeconfig": str(site.cluster.kubeconfig), "namespace": "vision"}
+        site.profile(**given)
+        assert stick.install(site, "1.0.0").code == 0
+        assert site.status()["listen"] == f"{NAME}.vision.svc:8080"
+        # Another machine's data folder does not know what runs there, and takes nothing away.
+        site.profile(**given, data=str(tmp_path / "elsewhere"))
+        done = stick.install(site, "1.1.0", stick.releases["1.1.0"].folder)
+        assert done.code == 3, done.err
+        assert "this data folder does not know" in done.err
+        site.profile(**given)
+        assert site.status()["ready"]
+
+
+def test_a_killed_installer_and_a_service_that_was_bent(stick, tmp_path):
+    """What is not as the state says is put in order, and callers are served meanwhile."""
+    with cluster_site("ash", tmp_path, stick.folder) as site:
+        assert site.cluster
+        assert stick.install(site, "1.0.0").code == 0
+        (serving,) = site.deployments()
+        bent = {"spec": {"selector": {"packager.dev/slot": "000000000000"}}}
+        site.cluster.kubectl("-n", SPACE, "patch", "service", NAME, "-p", json.dumps(bent))
+        status = site.status()
+        assert (status["door"], status["ready"]) == ("elsewhere: 000000000000", False)
+        assert site.run("resume").code == 0
+        holds(site, "1.0.0")
+        site.cluster.kubectl("-n", SPACE, "delete", "pods", "--all", "--wait=false")
+        last = time.monotonic() + 120
+        while not site.status()["ready"]:
+            assert time.monotonic() < last
+            time.sleep(1)
+        assert set(site.deployments()) == {serving}
