@@ -10,11 +10,10 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from .errors import ExitCode, Refusal
-from .without_tls import load_without_tls
+from .lean_asyncio import load_lean_asyncio
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,8 +49,8 @@ def _run(options: _Options) -> int:
     # Nothing that is loaded goes away again; `server` collects when it is ready.
     gc.disable()
     checked = check_ahead(loaded.folder, loaded.models)
-    if loaded.access.certificate is None:
-        load_without_tls()
+    if loaded.access.certificate is None and not loaded.generative:
+        load_lean_asyncio()
     from . import server
 
     return server.run(loaded, http, checked)
@@ -63,7 +62,7 @@ def _refuse(code: ExitCode, message: str) -> int:
 
 
 class _Options(NamedTuple):
-    config: Path
+    config: str
     host: str | None = None
     port: int | None = None
     grpc_port: int | None = None
@@ -85,7 +84,7 @@ def _options(arguments: list[str]) -> _Options:
     ):
         return _parsed(arguments)
     return _Options(
-        Path(values["config"]),
+        values["config"],
         values["host"] or None,
         int(values["port"]) if values["port"] else None,
         int(values["grpc-port"]) if values["grpc-port"] else None,
@@ -98,7 +97,7 @@ def _parsed(arguments: list[str]) -> _Options:
     parser = argparse.ArgumentParser(
         prog="packager-runtime", description="Serves the models that server.json declares."
     )
-    parser.add_argument("--config", type=Path, required=True, help="path of server.json")
+    parser.add_argument("--config", required=True, help="path of server.json")
     parser.add_argument("--host", help="IP address to listen on instead of the declared one")
     parser.add_argument("--grpc-port", type=int, help="the same for gRPC, where the image has it")
     parser.add_argument("--port", type=int, help="port to listen on instead of the declared one")

@@ -9,10 +9,10 @@ or client certificates, unless the platform in front of it is declared to see to
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from pathlib import Path
 from typing import NamedTuple
 
 from .addresses import is_loopback
@@ -42,10 +42,10 @@ class AccessSettings(NamedTuple):
     """What was declared, and which files the site mounts; None where it mounts none."""
 
     exposure: Exposure = Exposure.SELF
-    keys: Path | None = None
-    certificate: Path | None = None
-    private_key: Path | None = None
-    client_authorities: Path | None = None
+    keys: str | None = None
+    certificate: str | None = None
+    private_key: str | None = None
+    client_authorities: str | None = None
 
     def require_safe(self, http: HttpSettings) -> None:
         """Raises Refusal for what would be open to others, and for half of a declaration."""
@@ -76,7 +76,7 @@ def read_access(reader: Reader | None, environment: Mapping[str, str]) -> Access
     return AccessSettings(
         exposure,
         *(
-            Path(environment[name]) if environment.get(name) else None
+            environment.get(name) or None
             for name in (KEYS, CERTIFICATE, PRIVATE_KEY, CLIENT_AUTHORITIES)
         ),
     )
@@ -133,7 +133,7 @@ class Access:
         if file is None:
             return
         try:
-            stamp, text = _stamp(file), file.read_text(encoding="ascii")
+            stamp, text = _stamp(file), _read(file)
         except (OSError, ValueError) as error:
             raise _refusal(f"{KEYS}: {file} cannot be read: {type(error).__name__}") from error
         keys = {}
@@ -157,9 +157,14 @@ def _presented(exchange: Exchange) -> bytes:
     return exchange.headers.get(b"x-api-key", b"")
 
 
-def _stamp(file: Path) -> tuple[int, int]:
+def _read(file: str) -> str:
+    with open(file, encoding="ascii") as stream:
+        return stream.read()
+
+
+def _stamp(file: str) -> tuple[int, int]:
     # A mounted secret is a link that is pointed elsewhere, so that the number of the file changes.
-    status = file.stat()
+    status = os.stat(file)
     return status.st_mtime_ns, status.st_ino
 
 

@@ -22,15 +22,15 @@ from .figures import Figures
 from .http_settings import HttpSettings
 from .journal import Journal
 from .lifecycle import Lifecycle, Phase, unavailable
-from .records import Records
 from .routes import Kind, Routes
 
 if TYPE_CHECKING:
+    from .records import Records
     from .traces import Traces
 
 
 class Application:
-    """The service behind every connection (see `connection.Service`)."""
+    """The service behind every connection (see `answering.Service`)."""
 
     def __init__(
         self,

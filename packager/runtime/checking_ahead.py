@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from . import integrity
 from .declared_files import DeclaredModel
@@ -22,7 +21,7 @@ Contents = dict[str, bytes]
 class CheckedAhead:
     """Begins at once. Called, once, it gives what `integrity.verified` does, or raises it."""
 
-    def __init__(self, folder: Path, model: DeclaredModel) -> None:
+    def __init__(self, folder: str, model: DeclaredModel) -> None:
         self._contents: list[Contents] = []
         self._error: BaseException | None = None
         self._thread = threading.Thread(
@@ -36,14 +35,14 @@ class CheckedAhead:
             raise self._error
         return self._contents.pop()
 
-    def _check(self, folder: Path, model: DeclaredModel) -> None:
+    def _check(self, folder: str, model: DeclaredModel) -> None:
         try:
             self._contents.append(integrity.verified(folder, model))
         except BaseException as error:  # told to whoever asks
             self._error = error
 
 
-def check_ahead(folder: Path, models: Sequence[DeclaredModel]) -> list[Callable[[], Contents]]:
+def check_ahead(folder: str, models: Sequence[DeclaredModel]) -> list[Callable[[], Contents]]:
     """For the first of `models`, where it is large enough; the others are checked in their turn,
     so that no two are held in memory at a time."""
     return [

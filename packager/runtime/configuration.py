@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .access import AccessSettings, read_access
@@ -84,7 +83,7 @@ class ModelSettings(NamedTuple):
 class Configuration(NamedTuple):
     """All of server.json. `folder` is where it lies; every path is relative to that."""
 
-    folder: Path
+    folder: str
     release: Release
     jurisdiction: Jurisdiction
     models: tuple[ModelSettings, ...]
@@ -104,13 +103,15 @@ class Configuration(NamedTuple):
             )
 
 
-def load(path: Path) -> Configuration:
+def load(path: str | os.PathLike[str]) -> Configuration:
     """Read and check server.json; raises Refusal with the path of the first key that is wrong."""
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as stream:
+            data = stream.read()
     except OSError as error:
         raise _refusal(f"cannot read {path}: {error.strerror}") from error
-    root = Reader(parse(data, path.name), path.name)
+    name = os.path.basename(path)
+    root = Reader(parse(data, name), name)
     root.only(
         *("apiVersion", "release", "jurisdiction", "models", "http"),
         optional=("access", "records", "generative", "grpc"),
@@ -119,7 +120,7 @@ def load(path: Path) -> Configuration:
         raise root.at("apiVersion").wrong(f"must be {API_VERSION!r}")
     generative = _generative(root)
     return Configuration(
-        folder=path.resolve().parent,
+        folder=os.path.dirname(os.path.realpath(path)),
         release=_release(root.at("release")),
         jurisdiction=_jurisdiction(root.at("jurisdiction")),
         models=_models(root, bool(generative)),
@@ -127,7 +128,7 @@ def load(path: Path) -> Configuration:
         access=read_access(root.at("access") if root.has("access") else None, os.environ),
         records=read_records(root),
         generative=generative,
-        document=path.name,
+        document=name,
         grpc_port=_grpc_port(root),
     )
 

@@ -1,27 +1,27 @@
 """One HTTP/1.1 connection: bytes in, exchanges out, and a bound on everything that a peer can do.
+What it says stands in `answering`.
 
 The hostile bytes are parsed by llhttp (through httptools). What stands here is what a parser leaves
-open: how large a head may be, how long head, body, silence and a slow reader may take, in which
-order pipelined requests are answered, and that a client that leaves takes its work with it.
+open: how large a head may be, how long head, body and silence may take, and that a client that
+leaves takes its work with it.
 Sources: RFC 9110, RFC 9112.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
+from .answering import Answering, Service
 from .errors import RequestError
 from .exchange import Exchange, Response
 from .known_heads import KnownHead
 from .lifecycle import unavailable
 from .request_head import RequestHead
 from .tls import principal
-from .wire import CONTINUE, LAST_CHUNK, answer_head, chunk_of, target_of
+from .wire import CONTINUE, target_of
 
 if TYPE_CHECKING:
     from .listening import Connections
@@ -30,47 +30,20 @@ if TYPE_CHECKING:
 # them a reset instead of the refusal. This many bytes are let run into nothing.
 _DISCARDED = 8
 _MOST_PIPELINED = 64
-_JOINED = 1 << 16
-_LINGER_SECONDS = 2.0
-_NEVER = float("inf")
 
 
-class Service(Protocol):
-    """What a connection asks the application."""
-
-    def admit(self, exchange: Exchange) -> int:
-        """The head is complete: the most bytes that the body may have; raises RequestError."""
-
-    def handle(self, exchange: Exchange) -> None:
-        """The request is complete and it is its turn."""
-
-    def finished(self, exchange: Exchange, response: Response | None, sent: int) -> None:
-        """Answered with `sent` bytes of body; None: the client left before."""
-
-    def closing(self) -> bool:
-        """Whether connections shall end with their next answer."""
-
-
-class Connection(asyncio.Protocol):
-    """A peer. `due` is when the server loses patience, in the loop's seconds."""
+class Connection(Answering):
+    """A peer."""
 
     def __init__(self, service: Service, connections: Connections) -> None:
-        self.due = _NEVER
+        super().__init__(service, connections)
         self.client = ""
         self.principal: str | None = None
-        self._service = service
-        self._connections = connections
-        self._limits = connections.limits
         self._parser = httptools.HttpRequestParser(self)
-        self._exchanges: deque[Exchange] = deque()
         self._reading: Exchange | None = None
-        self._reading_head = False
-        self._ended = False
-        self._writable: asyncio.Event | None = None
         self._head = RequestHead(self._limits.max_header_bytes)
         self._chunks: list[bytes] = []
         self._most = 0
-        self._advancing = False
         self._known: KnownHead | None = None
         self._last: Exchange | None = None
 
@@ -96,25 +69,6 @@ class Connection(asyncio.Protocol):
         self._reading = None
         for exchange in gone:
             self._lose(exchange)
-
-    def _lose(self, exchange: Exchange) -> None:
-        if exchange.finished:
-            return
-        exchange.finished = exchange.gone = True
-        self._release(exchange)
-        self._service.finished(exchange, None, 0)
-        if exchange.on_gone is not None:
-            exchange.on_gone()
-
-    def pause_writing(self) -> None:
-        self._writable = self._writable or asyncio.Event()
-        self._writable.clear()
-        self.due = self._connections.now() + self._limits.write_seconds
-
-    def resume_writing(self) -> None:
-        if self._writable is not None:
-            self._writable.set()
-        self._set_due()
 
     def data_received(self, data: bytes) -> None:
         if self._ended:
@@ -224,7 +178,7 @@ class Connection(asyncio.Protocol):
             self._last = exchange
         self._advance()
 
-    # Answers, in the order of the requests
+    # What is read takes its place in line
 
     def _admit(self, exchange: Exchange, head: RequestHead | None = None) -> None:
         """The head is there: the exchange takes its place in line, perhaps to be refused."""
@@ -261,128 +215,6 @@ class Connection(asyncio.Protocol):
         self._chunks = []
         self._release(exchange)
 
-    def _release(self, exchange: Exchange) -> None:
-        """Its body no longer counts against what all requests may hold."""
-        self._connections.held -= exchange.held
-        exchange.held = 0
-
-    def _advance(self) -> None:
-        if self._advancing:
-            return
-        self._advancing = True
-        try:
-            self._answer_in_turn()
-        finally:
-            self._advancing = False
-
-    def _answer_in_turn(self) -> None:
-        while self._exchanges and not self._ended:
-            exchange = self._exchanges[0]
-            if exchange.refusal is not None and not exchange.finished:
-                # Told at once; what is still to come of the body runs into nothing.
-                self._send(exchange, exchange.refusal)
-                if not exchange.whole or self._ended:
-                    return
-                continue
-            if exchange.finished:
-                if not exchange.whole:
-                    return
-                self._exchanges.popleft()
-                self._set_due()
-                continue
-            if not exchange.whole or exchange.started:
-                return
-            exchange.started = True
-            self.due = _NEVER
-            self._service.handle(exchange)
-
-    def _send(self, exchange: Exchange, response: Response) -> None:
-        """Write an answer. Only the first exchange in line is ever answered."""
-        if self._ended or exchange.finished:
-            return
-        keep = exchange.keep_alive and not response.close and not self._service.closing()
-        if isinstance(response.body, bytes):
-            head = self._head_of(exchange, response, keep, len(response.body))
-            body = b"" if exchange.method == "HEAD" else response.body
-            if len(body) < _JOINED:
-                self._transport.write(head + body)
-            else:
-                self._transport.write(head)
-                self._transport.write(body)
-            self._done(exchange, response, len(body), keep)
-            return
-        exchange.started = True
-        task = asyncio.get_running_loop().create_task(
-            self._stream(exchange, response, response.body, keep)
-        )
-        self._connections.keep(task)
-
-    async def _stream(
-        self, exchange: Exchange, response: Response, chunks: AsyncIterator[bytes], keep: bool
-    ) -> None:
-        """An answer that grows: chunked, at the pace of the client."""
-        self._transport.write(self._head_of(exchange, response, keep, None))
-        sent = 0
-        try:
-            async for chunk in chunks:
-                if self._ended:
-                    return
-                if chunk:
-                    self._transport.write(chunk_of(chunk))
-                    sent += len(chunk)
-                if self._writable is not None:
-                    await self._writable.wait()
-            if not self._ended:
-                self._transport.write(LAST_CHUNK)
-                self._done(exchange, response, sent, keep)
-        except Exception:
-            # The status is out already; an answer that breaks off is seen by the client as such.
-            self._service.finished(exchange, response, sent)
-            exchange.finished = True
-            self._release(exchange)
-            self._close()
-        finally:
-            close = getattr(chunks, "aclose", None)
-            if close is not None:
-                await close()
-
-    def _done(self, exchange: Exchange, response: Response, sent: int, keep: bool) -> None:
-        exchange.finished = True
-        self._release(exchange)
-        self._service.finished(exchange, response, sent)
-        if not keep:
-            self._close(still_sending=not exchange.whole)
-            return
-        self._advance()
-
-    def _head_of(
-        self, exchange: Exchange, response: Response, keep: bool, size: int | None
-    ) -> bytes:
-        return answer_head(
-            response,
-            request_id=exchange.id,
-            date_line=self._connections.date_line,
-            keep=keep,
-            size=size,
-        )
-
-    # Patience
-
-    def _set_due(self) -> None:
-        limits, now = self._limits, self._connections.now()
-        if self._writable is not None and not self._writable.is_set():
-            self.due = now + limits.write_seconds
-        elif self._exchanges:
-            first = self._exchanges[0]
-            self.due = _NEVER if first.whole else now + limits.body_seconds
-        else:
-            self.due = now + (limits.header_seconds if self._reading_head else limits.idle_seconds)
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is in hand and nothing was begun."""
-        return not self._exchanges and not self._reading_head
-
     def accepted(self) -> list[Exchange]:
         """The exchanges that hold a place, or were told to come, and have no answer yet."""
         return [one for one in self._exchanges if one.admitted or one.arriving]
@@ -401,10 +233,6 @@ class Connection(asyncio.Protocol):
         if self.idle:
             self._close()
 
-    def abort(self) -> None:
-        self._ended = True
-        self._transport.abort()
-
     def _refuse_peer(self, status: int, why: str) -> None:
         """The stream can no longer be trusted: answer what is being read, and end it."""
         exchange = self._reading
@@ -415,18 +243,6 @@ class Connection(asyncio.Protocol):
             body = Response.of_error(RequestError(status, why, close=True))
             self._send(exchange, body)
         self._close(still_sending=True)
-
-    def _close(self, *, still_sending: bool = False) -> None:
-        """End the connection. Closing on a peer that is sending would reset the connection and
-        take the answer with it, so that one is read into nothing for a moment."""
-        if self._ended:
-            return
-        self._ended = True
-        if still_sending and self._transport.can_write_eof():
-            self.due = self._connections.now() + _LINGER_SECONDS
-            self._transport.write_eof()
-        else:
-            self._transport.close()
 
 
 def too_large(limit: int, *, close: bool = False) -> RequestError:

@@ -6,7 +6,6 @@ import os
 import resource
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from .gpu import Gpus
 from .lifecycle import Lifecycle
@@ -61,7 +60,7 @@ class Figures:
             "process_resident_memory_bytes": (
                 "gauge",
                 "Resident memory",
-                int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE,
+                _resident_pages() * _PAGE,
             ),
             "process_cpu_seconds_total": (
                 "counter",
@@ -71,7 +70,7 @@ class Figures:
             "process_open_fds": (
                 "gauge",
                 "Open file descriptors",
-                sum(1 for _ in Path("/proc/self/fd").iterdir()),
+                len(os.listdir("/proc/self/fd")),
             ),
             "process_start_time_seconds": ("gauge", "Start, in Unix time", self.started),
         }
@@ -83,3 +82,8 @@ class Figures:
         if self._gpus is None:
             self._gpus = Gpus()
         return self._gpus.samples()
+
+
+def _resident_pages() -> int:
+    with open("/proc/self/statm", encoding="ascii") as stream:
+        return int(stream.read().split()[1])

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Executor
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .access import Access
 from .errors import Refusal
 from .journal import Journal
 from .lifecycle import Lifecycle
 from .models import Model, Models, checked_session
-from .records import Records
 from .tls import Tls
+
+if TYPE_CHECKING:
+    from .records import Records
 
 _EVERY_SECONDS = 1.0
 _MOST_INFERENCE_SECONDS = 300.0
@@ -30,7 +32,7 @@ class Housekeeping:
 
     def __init__(
         self,
-        folder: Path,
+        folder: str,
         lifecycle: Lifecycle,
         journal: Journal,
         access: Access,

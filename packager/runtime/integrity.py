@@ -8,14 +8,16 @@ the golden file) is used from the very bytes that were hashed, so that it cannot
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
-from pathlib import Path
 
 from .declared_files import DeclaredFile, DeclaredModel
 from .errors import ExitCode, Refusal
 
+Folder = str | os.PathLike[str]
 
-def verified(folder: Path, model: DeclaredModel, *, hold_graph: bool = True) -> dict[str, bytes]:
+
+def verified(folder: Folder, model: DeclaredModel, *, hold_graph: bool = True) -> dict[str, bytes]:
     """Check all files of `model`; returns the bytes of its golden file, and of its graph unless
     that is too large to be held twice, by path.
 
@@ -27,34 +29,36 @@ def verified(folder: Path, model: DeclaredModel, *, hold_graph: bool = True) -> 
         held |= {model.path}
     contents: dict[str, bytes] = {}
     for declared in model.files:
-        data = _checked(folder / declared.path, declared, keep=declared.path in held)
+        data = _checked(os.path.join(folder, declared.path), declared, keep=declared.path in held)
         if data is not None:
             contents[declared.path] = data
     return contents
 
 
-def read(folder: Path, model: DeclaredModel, path: str) -> bytes:
+def read(folder: Folder, model: DeclaredModel, path: str) -> bytes:
     """The bytes of a declared file, hashed as they are read; raises Refusal."""
     declared = next(file for file in model.files if file.path == path)
-    return _checked(folder / path, declared, keep=True) or b""
+    return _checked(os.path.join(folder, path), declared, keep=True) or b""
 
 
-def _refuse_undeclared(folder: Path, model: DeclaredModel) -> None:
+def _refuse_undeclared(folder: Folder, model: DeclaredModel) -> None:
     declared = {file.path for file in model.files}
-    for found in sorted((folder / model.path).parent.rglob("*")):
-        path = found.relative_to(folder).as_posix()
-        if path not in declared and (found.is_symlink() or not found.is_dir()):
-            raise _refusal(
-                f"{path}: not declared in server.json, but lies in the folder of {model}"
-            )
+    own = os.path.dirname(os.path.join(folder, model.path))
+    for base, folders, files in os.walk(own):  # a link to a folder is named and not followed
+        for found in sorted(os.path.join(base, name) for name in folders + files):
+            path = os.path.relpath(found, folder)
+            if path not in declared and (os.path.islink(found) or not os.path.isdir(found)):
+                raise _refusal(
+                    f"{path}: not declared in server.json, but lies in the folder of {model}"
+                )
 
 
-def _checked(path: Path, declared: DeclaredFile, *, keep: bool) -> bytes | None:
+def _checked(path: str, declared: DeclaredFile, *, keep: bool) -> bytes | None:
     try:
-        mode = path.lstat().st_mode
+        mode = os.lstat(path).st_mode
         if not stat.S_ISREG(mode):
             raise _refusal(f"{declared.path}: not a regular file")
-        with path.open("rb") as stream:
+        with open(path, "rb") as stream:
             if keep:
                 data = stream.read(declared.size + 1)
                 size, digest = len(data), hashlib.sha256(data).hexdigest()
@@ -66,7 +70,7 @@ def _checked(path: Path, declared: DeclaredFile, *, keep: bool) -> bytes | None:
         raise _refusal(f"{declared.path}: cannot be read: {error.strerror}") from error
     if size != declared.size:
         # A held file is read no further than one byte past its declared size.
-        actual = path.stat().st_size
+        actual = os.stat(path).st_size
         raise _refusal(f"{declared.path}: size is {actual}, but {declared.size} was declared")
     if digest != declared.sha256:
         raise _refusal(f"{declared.path}: sha256 is {digest}, but {declared.sha256} was declared")

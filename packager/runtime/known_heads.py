@@ -7,25 +7,26 @@ about heads that differ from the last one on their connection.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from .exchange import Exchange, Headers
+from .exchange import Exchange
 
 _END = b"\r\n\r\n"
 _LONGEST = 2048
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
 class KnownHead:
-    """The bytes of a head and what they mean; `size` bytes of body follow."""
+    """The bytes of a head and what they mean; `size` bytes of body follow. Never changed."""
 
-    head: bytes
-    method: str
-    path: str
-    query: bytes
-    fields: Headers
-    size: int
+    __slots__ = ("__weakref__", "fields", "head", "method", "path", "query", "size")
+
+    def __init__(self, head: bytes, exchange: Exchange, size: int) -> None:
+        self.head = head
+        self.method = exchange.method
+        self.path = exchange.path
+        self.query = exchange.query
+        self.fields = exchange.headers
+        self.size = size
 
     def begins(self, data: bytes) -> bool:
         """Whether `data` is this head with its whole body, and nothing else."""
@@ -56,8 +57,6 @@ class KnownHeads:
         head = data[:end]
         known = self._by_bytes.get(head)
         if known is None:
-            known = KnownHead(
-                head, exchange.method, exchange.path, exchange.query, exchange.headers, size
-            )
+            known = KnownHead(head, exchange, size)
             self._by_bytes[head] = known
         return known

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from .addresses import family_of
-from .connection import Connection, Service
+from .answering import Service
+from .connection import Connection
 from .errors import ExitCode, Refusal
 from .exchange import Exchange
 from .http_settings import HttpSettings, Limits

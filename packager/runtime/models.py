@@ -10,7 +10,6 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -147,7 +146,7 @@ class Models(NamedTuple):
 
 
 def load_all(
-    folder: Path,
+    folder: str,
     declared: tuple[ModelSettings, ...],
     checked: Sequence[Callable[[], Contents]] = (),
 ) -> Models:
@@ -164,7 +163,7 @@ def load_all(
 
 
 def checked_session(
-    folder: Path, settings: ModelSettings, contents: Contents | None = None
+    folder: str, settings: ModelSettings, contents: Contents | None = None
 ) -> tuple[Session, bool]:
     """A session that passed every check, and whether it answers row by row; raises Refusal."""
     contents = contents or integrity.verified(folder, settings)
@@ -207,7 +206,7 @@ def _warm(session: Session, inputs: Mapping[str, Array], rows: int) -> None:
         ) from error
 
 
-def _load(folder: Path, settings: ModelSettings, contents: Contents | None) -> Model:
+def _load(folder: str, settings: ModelSettings, contents: Contents | None) -> Model:
     session, by_row = checked_session(folder, settings, contents)
     signature = Signature(settings.inputs, settings.outputs)
     if settings.batching.max_batch_size and not by_row:
@@ -222,7 +221,7 @@ def _load(folder: Path, settings: ModelSettings, contents: Contents | None) -> M
     )
 
 
-def _steps(folder: Path, settings: ModelSettings) -> Tokens | Images | None:
+def _steps(folder: str, settings: ModelSettings) -> Tokens | Images | None:
     """What makes the model's inputs of texts or images, where that is declared."""
     serving = settings.serving
     if serving is None:

@@ -16,9 +16,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from .errors import ExitCode, Refusal
-from .records_settings import RecordsSettings
+from .records_settings import AUDIT_FOLDER, RecordsSettings
 
-AUDIT_FOLDER = "PACKAGER_AUDIT_DIR"
 _MOST_BYTES = 64 << 20
 _FLUSH_SECONDS = 1.0
 _FIRST = "0" * 64

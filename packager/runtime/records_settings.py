@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from .reading import Reader
 
+AUDIT_FOLDER = "PACKAGER_AUDIT_DIR"
+
 
 class RecordsSettings(NamedTuple):
     """`retention` names the class of data; days are what all laws together ask for, None where

@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .access import Access
@@ -38,7 +37,7 @@ from .listening import Connections, listen, listening
 from .metrics import MetricsPage
 from .model_list import ModelList
 from .models import Models, load_all
-from .records import AUDIT_FOLDER, Records
+from .records_settings import AUDIT_FOLDER
 from .routes import Answer, Handler, Kind, Routes
 from .server_routes import ServerRoutes
 from .settling import settle
@@ -46,6 +45,7 @@ from .tls import Tls
 
 if TYPE_CHECKING:
     from .generative.feature import Generation
+    from .records import Records
     from .traces import Traces
 
 Checked = Sequence[Callable[[], Contents]]
@@ -341,12 +341,20 @@ def _generation(
     if not configuration.generative:
         return None
     # Its libraries are in the image only when a generative model is.
+    from pathlib import Path
+
     from .generative.feature import Generation
 
-    path = configuration.folder / configuration.document
+    path = Path(configuration.folder, configuration.document)
     return Generation(path, configuration.generative, lifecycle, journal)
 
 
 def _records(configuration: Configuration) -> Records | None:
     folder = os.environ.get(AUDIT_FOLDER)
-    return Records(Path(folder), configuration.records) if folder else None
+    if not folder:
+        return None
+    from pathlib import Path
+
+    from .records import Records
+
+    return Records(Path(folder), configuration.records)

@@ -9,9 +9,8 @@ must be exactly the declared ones.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,15 +28,24 @@ _ONNX_BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 _EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
-@dataclass(frozen=True, slots=True)
 class Session:
-    """A loaded model. `run` may be called from several threads at once."""
+    """A loaded model, never changed. `run` may be called from several threads at once."""
 
-    settings: ModelSettings
-    execution_provider: str
-    _native: Any
-    _has_bf16: bool
-    graphs: CudaGraphs | None = None
+    __slots__ = ("_has_bf16", "_native", "execution_provider", "graphs", "settings")
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        execution_provider: str,
+        native: Any,
+        has_bf16: bool,
+        graphs: CudaGraphs | None = None,
+    ) -> None:
+        self.settings = settings
+        self.execution_provider = execution_provider
+        self.graphs = graphs
+        self._native = native
+        self._has_bf16 = has_bf16
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -78,7 +86,7 @@ class Session:
         }
 
 
-def open_session(folder: Path, settings: ModelSettings, graph: bytes) -> Session:
+def open_session(folder: str, settings: ModelSettings, graph: bytes) -> Session:
     """Make a session from the graph's verified bytes; external data is looked up beside it.
 
     Raises Refusal: the provider is not offered or not used, the model cannot be loaded, or its
@@ -112,11 +120,12 @@ def _require_offered(settings: ModelSettings) -> None:
         )
 
 
-def _construct(folder: Path, settings: ModelSettings, graph: bytes) -> Any:
+def _construct(folder: str, settings: ModelSettings, graph: bytes) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL
     options.intra_op_num_threads = settings.intra_op_threads
-    options.add_session_config_entry(_EXTERNAL_FOLDER, str((folder / settings.path).parent))
+    beside = os.path.dirname(os.path.join(folder, settings.path))
+    options.add_session_config_entry(_EXTERNAL_FOLDER, beside)
     if settings.execution_provider != _CPU:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     more = OPTION if settings.batching.cuda_graphs else {}

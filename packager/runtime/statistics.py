@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from dataclasses import dataclass, field
 
 QUEUE_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
-@dataclass(slots=True)
 class Duration:
     """How often, and how many seconds altogether."""
 
-    count: int = 0
-    seconds: float = 0.0
+    __slots__ = ("count", "seconds")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.seconds = 0.0
 
     def add(self, seconds: float, count: int = 1) -> None:
         self.count += count
@@ -28,16 +29,15 @@ class Duration:
         return {"count": self.count, "ns": int(self.seconds * 1e9)}
 
 
-@dataclass(slots=True)
 class Histogram:
     """Counts of values up to each bound, and above the last one."""
 
-    bounds: tuple[float, ...] = QUEUE_BOUNDS
-    counts: list[int] = field(default_factory=list)
-    total: float = 0.0
+    __slots__ = ("bounds", "counts", "total")
 
-    def __post_init__(self) -> None:
-        self.counts = [0] * (len(self.bounds) + 1)
+    def __init__(self, bounds: tuple[float, ...] = QUEUE_BOUNDS) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
 
     def add(self, value: float, times: int = 1) -> None:
         self.counts[bisect_left(self.bounds, value)] += times
@@ -55,24 +55,24 @@ class Histogram:
         return None
 
 
-@dataclass(slots=True)
 class Statistics:
     """One model. `rows` are inferences, `executions` are runs of the session."""
 
-    rows: int = 0
-    executions: int = 0
-    last: float = 0.0
-    success: Duration = field(default_factory=Duration)
-    fail: Duration = field(default_factory=Duration)
-    queue: Duration = field(default_factory=Duration)
-    compute_input: Duration = field(default_factory=Duration)
-    compute_infer: Duration = field(default_factory=Duration)
-    compute_output: Duration = field(default_factory=Duration)
-    by_size: dict[int, Duration] = field(default_factory=dict)
-    request_seconds: Histogram = field(default_factory=Histogram)
-    queue_seconds: Histogram = field(default_factory=Histogram)
-    shed: dict[str, int] = field(default_factory=dict)
-    failures_in_a_row: int = 0
+    __slots__ = (
+        "by_size", "compute_infer", "compute_input", "compute_output", "executions", "fail",
+        "failures_in_a_row", "last", "queue", "queue_seconds", "request_seconds", "rows", "shed",
+        "success",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.rows = self.executions = self.failures_in_a_row = 0
+        self.last = 0.0
+        self.success, self.fail, self.queue = Duration(), Duration(), Duration()
+        self.compute_input, self.compute_infer = Duration(), Duration()
+        self.compute_output = Duration()
+        self.by_size: dict[int, Duration] = {}
+        self.request_seconds, self.queue_seconds = Histogram(), Histogram()
+        self.shed: dict[str, int] = {}
 
     def executed(self, jobs: int, rows: int, seconds: float) -> None:
         """One run of the session for `jobs` requests with `rows` rows together."""

@@ -6,7 +6,7 @@ cannot be read, or whose parts do not fit, is told in the journal, and the old o
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING
 
 from .access import CERTIFICATE, CLIENT_AUTHORITIES, AccessSettings
@@ -92,8 +92,8 @@ def _load(context: ssl.SSLContext, settings: AccessSettings) -> None:
         ) from error
 
 
-def _stamp(file: Path) -> tuple[int, int]:
-    status = file.stat()
+def _stamp(file: str) -> tuple[int, int]:
+    status = os.stat(file)
     return status.st_mtime_ns, status.st_ino
 
 

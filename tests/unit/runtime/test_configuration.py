@@ -30,7 +30,7 @@ def test_a_complete_document(folder: RuntimeFolder) -> None:
     assert [str(spec) for spec in model.outputs] == ["scores FP32[-1, 3]", "label INT64[-1]"]
     assert model.golden is None
     assert loaded.http.max_body_bytes == 1 << 20
-    assert loaded.folder == folder.path.resolve()
+    assert loaded.folder == str(folder.path.resolve())
 
 
 def test_the_command_line_may_say_where_to_listen(folder: RuntimeFolder) -> None:

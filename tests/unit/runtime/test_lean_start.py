@@ -28,14 +28,15 @@ from packager.runtime.wire import http_date
 # What is not needed to serve a plain model over plain HTTP.
 LEFT_OUT = (
     *("argparse", "email", "html.entities", "ipaddress", "ssl", "urllib.parse", "zipfile"),
+    *("asyncio.streams", "locale", "logging", "pathlib", "subprocess", "traceback"),
     *("packager.runtime.meaning", "packager.runtime.openapi", "packager.runtime.status_page"),
     *("packager.runtime.generative.settings", "packager.runtime.texts", "packager.runtime.images"),
 )
 PROGRAM = """
 import os, sys
 from packager.runtime import __main__
-from packager.runtime.without_tls import load_without_tls
-load_without_tls()
+from packager.runtime.lean_asyncio import load_lean_asyncio
+load_lean_asyncio()
 from packager.runtime import server
 def ready(self):
     print(*sorted(sys.modules), flush=True)
@@ -59,10 +60,51 @@ def test_a_start_loads_nothing_that_it_does_not_need(tmp_path: Path) -> None:
     folder = RuntimeFolder(tmp_path)
     folder.add_classifier()
     found = loaded(PROGRAM, str(folder.write()))
-    # Some versions of pathlib, numpy and ONNX Runtime bring some of it.
-    brought = loaded("import sys, pathlib, numpy, onnxruntime\nprint(*sys.modules)")
+    # Some versions of numpy and ONNX Runtime bring some of it.
+    brought = loaded("import sys, numpy, onnxruntime\nprint(*sys.modules)")
     assert "packager.runtime.server" in found
     assert sorted((found - (brought - {"ssl"})) & set(LEFT_OUT)) == []
+
+
+LATE = """
+import sys
+from packager.runtime.lean_asyncio import load_lean_asyncio
+load_lean_asyncio()
+print(*sorted({"logging", "subprocess", "traceback", "asyncio.streams"} & set(sys.modules)))
+import asyncio, gc
+async def fails():
+    raise ValueError("told by asyncio")
+async def main():
+    asyncio.ensure_future(fails())
+    await asyncio.sleep(0)
+    gc.collect()
+    asyncio.get_running_loop().set_debug(True)
+    print(len(asyncio.ensure_future(asyncio.sleep(0))._source_traceback) > 0)
+asyncio.run(main())
+import logging, subprocess, traceback
+print(asyncio.StreamReader.__module__, asyncio.subprocess.PIPE, asyncio.TaskGroup.__module__)
+print(subprocess.run([sys.executable, "-c", ""]).returncode, logging.INFO, traceback.__file__ != "")
+try:
+    asyncio.nothing
+except AttributeError as error:
+    print(error)
+"""
+
+
+def test_what_asyncio_was_loaded_without_comes_when_it_is_asked_for() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LATE],
+        env=clean_environment(REPOSITORY, Path()), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == [
+        "",
+        "True",
+        "asyncio.streams -1 asyncio.taskgroups",
+        "0 20 True",
+        "module 'asyncio' has no attribute 'nothing'",
+    ]
+    assert "ValueError: told by asyncio" in done.stderr
+    assert "never retrieved" in done.stderr
 
 
 def test_the_pages_come_all_the_same(tmp_path: Path) -> None:
