@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from hpack import Decoder, Encoder
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packager.runtime.http2.faults import ConnectionFault, ErrorCode
@@ -22,6 +22,7 @@ HEADS = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(HEADS, max_size=30))
 def test_what_is_remembered_means_the_same(
     heads: list[tuple[bytes, list, int | None, bool]],
@@ -58,6 +59,7 @@ def test_little_is_remembered() -> None:
     assert len(reader._known) <= 16
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_head_or_a_fault(block: bytes) -> None:
     try:
@@ -112,6 +114,7 @@ def test_fields_of_one_name_are_joined() -> None:
 FIELD = st.tuples(st.binary(min_size=1, max_size=300), st.binary(max_size=300))
 
 
+@settings(deadline=None)
 @given(st.lists(FIELD, max_size=5), st.sampled_from([None, 200, 415]))
 def test_blocks_are_read_by_others_and_leave_no_trace(
     fields: list[tuple[bytes, bytes]], status: int | None

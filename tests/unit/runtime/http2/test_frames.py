@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packager.runtime.http2 import frames
@@ -28,12 +28,14 @@ def read(data: bytes, cuts: list[int]) -> list[Frame]:
     return found
 
 
+@settings(deadline=None)
 @given(st.lists(FRAMES, max_size=8), st.lists(st.integers(0, 1 << 18), max_size=12))
 def test_in_any_pieces(given_: list[Frame], cuts: list[int]) -> None:
     data = b"".join(frame(*one) for one in given_)
     assert read(data, cuts) == given_
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400), st.lists(st.integers(0, 400), max_size=8))
 def test_any_bytes_in_any_pieces_mean_the_same(data: bytes, cuts: list[int]) -> None:
     def outcome(cuts: list[int]) -> list[Frame] | ErrorCode:
@@ -69,6 +71,7 @@ def test_no_more_than_a_frame_is_held() -> None:
     assert not reader.midway
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=50), st.integers(0, 255))
 def test_padding(data: bytes, padding: int) -> None:
     padded = bytes([padding]) + data + bytes(padding)
