@@ -1,4 +1,4 @@
-"""Fuzzing of the REST and gRPC parsers: `python -m benchmarks.runtime.fuzz [--seconds 1800]`.
+"""Fuzzing of REST, HTTP/2 and gRPC: `python -m benchmarks.runtime.fuzz [--seconds 1800]`.
 
 Outcome and corpus (the first input for each new answer, base64) go to `results/` beside this file;
 exit code 1 when something was wrong. What is done, and what is wrong: `tests/support/fuzzing.py`.

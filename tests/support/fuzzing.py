@@ -1,9 +1,9 @@
 """Hostile bytes for the parsers: a moment in tests, long in `benchmarks/runtime/fuzz.py`.
 
-Valid requests over REST (JSON, binary, raw, packed, classes, embeddings) and over gRPC are mutated
-and sent to a real server. Wrong are: a status from 500 on that is not meant (501, 503, 505), a line
-`fault` in the journal, an answer that does not come, a process that ends. The first input for each
-new answer is the corpus.
+Valid requests over REST (JSON, binary, raw, packed, classes, embeddings), valid messages over gRPC
+and valid frames of HTTP/2 are mutated and sent to a real server. Wrong are: a status from 500 on
+that is not meant (501, 503, 505), a line `fault` in the journal, an answer that does not come, a
+process that ends. The first input for each new answer is the corpus.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ from typing import Any
 
 import grpc
 import numpy as np
+from hpack import Encoder
 from runtime_process import RuntimeProcess
 from tiny_models import RuntimeFolder
 
 from packager.runtime.grpc_service.messages import message
+from packager.runtime.http2 import frames
+from packager.runtime.http2.faults import ErrorCode
 
 MEANT = {501, 503, 505}
 TOKENS = [
@@ -45,7 +48,8 @@ def fuzz(folder: Path, seconds: float, seed: int) -> tuple[dict[str, Any], dict[
     with RuntimeProcess(image.write()) as process:
         process.wait_ready()
         channel = grpc.insecure_channel(f"127.0.0.1:{process.log[-1]['grpc_port']}")
-        found, corpus = _attack(process.port, channel, seconds, random.Random(seed))
+        ports = (process.port, process.log[-1]["grpc_port"])
+        found, corpus = _attack(ports, channel, seconds, random.Random(seed))
         channel.close()
         alive = process.process.poll() is None
         client = process.client()
@@ -61,9 +65,11 @@ def fuzz(folder: Path, seconds: float, seed: int) -> tuple[dict[str, Any], dict[
 
 
 def _attack(
-    port: int, channel: grpc.Channel, seconds: float, rng: random.Random
+    ports: tuple[int, int], channel: grpc.Channel, seconds: float, rng: random.Random
 ) -> tuple[dict[str, Any], dict[str, str]]:
+    port, remote_port = ports
     rest, remote = _requests(), _messages()
+    pieces = _frames(remote)
     calls = {
         name: channel.unary_unary(f"/inference.GRPCInferenceService/{name}") for name in remote
     }
@@ -85,6 +91,12 @@ def _attack(
         _keep(corpus, f"gRPC {code} {told}", data)
         if code in ("UNKNOWN", "INTERNAL", "DEADLINE_EXCEEDED"):
             wrong.append(f"gRPC {name} {code} {told} {base64.b64encode(data).decode()}")
+        data = _mutated_frames(rng, pieces)
+        told = _framed(remote_port, data)
+        counts[f"HTTP/2 {told}"] += 1
+        _keep(corpus, f"HTTP/2 {told}", data)
+        if "INTERNAL" in told:
+            wrong.append(f"HTTP/2 {told} {base64.b64encode(data).decode()}")
     return {"answers": dict(sorted(counts.items())), "wrong": wrong, "corpus": len(corpus)}, corpus
 
 
@@ -127,6 +139,71 @@ def _called(call: Any, data: bytes) -> tuple[str, str]:
     except grpc.RpcError as error:
         return error.code().name, str(error.details() or "")
     return "OK", ""
+
+
+def _framed(port: int, data: bytes) -> str:
+    """What came back for frames: kinds, and the error codes of RST_STREAM and GOAWAY. A server that
+    waits for more is left after a moment, as its own patience is tested elsewhere."""
+    found: list[str] = []
+    with socket.create_connection(("127.0.0.1", port), timeout=0.25) as peer:
+        reader = frames.FrameReader()
+        try:
+            peer.sendall(frames.PREFACE + data)
+            while chunk := peer.recv(65536):
+                for kind, _, _, payload in reader.feed(chunk):
+                    if kind == frames.RST_STREAM:
+                        found.append("reset " + ErrorCode(int.from_bytes(payload, "big")).name)
+                    elif kind == frames.GOAWAY:
+                        return "goaway " + ErrorCode(int.from_bytes(payload[4:8], "big")).name
+                    elif kind == frames.HEADERS:
+                        found.append("answer")
+                if found.count("answer") > 1:
+                    break
+        except TimeoutError:
+            found.append("waits")
+        except OSError:
+            found.append("closed")
+    return " ".join(dict.fromkeys(found)) or "closed"
+
+
+def _mutated_frames(rng: random.Random, pieces: list[bytes]) -> bytes:
+    """Some frames in some order, most of them as they should be."""
+    chosen = [frames.settings({})] + [rng.choice(pieces) for _ in range(rng.randrange(1, 8))]
+    if rng.random() < 0.3:
+        rng.shuffle(chosen)
+    if rng.random() < 0.8:
+        place = rng.randrange(len(chosen))
+        chosen[place] = _mutated(rng, chosen[place], pieces)
+    return b"".join(chosen)
+
+
+def _frames(messages: dict[str, bytes]) -> list[bytes]:
+    """Frames of every kind on streams 1 to 7, by themselves and as whole calls."""
+    found = [
+        frames.settings({1: 0, 4: 100, 5: 1 << 15}),
+        frames.SETTINGS_ACK,
+        *(frames.window_update(stream, size) for stream in (0, 1, 3) for size in (1, 1 << 30)),
+        *(frames.rst_stream(stream, ErrorCode.CANCEL) for stream in (1, 3)),
+        frames.frame(frames.PING, 0, 0, b"12345678"),
+        frames.frame(frames.PRIORITY, 0, 3, bytes(5)),
+        frames.goaway(0, ErrorCode.NO_ERROR),
+        frames.frame(frames.DATA, frames.PADDED, 1, b"\3abcdef"),
+    ]
+    for stream, (name, data) in zip((1, 3, 5, 7, 9), messages.items(), strict=True):
+        fields = [
+            (":method", "POST"), (":scheme", "http"), ("te", "trailers"),
+            (":path", f"/inference.GRPCInferenceService/{name}"),
+            ("content-type", "application/grpc"), ("grpc-timeout", "5S"),
+        ]  # fmt: skip
+        fields.sort(key=lambda field: not field[0].startswith(":"))
+        block = Encoder().encode(fields, huffman=stream != 3)
+        body = b"\0" + len(data).to_bytes(4, "big") + data
+        head = frames.frame(frames.HEADERS, frames.END_HEADERS, stream, block)
+        begun = frames.frame(frames.HEADERS, 0, stream, block[:9])
+        rest = frames.frame(frames.CONTINUATION, frames.END_HEADERS, stream, block[9:])
+        last = frames.frame(frames.DATA, frames.END_STREAM, stream, body)
+        found += [head, begun, rest, last, head + last, head + last, begun + rest + last]
+    return found
 
 
 def _mutated(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:

@@ -8,7 +8,7 @@ from fuzzing import fuzz
 
 
 def test_mutated_requests_get_meant_answers(tmp_path: Path) -> None:
-    found, corpus = fuzz(tmp_path, seconds=3, seed=11)
+    found, corpus = fuzz(tmp_path, seconds=5, seed=11)
     assert found["wrong"] == 0, found["first_wrong"]
     assert found["answers"]["REST 400"] > 5
     assert any("not the message of the call" in told for told in corpus)
