@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,7 @@ class Row:
 
 def main() -> None:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no peer outlives a cut run
     with tempfile.TemporaryDirectory() as folder:
         for name in options.model or MODELS:
             model = MODELS[name]()
@@ -159,8 +162,13 @@ def _serving(
     port = _free_port()
     log = (folder / f"{peer.name}.log").open("wb")
     began = time.perf_counter()
+    # Peers start processes of their own, some of which outlive the one that started them.
     process = subprocess.Popen(
-        peer.command(model, graph, port, folder), stdout=log, stderr=log, env=peer.environment()
+        peer.command(model, graph, port, folder),
+        stdout=log,
+        stderr=log,
+        env=peer.environment(),
+        process_group=0,
     )
     try:
         _wait(f"http://127.0.0.1:{port}{peer.ready}", process)
@@ -172,6 +180,8 @@ def _serving(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         log.close()
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -126,7 +125,7 @@ class Meaning:
         entries = _texts(given)
         try:
             return [base64.b64decode(entry, validate=True) for entry in entries]
-        except binascii.Error as error:
+        except ValueError as error:  # of two kinds: what is not ASCII is another one
             raise bad("input is not base64") from error
 
     def _document(self, exchange: Exchange) -> dict[str, Any]:

@@ -149,6 +149,13 @@ def test_what_is_no_image_is_refused(client: Client) -> None:
     assert status == 413
 
 
+@pytest.mark.parametrize("text", ["é", "AAAé", "A", "A===", "\x00", "AA AA"])
+def test_what_is_not_base64_is_refused(client: Client, text: str) -> None:
+    path, kind = "/v2/models/bright/classify", {"Content-Type": "application/json"}
+    status, _, body = client.request("POST", path, json.dumps({"input": [text]}).encode(), kind)
+    assert (status, json.loads(body)["error"]) == (400, "input is not base64")
+
+
 def test_the_openai_client(server: RuntimeProcess) -> None:
     url = f"http://127.0.0.1:{server.port}/v1"
     found = run_client("openai_conformance.py", "openai", url, "colours")
