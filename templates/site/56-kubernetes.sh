@@ -280,21 +280,24 @@ pods_steady() {
   return 1
 }
 
-# Why no pod of a version answers, in the cluster's words: what keeps it waiting, else its last log.
+# Why no pod of a version answers, in the cluster's words: why it is nowhere, what keeps it waiting,
+# how it ended; and the last that it said.
 why_not() {
-  wn_told=$(asked get pods --selector="$SLOT_LABEL=${1##*-}" \
-    --output=jsonpath='{range .items[*]}{.status.conditions[?(@.status=="False")].message}; {.status.containerStatuses[*].state.waiting.message}{"\n"}{end}' 2>/dev/null | grep -v '^; $' | head -n 1)
-  wn_log=$(asked logs --selector="$SLOT_LABEL=${1##*-}" --tail=1 --previous 2>/dev/null | head -n 1)
-  [ -n "$wn_log" ] || wn_log=$(asked logs --selector="$SLOT_LABEL=${1##*-}" --tail=1 2>/dev/null | head -n 1)
-  wn_made=$(asked get replicasets --selector="$SLOT_LABEL=${1##*-}" \
+  wn_select=$SLOT_LABEL=${1##*-}
+  wn_told=$(asked get pods --selector="$wn_select" --output=jsonpath='{range .items[*]}{.status.conditions[?(@.type=="PodScheduled")].message} {.status.containerStatuses[*].state.waiting.message} {.status.containerStatuses[*].lastState.terminated.reason} {.status.conditions[?(@.type=="Ready")].message}{"\n"}{end}' 2>/dev/null |
+    sed 's/^ *//; s/ *$//' | grep . | head -n 1)
+  wn_log=$(asked logs --selector="$wn_select" --tail=1 --previous 2>/dev/null | head -n 1)
+  [ -n "$wn_log" ] || wn_log=$(asked logs --selector="$wn_select" --tail=1 2>/dev/null | head -n 1)
+  wn_made=$(asked get replicasets --selector="$wn_select" \
     --output=jsonpath='{.items[*].status.conditions[?(@.type=="ReplicaFailure")].message}' 2>/dev/null)
-  echo "${wn_made:+$wn_made; }${wn_told:+$wn_told; }$wn_log"
+  echo "${wn_made:+$wn_made; }${wn_told:-no pod is there}${wn_log:+; it said: $wn_log}"
 }
 
 # cluster_probe MODE SLOT SECONDS [WATCH]: as selftest.py does it elsewhere. The known answers are
 # asked for from within each pod at its own address: the namespace has no way out, so that a pod
 # beside it could ask nobody.
 cluster_probe() {
+  trap 'exit 143' TERM # quietly
   rm -f "$WORK/probe.stop"
   cp_slot=${2:-$SLOT}
   cp_said=$(await_pods "$cp_slot" "$R_PROGRESS") && cp_said=$(ask_pods "$cp_slot") || {
@@ -345,7 +348,7 @@ ask_pods() {
   while read -r ask_pod ask_address; do
     ask_told=$(kube exec "$ask_pod" --container=server -- "$R_PYTHON" -I -c "$(selftest_program)" test "$ask_address" "$R_PORT" "" 30 \
       </dev/null 2>"$WORK/exec") && ask_code=0 || ask_code=1
-    [ -n "$ask_told" ] || ask_told=$(head -n 1 "$WORK/exec" | cut -c 1-200)
+    [ -n "$ask_told" ] || ask_told="it cannot be asked: $(head -n 1 "$WORK/exec" | cut -c 1-120); $(why_not "$1")"
     ask_count=$((ask_count + 1))
     [ $ask_code = 0 ] || break
   done <"$WORK/pods"

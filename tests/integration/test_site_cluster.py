@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,23 +85,45 @@ def stick(tmp_path_factory) -> Stick:
     return Stick(base, made, media)
 
 
-@contextlib.contextmanager
-def cluster_site(by: str, base: Path, releases: Path) -> Iterator[ClusterSite]:
-    shared = [base, releases, CLUSTER_ROOT]
+@pytest.fixture(scope="module")
+def running(stick, tmp_path_factory) -> Iterator[Cluster]:
+    """One cluster for all: each site has its own data folder, and leaves nothing there."""
+    shared = [tmp_path_factory.getbasetemp(), CLUSTER_ROOT]
     with contextlib.ExitStack() as stack:
         room = stack.enter_context(engine_room(*TOOLS["kubernetes"], "busybox", shared=shared))
-        made = stack.enter_context(cluster(room, base / "cluster"))
-        site = ClusterSite(room, base, "kubernetes", by, cluster=made)
-        site.profile(registry=REGISTRY, push=made.push, kubeconfig=str(made.kubeconfig))
+        folder = tmp_path_factory.mktemp("cluster") / "node"
+        made = stack.enter_context(cluster(room, folder))
         made.kubectl("label", "node", "node", *LABELS)
-        if by == "python":
-            (base / "bin").mkdir()
-            for name in ("kubectl", "curl"):
-                words = " ".join(f"'{word}'" for word in room.command(name))
-                (base / "bin" / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
-                (base / "bin" / name).chmod(0o755)
         assert "default" not in room.run("ip", "route", "show", "table", "main").stdout
+        yield made
+
+
+@contextlib.contextmanager
+def cluster_site(by: str, base: Path, made: Cluster) -> Iterator[ClusterSite]:
+    site = ClusterSite(made.room, base, "kubernetes", by, cluster=made)
+    site.profile(**usual(made))
+    if by == "python":
+        (base / "bin").mkdir()
+        for name in ("kubectl", "curl"):
+            words = " ".join(f"'{word}'" for word in made.room.command(name))
+            (base / "bin" / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+            (base / "bin" / name).chmod(0o755)
+    try:
         yield site
+    finally:
+        for space in (SPACE, "vision"):
+            made.kubectl("delete", "namespace", space, "--ignore-not-found", check=False)
+
+
+def usual(made: Cluster) -> dict[str, str]:
+    """What a profile says of this cluster."""
+    return {
+        "registry": REGISTRY,
+        "push": made.push,
+        "kubeconfig": str(made.kubeconfig),
+        # These pods stop without a sleep, so that kube-proxy is given its time before.
+        "watch": "8",
+    }
 
 
 def holds(site: ClusterSite, version: str) -> None:
@@ -111,8 +136,8 @@ def holds(site: ClusterSite, version: str) -> None:
 
 
 @pytest.mark.parametrize("by", ["dash", "ash", "python"])
-def test_from_the_first_stick_to_a_rollback_in_a_cluster(by, stick, tmp_path):
-    with cluster_site(by, tmp_path, stick.folder) as site:
+def test_from_the_first_stick_to_a_rollback_in_a_cluster(by, stick, running, tmp_path):
+    with cluster_site(by, tmp_path, running) as site:
         assert site.cluster
         done = stick.install(site, "1.0.0")
         assert done.code == 0, done.err
@@ -159,18 +184,16 @@ def test_from_the_first_stick_to_a_rollback_in_a_cluster(by, stick, tmp_path):
         assert site.deployments() == {}
 
 
-def test_what_a_cluster_must_be_for_a_release(stick, tmp_path):
+def test_what_a_cluster_must_be_for_a_release(stick, running, tmp_path):
     """Refusals by name, all at once, before anything is there."""
-    with cluster_site("dash", tmp_path, stick.folder) as site:
+    with cluster_site("dash", tmp_path, running) as site:
         assert site.cluster
-        guest = str(site.cluster.folder / "guest.conf")
-        usual = {"registry": REGISTRY, "push": site.cluster.push}
-        site.profile(**usual, kubeconfig=guest)
+        site.profile(**{**usual(running), "kubeconfig": str(running.folder / "guest.conf")})
         done = stick.install(site, "1.0.0")
         assert done.code == 3, done.err
         assert "may not create deployments.apps" in done.err
 
-        site.profile(**usual, kubeconfig=str(site.cluster.kubeconfig))
+        site.profile(**usual(running))
         site.cluster.kubectl("label", "node", "node", f"{LABELS[1].partition('=')[0]}-")
         done = stick.install(site, "1.0.0")
         assert done.code == 3, done.err
@@ -183,7 +206,7 @@ def test_what_a_cluster_must_be_for_a_release(stick, tmp_path):
         assert "the namespace is somebody else's" in done.err
         site.cluster.kubectl("delete", "namespace", SPACE)
 
-        given = {**usual, "kubeconfig": str(site.cluster.kubeconfig), "namespace": "vision"}
+        given = {**usual(running), "namespace": "vision"}
         site.profile(**given)
         assert stick.install(site, "1.0.0").code == 0
         assert site.status()["listen"] == f"{NAME}.vision.svc:8080"
@@ -196,21 +219,35 @@ def test_what_a_cluster_must_be_for_a_release(stick, tmp_path):
         assert site.status()["ready"]
 
 
-def test_a_killed_installer_and_a_service_that_was_bent(stick, tmp_path):
+def test_a_killed_installer_and_a_service_that_was_bent(stick, running, tmp_path):
     """What is not as the state says is put in order, and callers are served meanwhile."""
-    with cluster_site("ash", tmp_path, stick.folder) as site:
-        assert site.cluster
+    with cluster_site("ash", tmp_path, running) as site:
         assert stick.install(site, "1.0.0").code == 0
-        (serving,) = site.deployments()
+        site.profile(**{**usual(running), "watch": "600"})
+        words = site.command("install", stick.releases["1.1.0"], stick.media["1.1.0"])
+        with (tmp_path / "told").open("wb") as told:
+            installing = subprocess.Popen(words, stderr=told, start_new_session=True)
+        wait(lambda: "watch for" in (tmp_path / "told").read_text(), 300)
+        os.killpg(installing.pid, signal.SIGKILL)
+        installing.wait()
+        site.profile(**usual(running))
+        status = site.status()
+        assert (status["serving"], bool(status["fallback"])) == ("1.1.0", True)
+        assert site.run("resume").code == 0
+        holds(site, "1.1.0")
+
         bent = {"spec": {"selector": {"packager.dev/slot": "000000000000"}}}
-        site.cluster.kubectl("-n", SPACE, "patch", "service", NAME, "-p", json.dumps(bent))
+        running.kubectl("-n", SPACE, "patch", "service", NAME, "-p", json.dumps(bent))
         status = site.status()
         assert (status["door"], status["ready"]) == ("elsewhere: 000000000000", False)
         assert site.run("resume").code == 0
-        holds(site, "1.0.0")
-        site.cluster.kubectl("-n", SPACE, "delete", "pods", "--all", "--wait=false")
-        last = time.monotonic() + 120
-        while not site.status()["ready"]:
-            assert time.monotonic() < last
-            time.sleep(1)
-        assert set(site.deployments()) == {serving}
+        holds(site, "1.1.0")
+        running.kubectl("-n", SPACE, "delete", "pods", "--all", "--wait=false")
+        wait(lambda: site.status()["ready"], 120)
+
+
+def wait(done: Callable[[], bool], seconds: float) -> None:
+    last = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < last
+        time.sleep(0.5)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packager.domain.target import Region
+from packager.domain.target import DeploymentPlatform, Region
 from packager.errors import InputError, VerificationError
 from packager.site.history import read_history
 from packager.site.profile import Site, SiteEngine, read_site
@@ -51,6 +51,27 @@ def test_all_faults_are_told_at_once(tmp_path):
     told = " ".join(str(finding.where) for finding in refused.value.findings)
     for key in ("kind", "region", "keep", "jurisdiction", "engine"):
         assert key in told
+
+
+CLUSTER = """apiVersion: packager/v1
+kind: Site
+name: riyadh-lab
+jurisdiction: sa
+region: site/riyadh-lab
+engine: kubernetes
+"""
+
+
+def test_a_cluster_says_where_its_nodes_pull_from(tmp_path):
+    file = tmp_path / "site.yaml"
+    file.write_text(CLUSTER + "push: ftp://x\nnamespace: Vision\nlogin: absent\n")
+    with pytest.raises(InputError) as refused:
+        read_site(file)
+    told = " ".join(str(finding.where) for finding in refused.value.findings)
+    for key in ("registry", "push", "namespace", "login"):
+        assert key in told
+    file.write_text(CLUSTER + "registry: registry.site.example:5000/ml\n")
+    assert read_site(file).engine.platforms == (DeploymentPlatform.KUBERNETES,)
 
 
 def test_an_absent_profile_says_how_to_write_one(tmp_path):
