@@ -227,5 +227,7 @@ def _written(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     text = str(value)
-    plain = re.fullmatch(r"[A-Za-z0-9/._:-]+", text) and text.lower() not in _NO_TEXT
+    # A colon at the end, or a dash at the beginning, would be YAML's own.
+    plain = re.fullmatch(r"[A-Za-z0-9/.]([A-Za-z0-9/._:-]*[A-Za-z0-9/._-])?", text)
+    plain = plain if text.lower() not in _NO_TEXT else None
     return text if plain else f'"{text}"'

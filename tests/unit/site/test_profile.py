@@ -36,6 +36,14 @@ def test_what_is_written_is_read(tmp_path_factory, name, jurisdiction, owner, ac
     assert read_site(file) == site
 
 
+@pytest.mark.parametrize("owner", [":", "a:", "-", "- a", "a: b", "~x", "1:30"])
+def test_what_yaml_would_read_otherwise_is_quoted(tmp_path, owner):
+    file = tmp_path / "site.yaml"
+    site = Site(file, "x", "no", Region("site", "oslo"), SiteEngine.PODMAN, owner=owner)
+    file.write_bytes(site.as_bytes())
+    assert read_site(file).owner == owner
+
+
 def test_norway_is_a_jurisdiction(tmp_path):
     file = tmp_path / "site.yaml"
     site = Site(file, "oslo", "no", Region("site", "oslo"), SiteEngine.PODMAN, accept=("on", "x"))
