@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from packager.decoder_folder import read_decoder
-from packager.domain.generation import Decoder
+from packager.domain.generation import CPU, Decoder, TextEngine
 from packager.errors import InputError, UnavailableError
 from packager.generation_section import generation_of
 from packager.optimize.text.source import read_text_model
@@ -41,6 +41,11 @@ class Exported:
     decoder: Decoder
     architecture: str
 
+    @property
+    def engine(self) -> TextEngine:
+        """Who will serve it on a CPU."""
+        return generation_of(self.decoder).engine_on(CPU)
+
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         return {
@@ -50,6 +55,8 @@ class Exported:
             "vocabulary": self.decoder.vocabulary,
             "context": self.decoder.context,
             "bytes": self.decoder.weights,
+            "engine": self.engine.value,
+            "not_taken_by_packager": list(self.decoder.objections),
         }
 
 

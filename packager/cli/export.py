@@ -47,6 +47,9 @@ def export(console: Console, model: Path, output: Path, python: str | None, prec
     console.result(
         f"{made.folder}  {made.architecture}, {made.decoder.layers} layers, "
         f"{made.decoder.weights / 1e6:,.0f} MB\n"
+        f"served on a CPU by {made.engine.value}"
+        + (f", since {'; '.join(made.decoder.objections)}" if made.decoder.objections else "")
+        + "\n"
         f"next: model: {{kind: generative, path: {made.folder}}} in release.yaml",
         told,
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engines import missing
 from tiny_decoder import TEMPLATE, save_tokenizer
 
 from packager.errors import InputError, UnavailableError
@@ -106,11 +107,12 @@ def test_a_builder_that_fails_leaves_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "python"]
 
 
-@pytest.mark.skipif(
-    "PACKAGER_EXPORT_PYTHON" not in os.environ,
-    reason="PACKAGER_EXPORT_PYTHON names no Python with torch and ONNX Runtime GenAI",
-)
 def test_what_is_exported_says_what_transformers_says(tmp_path: Path) -> None:
+    if "PACKAGER_EXPORT_PYTHON" not in os.environ:
+        missing(
+            "the builder: python3 -m venv export; export/bin/pip install onnxruntime-genai==0.18.0"
+            " torch transformers onnx onnx_ir, then PACKAGER_EXPORT_PYTHON=export/bin/python"
+        )
     python, prompt = os.environ["PACKAGER_EXPORT_PYTHON"], [5, 17, 42, 8]
     source = tmp_path / "m"
     text = ",".join(map(str, prompt))
