@@ -5,8 +5,11 @@ accuracy and margins are those of a task and not made up."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests/support"))
 
 from optimizer_models import convnet, encoder
 
+LEARNED_ON = 4000
 TRAINED, SEQUENCE, VOCABULARY, SIZE = 1200, 32, 30522, 32
 Arrays = dict[str, np.ndarray]
 
@@ -27,6 +31,25 @@ def minilm_shaped(folder: Path, count: int) -> tuple[Path, Arrays, np.ndarray]:
     proto = encoder(layers=6, hidden=384, heads=12, vocabulary=VOCABULARY)
     feeds, labels = texts(TRAINED + count)
     return trained(proto, "ReduceMean", feeds, labels, 4, folder)
+
+
+def learned(folder: Path, count: int, python: Path | None, kept: Path) -> tuple[Path, Arrays, Any]:
+    """The same encoder with all of its weights trained on that task by `train.py`, with the Python
+    of an environment that has torch; what was learned is `kept` as a file and taken from there the
+    next time."""
+    folder.mkdir(exist_ok=True)
+    feeds, labels = texts(LEARNED_ON + count)
+    if not kept.exists():
+        proto = encoder(layers=6, hidden=384, heads=12, vocabulary=VOCABULARY)
+        onnx.save_model(proto, folder / "fresh.onnx")
+        seen = {name: array[:LEARNED_ON] for name, array in feeds.items()}
+        np.savez(folder / "seen.npz", **seen, labels=labels[:LEARNED_ON])
+        trainer = Path(__file__).parents[1] / "train.py"
+        files = folder / "fresh.onnx", folder / "seen.npz", kept
+        subprocess.run([str(python), str(trainer), *map(str, files)], check=True)
+    shutil.copyfile(kept, folder / "model.onnx")
+    held_out = {name: array[LEARNED_ON:] for name, array in feeds.items()}
+    return folder / "model.onnx", held_out, labels[LEARNED_ON:]
 
 
 def residual(folder: Path, count: int) -> tuple[Path, Arrays, np.ndarray]:
