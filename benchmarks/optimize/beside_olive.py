@@ -52,9 +52,12 @@ def main() -> int:
     parser.add_argument("--olive", type=Path, required=True)
     parser.add_argument("--room", type=Path, required=True)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("parts", nargs="*", default=PARTS, choices=PARTS)
+    parser.add_argument("parts", nargs="*", metavar="|".join(PARTS))
     asked = parser.parse_args()
+    if not set(asked.parts) <= set(PARTS):
+        parser.error(f"the parts are {', '.join(PARTS)}")
     room: Path = asked.room
+    parts = asked.parts or PARTS
     if not room.exists():
         case = minilm(asked.minilm, room)
         os.link(case.model, room / "model.onnx")
@@ -64,15 +67,15 @@ def main() -> int:
     np.savez(room / "held.npz", **feeds)
     known = room / "result.json"
     result = json.loads(known.read_text()) if known.exists() else {}
-    if "packager" in asked.parts:
+    if "packager" in parts:
         size = installed(PACKAGER_NEEDS, Path(sys.executable))
         result["packager"] = {**packager(room), "installed_bytes": size}
-    if "olive" in asked.parts:
+    if "olive" in parts:
         result["olive"] = {
             **olive(room, asked.olive),
             "installed_bytes": installed(None, asked.olive),
         }
-    if "beside" in asked.parts:
+    if "beside" in parts:
         graphs = {name: Path(result[name]["graph"]) for name in ("packager", "olive")}
         result["side_by_side"] = side_by_side({"source": source, **graphs}, feeds)
         task = retrieval(WordPiece.of(asked.minilm), source)

@@ -4,8 +4,9 @@
 [learned] [convnet] [rules]`: `learned` is the encoder of the research, all of it trained (`train`);
 the others have a trained read-out (`cases.made`). Beside the rule table's candidates run planted
 ones that must not win: INT8 convolutions with ranges taken while running, static INT8 of a
-transformer in the slow form, 4 bits in blocks of 128. Prints figures, and for each criterion whether it held on this
-machine. What is a test already (telemetry, planted faults, the front's property) is not repeated.
+transformer in the slow form, 4 bits in blocks of 128. Prints figures, and for each criterion
+whether it held on this machine. What is a test already (telemetry, planted faults, the front's
+property) is not repeated.
 """
 
 from __future__ import annotations
@@ -53,11 +54,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--torch", type=Path, help="Python of an environment with torch and onnx.")
     parser.add_argument("--learned", type=Path, help="Where the trained encoder is, or goes.")
-    parser.add_argument("parts", nargs="*", default=PARTS, choices=PARTS)
+    parser.add_argument("parts", nargs="*", metavar="|".join(PARTS))
     asked = parser.parse_args()
+    if not set(asked.parts) <= set(PARTS):
+        parser.error(f"the parts are {', '.join(PARTS)}")
     told = json.loads(asked.out.read_text()) if asked.out and asked.out.exists() else {}
     with tempfile.TemporaryDirectory() as scratch:
-        for part in asked.parts:
+        for part in asked.parts or PARTS:
             if part == "learned":
                 if asked.learned:
                     make = partial(learned, python=asked.torch, kept=asked.learned.absolute())
