@@ -17,7 +17,10 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 
-BATCH, RATE, DECAY = 32, 3e-4, 0.01
+BATCH, RATE, DECAY = 32, 1e-3, 0.01
+SPREAD = 0.02
+"""Of all matrices at first, as BERT is begun with (Devlin et al., 2019): layers then add a little to
+what comes from below. With the larger spread of the graph's own weights each layer scrambles it."""
 
 
 def main() -> None:
@@ -37,6 +40,9 @@ def main() -> None:
         tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy())
         for tensor in proto.graph.initializer
     }
+    for weight in weights.values():
+        if weight.is_floating_point() and weight.ndim == 2:
+            weight *= SPREAD / weight.std()
     learned = {name: w for name, w in weights.items() if w.is_floating_point() and w.ndim}
     for weight in learned.values():
         weight.requires_grad_()
