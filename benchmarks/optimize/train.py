@@ -19,8 +19,8 @@ from onnx import helper, numpy_helper
 
 BATCH, RATE, DECAY = 32, 1e-3, 0.01
 SPREAD = 0.02
-"""Of all matrices at first, as BERT is begun with (Devlin et al., 2019): layers then add a little to
-what comes from below. With the larger spread of the graph's own weights each layer scrambles it."""
+"""Of all matrices at first, as BERT is begun with (Devlin et al., 2019): layers then add a little
+to what comes from below. With the larger spread of the graph's own weights each scrambles it."""
 
 
 def main() -> None:
