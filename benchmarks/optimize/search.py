@@ -119,7 +119,7 @@ def everything(bench: Bench, name: str, path: Path) -> Cells:
         "start": 0,
         "stop": 32,
         "cells": list(itertools.product(thread_counts(), BATCHES)),
-        "look": False,
+        "pace": "close",
         "sweep": [],
     }
     result = shop.workers.do(f"time-{name}", task, shop.folder)

@@ -56,7 +56,7 @@ class Stopwatch:
         for position, name in enumerate(wanted):
             if name not in self.own:
                 self.progress.advance(f"measuring {name}", position, len(models))
-                self._time(name, [FIRST], look=True)
+                self._time(name, [FIRST], pace="look")
 
     def _is_known(self, name: str) -> bool:
         site = self.sites.get(name)
@@ -108,7 +108,8 @@ class Stopwatch:
         if objective in (Objective.LATENCY, Objective.SIZE) and not whole:
             swept = sizes[1:] if alone and objective is Objective.LATENCY else ()
             sizes = sizes[:1]
-        return self._more(name, [(one, batch) for one in threads for batch in sizes], swept)
+        cells = [(one, batch) for one in threads for batch in sizes]
+        return self._more(name, cells, swept, pace="full" if alone else "close")
 
     def sweep(self, name: str, objective: Objective) -> bool:
         """Batches of the choice, with the threads that it will run with."""
@@ -138,7 +139,9 @@ class Stopwatch:
         here = known.measured_on == host() and known.compared and known.compared_on is None
         (self.own if here else self.sites)[name] = known
 
-    def _more(self, name: str, cells: Sequence[Cell], swept: Sequence[int] = ()) -> bool:
+    def _more(
+        self, name: str, cells: Sequence[Cell], swept: Sequence[int] = (), pace: str = "full"
+    ) -> bool:
         row = self.own.get(name)
         site = self.sites.get(name)
         if row is None or name in self.failures or (site is not None and site.compared):
@@ -155,15 +158,15 @@ class Stopwatch:
         if not wanted:
             return False
         self.progress.advance(f"measuring {name} further", len(self.own), len(self.models))
-        return self._time(name, wanted, look=False, swept=swept if wanted == cells else ())
+        return self._time(name, wanted, pace=pace, swept=swept if wanted == cells else ())
 
-    def _time(self, name: str, cells: list[Cell], *, look: bool, swept: Sequence[int] = ()) -> bool:
+    def _time(self, name: str, cells: list[Cell], *, pace: str, swept: Sequence[int] = ()) -> bool:
         """Time those cells and put them to what is known. Whether anything came of it."""
         task = {
             "task": "measure",
             "candidate": str(self.models[name].files[0].path),
             "cells": cells,
-            "look": look,
+            "pace": pace,
             "sweep": list(swept),
             **self._given(),
         }

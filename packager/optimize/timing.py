@@ -38,6 +38,9 @@ class Pace:
 LOOK = Pace(2, 5, 14, 0.25, 0.04)
 """A first look: enough to see who is far behind."""
 FULL = Pace(3, 15, 300, 0.25, 0.015)
+CLOSE = Pace(3, 15, 300, 1.0, 0.015)
+"""Where several are in the race, and noise would choose between them."""
+PACES = {"look": LOOK, "full": FULL, "close": CLOSE}
 BATCH = Pace(1, 4, 300, 0.2, 0.015)
 
 SURELY_SLOWER = 0.8
@@ -55,10 +58,10 @@ def time_candidate(
     feeds: Sequence[Feed],
     cells: Sequence[Cell],
     *,
-    look: bool = False,
+    pace: Pace = CLOSE,
     sweep: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """Figures for each cell, time to load, resident memory; a `look` takes few rounds. Rounded.
+    """Figures for each cell, time to load, resident memory; `pace` is that of batch 1. Rounded.
     `between` is the 95 % interval of the ratio at batch 1 with the first number of threads.
 
     Latency is that of batch 1, and told with a batch only where both are asked for; throughput is
@@ -73,7 +76,7 @@ def time_candidate(
         opened = {threads: _opened(source, candidate, feeds, threads, told)}
         if batches[0] == 1:
             calls = [_caller(one, feeds) for one in opened[threads]]
-            single = _rounds(calls, LOOK if look else FULL)
+            single = _rounds(calls, pace)
             told["between"] = interval(single)
             latencies[threads] = _latency(single)
             told["figures"].append(_figures(threads, 1, single) | latencies[threads])

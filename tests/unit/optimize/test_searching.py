@@ -73,13 +73,13 @@ class _Laboratory:
 
     def do(self, name: str, task: dict, folder: Path) -> dict | Failure:
         name = name.removeprefix("measure-")
-        if name in self.broken and not task["look"]:
+        if name in self.broken and task["pace"] != "look":
             return Failure("its process was ended by SIGSEGV")
         figures = []
         swept = [(2, batch) for batch in task["sweep"]]  # two threads are best at everything here
         for threads, batch in [*task["cells"], *swept]:
             ratio = 1.0 if name == "source" else self.table[name].ratios[threads, batch]
-            rounds = ROUNDS[task["look"]] if batch == 1 else BATCH_ROUNDS
+            rounds = ROUNDS[(task["pace"] == "look")] if batch == 1 else BATCH_ROUNDS
             if name != "source":
                 self.rounds[name] += rounds
             told = {"threads": threads, "batch": batch, "rounds": rounds}

@@ -34,12 +34,12 @@ class _Workshop:
         self.asked: list[tuple[str, list[tuple[int, int]], bool]] = []
 
     def do(self, name: str, task: dict, folder: Path) -> dict | Failure:
-        self.asked.append((name, task["cells"], task["look"]))
+        self.asked.append((name, task["cells"], (task["pace"] == "look")))
         figures = [
             {
                 "threads": threads,
                 "batch": batch,
-                "rounds": 5 if task["look"] else 15,
+                "rounds": 5 if (task["pace"] == "look") else 15,
                 "latency_p50_ms": 5.0,
                 "latency_p99_ms": 6.0,
                 "throughput_per_s": 200.0 * batch,
