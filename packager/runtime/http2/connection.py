@@ -250,8 +250,16 @@ class Connection(asyncio.Protocol):
         if stream.closed or self._ended:
             return
         stream.answered = trailers is not None
-        self.output.send(stream, head, body, trailers)
-        if self.output.waiting:
+        output = self.output
+        if output.gathering or len(self._intake.streams) > 1:
+            output.send(stream, head, body, trailers)
+        else:
+            # Nobody else's answer could go with this one.
+            output.gathering = True
+            output.send(stream, head, body, trailers)
+            output.gathering = False
+            output.flush()
+        if output.waiting:
             self._look_soon()
 
     def _ended_stream(self, stream: Stream) -> None:
