@@ -95,9 +95,9 @@ def running(
         stack.enter_context(process)
         try:
             wait_ready(process.url, READY_SECONDS, process.running)
-        except UnavailableError as error:
+        except PackagerError as error:
             raise PackagerError(
-                "the server did not become ready",
+                error.findings[0].what,
                 where=how,
                 got=process.logs(10).strip() or error.findings[0].what,
             ) from error

@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from packager.domain.artifact import Layer
 from packager.errors import InputError, UnavailableError, VerificationError
@@ -27,6 +28,13 @@ LAYER_KINDS = ("runtime", "model", "configuration")
 _SITE = Path("usr/local/lib/python3.13/dist-packages")
 _CONFIGURATION = Path("opt/packager/server.json")
 _NEEDED = ("httptools", "orjson", "onnxruntime")
+# What a part of server.json needs beside that: modules, and the packages that bring them.
+_MORE = {
+    "grpc": {"hpack": "hpack", "google.protobuf": "protobuf"},
+    "tokenizer": {"tokenizers": "tokenizers"},
+    "image": {"PIL": "pillow"},
+    "generative": {"tokenizers": "tokenizers", "jinja2": "jinja2"},
+}
 # Where the machine's own libraries and devices are; never tokens, proxies or user settings.
 _INHERITED = ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT")
 
@@ -90,6 +98,7 @@ def start_process(layers: Sequence[Layer], into: Path, port: int | None = None) 
     refuse_missing_packages()
     chosen_port = _free_port(port)
     extract_layers(_needed_layers(layers), into)
+    _refuse_missing_features(into)
     log = into / "server.log"
     arguments = ["--host", "127.0.0.1", "--port", str(chosen_port)]
     grpc_port = _free_port(None) if _speaks_grpc(into) else None
@@ -118,6 +127,7 @@ def output_of(
     """
     refuse_missing_packages()
     extract_layers(_needed_layers(layers), into)
+    _refuse_missing_features(into)
     try:
         done = subprocess.run(
             [*_runtime(into), *arguments],
@@ -149,9 +159,42 @@ def refuse_missing_packages() -> None:
         )
 
 
-def _speaks_grpc(into: Path) -> bool:
+def _refuse_missing_features(into: Path) -> None:
+    """Raises InputError when this machine lacks what the image has wheels for beyond tensors."""
+    document = _document(into)
+    asked = {key for key in ("grpc", "generative") if document.get(key)}
+    for model in document.get("models", ()):
+        asked.update(model.get("serving") or ())
+    wanted = {
+        module: package
+        for feature in sorted(asked & set(_MORE))
+        for module, package in _MORE[feature].items()
+    }
+    missing = sorted({package for module, package in wanted.items() if not _is_there(module)})
+    if missing:
+        raise InputError(
+            "a local process of this release needs Python packages that are not installed",
+            where=sys.executable,
+            expected=", ".join(sorted(set(wanted.values()))),
+            got=f"without {', '.join(missing)}",
+            next_step=f"pip install {' '.join(missing)}, or start a Docker engine",
+        )
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that it would be in
+        return False
+
+
+def _document(into: Path) -> dict[str, Any]:
     document = json.loads((into / _CONFIGURATION).read_bytes())
-    return isinstance(document, dict) and "grpc" in document
+    return document if isinstance(document, dict) else {}
+
+
+def _speaks_grpc(into: Path) -> bool:
+    return "grpc" in _document(into)
 
 
 def _runtime(into: Path) -> list[str]:

@@ -125,3 +125,33 @@ def test_missing_packages_are_told_with_the_command(layers, tmp_path, monkeypatc
     (finding,) = refused.value.findings
     assert "packager_none_such" in finding.got
     assert ".[local]" in finding.next_step
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ({"grpc": {"port": 1}}, "none-such-a"),
+        ({"models": [{"serving": {"task": "embeddings", "tokenizer": {}}}]}, "none-such-b"),
+        ({"models": [{"name": "m"}, {"serving": {"image": {}}}]}, None),
+        ({"models": [], "grpc": None}, None),
+    ],
+)
+def test_packages_that_an_image_brings_beyond_tensors_are_told(
+    tmp_path, monkeypatch, document, told
+):
+    more = {
+        "grpc": {"packager_none_such.part": "none-such-a"},
+        "tokenizer": {"packager_none_such": "none-such-b"},
+        "image": {"json": "json"},
+    }
+    monkeypatch.setattr(process, "_MORE", more)
+    file = tmp_path / "opt" / "packager" / "server.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(document))
+    if told is None:
+        process._refuse_missing_features(tmp_path)
+        return
+    with pytest.raises(InputError) as refused:
+        process._refuse_missing_features(tmp_path)
+    (finding,) = refused.value.findings
+    assert finding.next_step == f"pip install {told}, or start a Docker engine"
