@@ -45,6 +45,7 @@ die() {
 leave() {
   trap - EXIT INT TERM HUP
   [ -z "${PROBE_PID:-}" ] || end_probe
+  stock_is_kept
   if [ "$1" != 0 ] && [ -n "$RECORDING" ]; then
     record "$(outcome "$1")" "$REASONS"
   fi

@@ -123,14 +123,22 @@ blame() {
   fi
 }
 
-# keep_stock: the files of a version that came as a bundle stay with it, for the deltas to come.
-# What another version has as well is on the disk once.
+# keep_stock: the files of a version that came as a bundle stay with it, for the deltas to come. They
+# reach the disk while the new server starts, and before the state says that they are there.
+STOCK_PID=''
+
 keep_stock() {
   [ "$SITE_stock" = true ] && [ "$RELEASE" = "$HOME_DIR/incoming" ] || return 0
   ks_to=$HOME_DIR/slots/$SLOT/release
   rm -rf "$ks_to"
   mv "$RELEASE" "$ks_to" || return 0
   RELEASE=$ks_to
+  { find "$HOME_DIR/slots/$SLOT" -exec sync {} + 2>/dev/null || sync; } && share_stock &
+  STOCK_PID=$!
+}
+
+# What another version has as well is on the disk once: the files just written, and synced.
+share_stock() {
   for ks_file in "$ks_to"/images/blobs/sha256/*; do
     for ks_other in "$HOME_DIR"/slots/*/release/images/blobs/sha256/"${ks_file##*/}"; do
       if [ -f "$ks_other" ] && ! [ "$ks_other" -ef "$ks_file" ]; then
@@ -138,4 +146,9 @@ keep_stock() {
       fi
     done
   done
+}
+
+stock_is_kept() {
+  [ -z "$STOCK_PID" ] || wait "$STOCK_PID"
+  STOCK_PID=''
 }

@@ -158,6 +158,7 @@ stop_server() { # SLOT
 
 drop_candidate() {
   quietly rm -f "$PROBE"
+  stock_is_kept
   dc_slot=$S_candidate
   S_candidate=''
   save_state

@@ -19,6 +19,7 @@ activate() { # fresh | kept
     leave "$RESULT"
   fi
   note "$SELFTEST"
+  stock_is_kept
   S_candidate=''
   if [ "$SLOT" != "$S_serving" ]; then
     step "switch to $R_VERSION"

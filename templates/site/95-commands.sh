@@ -28,6 +28,8 @@ do_install() {
   write_slot
   [ "$SITE_engine" != kubernetes ] || write_manifests
   keep_stock
+  # After a power cut the operator looks for it here, from the first switch on.
+  [ -f "$HOME_DIR/install.sh" ] || keep_installer
   activate fresh
   keep_installer
   record 'done' ''
@@ -49,7 +51,7 @@ keep_installer() {
   for ki_pair in "$SELF:install.sh" "$SITE:site.yaml"; do
     ki_from=${ki_pair%:*} ki_to=$HOME_DIR/${ki_pair##*:}
     if ! cmp -s "$ki_from" "$ki_to"; then
-      cp "$ki_from" "$ki_to.new" && durable "$ki_to.new" && mv -f "$ki_to.new" "$ki_to"
+      cp "$ki_from" "$ki_to.new" && durable "$ki_to.new" && mv -f "$ki_to.new" "$ki_to" && durable "$HOME_DIR"
     fi
   done
 }
