@@ -18,6 +18,8 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	cat templates/site/*.sh | $(BIN)/shellcheck --severity=warning -
+	$(BIN)/shellcheck --severity=warning .ci/run docs/apply-delta.sh examples/filetype/demo.sh tests/peers/*.sh
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -59,7 +59,7 @@ def main(requests: int) -> None:
              str(relay_port), "5"],
         )  # fmt: skip
         door = subprocess.Popen(
-            [*start, templates / "site/door.py", state, "127.0.0.1:0", inner, "5"],
+            [*start, templates / "site/door.py", state, "127.0.0.1:0", f"{inner},1", "5"],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert door.stdout

@@ -145,10 +145,15 @@ def revoke(
     if not keys and not digests:
         raise click.UsageError("nothing to revoke: give --revoke or --release")
     _write(output, revocation_list(open_signer(key), number, keys, digests))
+    revokes = f"{_so_many(len(keys), 'key')}, {_so_many(len(digests), 'release')}"
     console.result(
-        f"{output}\nlist {number}: {len(keys)} keys, {len(digests)} releases",
+        f"{output}\nlist {number}: {revokes}",
         {"statement": str(output), "number": number, "keys": keys, "releases": list(releases)},
     )
+
+
+def _so_many(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 @keys.command("allow-rollback")

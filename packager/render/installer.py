@@ -15,7 +15,7 @@ from pathlib import Path
 from packager.domain.artifact import MediaType
 from packager.domain.release import BuiltTarget
 from packager.domain.target import DeploymentPlatform
-from packager.render.context import Context
+from packager.render.context import GRPC_PORT, Context
 from packager.render.devices import devices_of
 from packager.render.door import door_network
 from packager.render.placement import Place
@@ -104,6 +104,8 @@ def _facts(built: BuiltTarget, context: Context) -> list[tuple[str, str]]:
         "DRAIN": context.stopping.drain,
         "GRACE": context.stopping.grace,
         "PORT": context.port,
+        "GRPC": "1" if context.grpc_port else "",
+        "GRPC_PORT": GRPC_PORT,  # also where this release has none: the door outlives it
         "PYTHON": context.python,
         "DOOR_SUBNET": door.subnet,
         "DOOR_HOST": door.host,

@@ -71,11 +71,11 @@ unit_door() {
     die 1 "the data folder cannot be written" "$RUN_DIR"
   # The labels hold paths: they are given as one word each.
   unit_of "$DOOR" "The door of $R_NAME at $SITE_listen" \
-    "--label dev.packager.listen=$SITE_listen --label \"dev.packager.reads=$(literal "$(reads)")\" $HARDENING $NO_NAMES
+    "--label dev.packager.listen=$SITE_listen --label dev.packager.grpc=1 --label \"dev.packager.reads=$(literal "$(reads)")\" $HARDENING $NO_NAMES
       $(log_options) --memory 256m --memory-swap 256m --pids-limit 64 --stop-timeout $R_GRACE
       --publish $SITE_listen:$R_PORT --entrypoint $R_PYTHON --network $DOOR --network $INSIDE" \
     "$RUN_DIR:/run/packager:ro,z" \
-    "-I /run/packager/door.py /run/packager/state 0.0.0.0:$R_PORT $R_PORT $R_DRAIN" >"$WORK/said" 2>&1 || door_closed
+    "-I /run/packager/door.py /run/packager/state 0.0.0.0:$R_PORT $R_PORT,$R_GRPC_PORT $R_DRAIN" >"$WORK/said" 2>&1 || door_closed
 }
 
 unit_server() {

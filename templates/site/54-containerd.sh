@@ -101,8 +101,9 @@ task_door() {
   # shellcheck disable=SC2086 # lists of words
   ctr_ run --detach --null-io --net-host $CTR_HARDENING $CTR_RESTART --memory-limit 268435456 \
     --label "$LABEL" --label "dev.packager.listen=$SITE_listen" --label "dev.packager.reads=$(reads)" \
+    --label dev.packager.grpc=1 \
     --mount "$(ctr_mount "$RUN_DIR" /run/packager ro)" "$IMAGE" "$DOOR" \
-    "$R_PYTHON" -I -c "$(door_program)" /run/packager/state "$SITE_listen" "$R_PORT" "$R_DRAIN" /run/packager/sockets \
+    "$R_PYTHON" -I -c "$(door_program)" /run/packager/state "$SITE_listen" "$R_PORT,$R_GRPC_PORT" "$R_DRAIN" /run/packager/sockets \
     >"$WORK/said" 2>&1 || door_closed
 }
 
@@ -129,7 +130,7 @@ task_server() {
     --memory-limit "$((R_MEMORY_MIB * 1048576))" --label "$LABEL" --label dev.packager.slot="$SLOT" \
     --mount "type=tmpfs,src=tmpfs,dst=/tmp,options=size=${R_TMP_MIB}m:mode=1777:noexec:nosuid:nodev" \
     --mount "$(ctr_mount "$ts_place" /run/packager rw)" --env "PACKAGER_REGION=$SITE_region" "$IMAGE" "$SLOT" \
-    "$R_PYTHON" -I -c "$(launcher_program)" /run/packager "$R_PORT" "$@"
+    "$R_PYTHON" -I -c "$(launcher_program)" /run/packager "$R_PORT${R_GRPC:+,$R_GRPC_PORT}" "$@"
 }
 
 task_probe() {

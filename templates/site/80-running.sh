@@ -30,7 +30,7 @@ door_closed() {
 
 container_door() {
   # shellcheck disable=SC2046,SC2086 # lists of words
-  set -- --name "$DOOR" --label "$LABEL" --label "dev.packager.listen=$SITE_listen" --label "dev.packager.reads=$(reads)" --restart unless-stopped \
+  set -- --name "$DOOR" --label "$LABEL" --label "dev.packager.listen=$SITE_listen" --label "dev.packager.reads=$(reads)" --label dev.packager.grpc=1 --restart unless-stopped \
     $HARDENING $NO_NAMES $(log_options) --memory 256m --memory-swap 256m --pids-limit 64 \
     --stop-timeout "$R_GRACE" --publish "$SITE_listen:$R_PORT" --volume "$RUN_DIR:/run/packager:ro,z" \
     --entrypoint "$R_PYTHON"
@@ -38,7 +38,7 @@ container_door() {
     docker) set -- "$@" --network "$DOOR" ;;
     *) set -- "$@" --network "$DOOR" --network "$INSIDE" ;;
   esac
-  engine create "$@" "$IMAGE" -I -c "$(door_program)" /run/packager/state "0.0.0.0:$R_PORT" "$R_PORT" "$R_DRAIN" \
+  engine create "$@" "$IMAGE" -I -c "$(door_program)" /run/packager/state "0.0.0.0:$R_PORT" "$R_PORT,$R_GRPC_PORT" "$R_DRAIN" \
     >/dev/null 2>"$WORK/said" || die 5 "the door cannot be made" "$DOOR" "" "$(said)"
   if [ "$SITE_engine" = docker ] && ! engine network connect "$INSIDE" "$DOOR" 2>"$WORK/said"; then
     die 5 "the door cannot be put on the inner network" "$INSIDE" "" "$(said)"
@@ -46,7 +46,11 @@ container_door() {
   engine start "$DOOR" >/dev/null 2>"$WORK/said" || door_closed
 }
 
-door_fits() { [ "$(door_label listen)" = "$SITE_listen" ] && [ "$(door_label reads)" = "$(reads)" ]; }
+# A door of before knew HTTP alone; it goes on standing until a release comes that speaks gRPC.
+door_fits() {
+  [ "$(door_label listen)" = "$SITE_listen" ] && [ "$(door_label reads)" = "$(reads)" ] &&
+    { [ -z "${R_GRPC:-}" ] || [ "$(door_label grpc)" = 1 ]; }
+}
 
 door_label() {
   engine inspect --type container --format "{{index .Config.Labels \"dev.packager.$1\"}}" "$DOOR" 2>/dev/null

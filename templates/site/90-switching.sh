@@ -205,7 +205,7 @@ use_slot() {
   SLOT=$1
   [ -f "$HOME_DIR/slots/$SLOT/facts" ] || die 1 "what is known of an installed version is gone" "$HOME_DIR/slots/$SLOT/facts" "" "" \
     "install its release again"
-  R_COUNTER='' R_ENTRYPOINT=''
+  R_COUNTER='' R_ENTRYPOINT='' R_GRPC=''
   # shellcheck source=/dev/null
   . "$HOME_DIR/slots/$SLOT/facts"
   RELEASE_DIGEST=$(slot_field "$SLOT" 3)

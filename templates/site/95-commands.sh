@@ -33,7 +33,7 @@ do_install() {
   activate fresh
   keep_installer
   record 'done' ''
-  echo "$R_NAME $R_VERSION is in service on $SITE_listen; the record is $RECORD"
+  echo "$R_NAME $R_VERSION is in service on $SITE_listen${R_GRPC:+ (HTTP and gRPC)}; the record is $RECORD"
 }
 
 # What a later command needs of this version, when the stick is gone.

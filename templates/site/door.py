@@ -6,12 +6,14 @@ site's state file names at that moment. Requests that began before a switch are 
 version that began them.
 
 HTTP/1.1 is taken apart just far enough to know where a request and its answer end (RFC 9112). What
-is ambiguous about that is refused, so that nobody smuggles a request through. Anything that does
-not begin like HTTP/1.1, gRPC's HTTP/2 among it, is carried as bytes to one version.
+is ambiguous about that is refused, so that nobody smuggles a request through. A connection that
+begins like HTTP/2 is gRPC's: it is carried as bytes, to the gRPC port of one version, which says
+goodbye on it (GOAWAY) when it stops; a client comes back then, to the version after it.
 
-    python -I -c "$(cat door.py)" STATE_FILE LISTEN_PORT SERVER_PORT DRAIN_SECONDS [SOCKETS]
+    python -I -c "$(cat door.py)" STATE_FILE LISTEN SERVER_PORT,GRPC_PORT DRAIN_SECONDS [SOCKETS]
 
-Servers are found by their containers' names; in SOCKETS, where it is given, at NAME/server.
+Servers are found by their containers' names; in SOCKETS, where it is given, at NAME/server and, for
+gRPC, at NAME/grpc.
 
 A request that carries `Packager-Slot: NAME` goes to the candidate of that name, if the state file
 names one: the self-test goes the same way as everybody, before anybody does.
@@ -57,9 +59,10 @@ class Silent(Exception):
 class Slots:
     """Which container serves, read again whenever the state file was replaced."""
 
-    def __init__(self, path, port, sockets=None):
+    def __init__(self, path, port, grpc_port, sockets=None):
         self._path = pathlib.Path(path)
         self._port = port
+        self._grpc_port = grpc_port
         self._sockets = sockets and pathlib.Path(sockets)
         self._seen = None
         self._names = {}
@@ -88,7 +91,7 @@ class Slots:
         """Whether a container is left that was not tried yet."""
         return any(name not in tried for name in self.named(asked))
 
-    async def connect(self, asked, tried=()):
+    async def connect(self, asked, tried=(), grpc=False):
         """A connection to a container, and its name; those in `tried` come last.
 
         One may be starting, and a switch may come meanwhile.
@@ -101,15 +104,16 @@ class Slots:
                 raise Refused(503, "no version of that name stands here")
             for name in sorted(names, key=lambda name: name in tried):
                 with contextlib.suppress(OSError):
-                    return name, *await self._open(name)
+                    return name, *await self._open(name, grpc)
             if loop.time() >= deadline:
                 raise Refused(503, "no version answers")
             await asyncio.sleep(0.05)
 
-    async def _open(self, name):
+    async def _open(self, name, grpc):
         if self._sockets:
-            place = self._sockets / name / "server"
+            place = self._sockets / name / ("grpc" if grpc else "server")
             return await asyncio.open_unix_connection(place, limit=MAX_HEAD)
+        port = self._grpc_port if grpc else self._port
         address = self._addresses.get(name)
         if address is None:
             loop = asyncio.get_running_loop()
@@ -117,7 +121,7 @@ class Slots:
             address = self._addresses[name] = found[0][4][0]
         try:
             reader, writer = await asyncio.wait_for(
-                asyncio.open_connection(address, self._port, limit=MAX_HEAD), 2
+                asyncio.open_connection(address, port, limit=MAX_HEAD), 2
             )
         except (TimeoutError, OSError) as error:
             self._addresses.pop(name, None)  # it may have come back under another address
@@ -356,7 +360,7 @@ class Client:
 
     async def tunnel(self, head):
         """Bytes in both directions until one side ends."""
-        _, there, to_there = await self.door.slots.connect(None)
+        _, there, to_there = await self.door.slots.connect(None, grpc=True)
         to_there.write(head)
         ways = [
             asyncio.ensure_future(carry_all(self.reader, to_there)),
@@ -423,4 +427,5 @@ class Door:
 if __name__ == "__main__":
     state, listen, served, drain, *sockets = sys.argv[1:6]
     host, _, port = listen.rpartition(":")
-    asyncio.run(Door(Slots(state, int(served), *sockets)).run(host, int(port), float(drain)))
+    slots = Slots(state, *map(int, served.split(",")), *sockets)
+    asyncio.run(Door(slots).run(host, int(port), float(drain)))

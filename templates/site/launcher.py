@@ -1,10 +1,11 @@
 """Runs a server that has no network, and carries its callers in from a socket file.
 
 The first process of its container where the engine makes no networks (containerd's ctr): the
-server listens on the loopback of an empty namespace; whoever may open FOLDER/server reaches it.
+server listens on the loopback of an empty namespace; whoever may open FOLDER/server reaches it, and
+by FOLDER/grpc its second port, where it has one.
 What the server says goes to FOLDER/log, which is begun anew at 10 MB (the one before: log.1).
 
-    python -I -c "$(cat launcher.py)" FOLDER PORT COMMAND…
+    python -I -c "$(cat launcher.py)" FOLDER PORT[,GRPC_PORT] COMMAND…
 
 Ends as the server ends; SIGTERM and SIGINT are handed on.
 """
@@ -68,11 +69,13 @@ async def keep_log(reader, file):
                 log.flush()
 
 
-async def main(folder, port, command):
+async def main(folder, ports, command):
     """The server's exit status, as a shell tells it."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     place = pathlib.Path(folder)
-    (place / "server").unlink(missing_ok=True)
+    doors = dict(zip(("server", "grpc"), map(int, ports.split(",")), strict=False))
+    for name in doors:
+        (place / name).unlink(missing_ok=True)
     server = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
@@ -80,7 +83,8 @@ async def main(folder, port, command):
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.send_signal, number)
     logging = asyncio.create_task(keep_log(server.stdout, place / "log"))
-    await asyncio.start_unix_server(Carrier(int(port)).arrived, place / "server", limit=CHUNK)
+    for name, port in doors.items():
+        await asyncio.start_unix_server(Carrier(port).arrived, place / name, limit=CHUNK)
     status = await server.wait()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(logging, 1)

@@ -17,26 +17,28 @@ import re
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from built_targets import HARDWARE, build_target, jurisdiction, release_request
 from onnx import TensorProto, helper, numpy_helper
+from packaging.requirements import Requirement
 from python_image import INTERPRETER, python_files
 from small_release import EPOCH, SmallRelease, make_release, optimized_model
 from tiny_images import tiny_image
 
 from packager.archive import Entry
 from packager.assemble.model_files import MODEL_ROOT, model_entries
-from packager.assemble.recipe import SERVER_WHEELS
+from packager.assemble.recipe import FEATURE_WHEELS, SERVER_WHEELS
 from packager.assemble.server_config import server_config
 from packager.attest.keys import generate_key, open_signer
 from packager.content import Compression, ImageSettings, LayerContent
 from packager.digest import Digest
 from packager.domain.model import Model, ModelFile, OptimizedModel, TensorSpec
 from packager.domain.release import BuiltTarget, ReleaseRequest
+from packager.domain.serving import Serving
 from packager.domain.target import DeploymentPlatform, Region
 from packager.oci.encryption import encrypt_image, read_recipient
 from packager.oci.image import write_image
@@ -87,12 +89,13 @@ def site_release(
     weights: bytes = b"",
     recipients: Sequence[Path] = (),
     templates: Path | None = None,
+    grpc: bool = False,
 ) -> SmallRelease:
     """Build and seal a release in `base`/release; releases of one parent folder share layers.
 
     `light` makes an image of some bytes that no engine can run; `weights` lie beside the model, for
-    deltas to have something to cut; `recipients` are the keys that its model is encrypted for;
-    `templates` are a site's own.
+    deltas to have something to cut; `recipients` are the keys that its model is encrypted for; with
+    `grpc` it speaks gRPC as well; `templates` are a site's own.
     """
     chosen = target or SiteTarget()
     base.mkdir(parents=True, exist_ok=True)
@@ -100,7 +103,7 @@ def site_release(
     public = open_signer(str(key_file), {}).public_key_pem()
 
     def build(store: LayerStore, asked: str, registry: str | None):
-        request = release_request(NAME, asked)
+        request = replace(release_request(NAME, asked), serving=Serving(grpc=grpc))
         region = Region.parse(chosen.region)
         model = _model(base, factor, wrong=fault in ("golden", "liar"))
         built = build_target(
@@ -170,7 +173,7 @@ def _image(
     configuration = server_config(built.plan, request, [built.model])
     entries = [*model_entries(built.model, request.model_name), *more]
     layers = [
-        store.write(_layer("system", _system(), Compression.NONE)),
+        store.write(_layer("system", _system(request.serving.features), Compression.NONE)),
         store.write(_layer("runtime", _runtime(fault))),
         store.write(_layer("model", entries, Compression.NONE)),
         store.write(
@@ -206,11 +209,13 @@ def _digest(entry: Entry) -> str:
         return str(Digest.of(stream.read()))
 
 
-def _system() -> list[Entry]:
+def _system(features: Collection[str]) -> list[Entry]:
     """The interpreter at its own place, packages where it looks for them without our `.venv`."""
     ours, theirs = sysconfig.get_path("purelib"), _site_packages()
     named = {path: path for path in python_files()}
-    for package in _PACKAGES:
+    more = [wheel for feature in sorted(features) for wheel in FEATURE_WHEELS[feature]]
+    more += [name for wheel in more for name in _needs(wheel)]
+    for package in (*_PACKAGES, *more):
         for file in importlib.metadata.files(package) or ():
             path = Path(os.path.normpath(file.locate()))
             if path.is_relative_to(ours) and not _LEFT_OUT & set(file.parts):
@@ -227,6 +232,12 @@ def _system() -> list[Entry]:
         for path, to in sorted(named.items(), key=lambda pair: pair[1])
     ]
     return [*entries, Entry.symlink(INTERPRETER.lstrip("/"), os.path.realpath(sys.executable))]
+
+
+def _needs(wheel: str) -> list[str]:
+    """The wheels that it asks for, whatever is chosen."""
+    asked = map(Requirement, importlib.metadata.requires(wheel) or ())
+    return [each.name for each in asked if not each.marker or each.marker.evaluate({"extra": ""})]
 
 
 def _site_packages() -> str:

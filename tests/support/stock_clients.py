@@ -18,14 +18,20 @@ import pytest
 HERE = Path(__file__).parent
 
 
-def run_client(script: str, module: str, *arguments: str) -> dict[str, Any]:
-    """Run a script beside this file and return the JSON that it prints; skips without `module`."""
+def client_python(module: str) -> str:
+    """The interpreter that has `module`; skips, or fails where engines are required, without."""
     python = os.environ.get("PACKAGER_CLIENTS_PYTHON", sys.executable)
     probe = subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False)
     if probe.returncode:
         if os.environ.get("PACKAGER_REQUIRE_ENGINES") == "1":
             pytest.fail(f"{python} has no {module}")
         pytest.skip(f"{python} has no {module}; set PACKAGER_CLIENTS_PYTHON")
+    return python
+
+
+def run_client(script: str, module: str, *arguments: str) -> dict[str, Any]:
+    """Run a script beside this file and return the JSON that it prints; skips without `module`."""
+    python = client_python(module)
     done = subprocess.run(
         [python, str(HERE / script), *arguments],
         capture_output=True,

@@ -19,6 +19,7 @@ import pytest
 from packager.resources import data_folder
 
 PORT = 18431
+GRPC_PORT = 18432
 DOOR = data_folder("templates") / "site" / "door.py"
 
 
@@ -106,7 +107,8 @@ class Door:
         self.name(serving="127.0.0.2")
         # As shipped but for its patience with a version that does not answer.
         text = DOOR.read_text().replace("CONNECT_SECONDS = 10", "CONNECT_SECONDS = 1")
-        program = [sys.executable, "-I", "-c", text, self.state, "127.0.0.1:0", str(PORT), "5"]
+        ports = f"{PORT},{GRPC_PORT}"
+        program = [sys.executable, "-I", "-c", text, self.state, "127.0.0.1:0", ports, "5"]
         self.process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
         self.port = int(self.process.stdout.readline().split()[1])
@@ -268,10 +270,8 @@ def test_with_nobody_in_service_callers_are_told_to_come_again(door):
     assert b"no version answers" in told
 
 
-def test_what_is_no_http_1_is_carried_as_bytes(door, versions):
-    versions[0].shutdown()
-    versions[0].server_close()
-    with socket.create_server(("127.0.0.2", PORT)) as listener:
+def test_http_2_is_carried_as_bytes_to_the_port_of_grpc(door):
+    with socket.create_server(("127.0.0.2", GRPC_PORT)) as listener:
         preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
         with socket.create_connection(("127.0.0.1", door.port), timeout=20) as client:
             client.sendall(preface)
