@@ -63,7 +63,7 @@ def strike(
     wanted, share = at
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL, text=True, errors="replace", start_new_session=True,
+        stdin=subprocess.DEVNULL, text=True, errors="replace", process_group=0,
     )  # fmt: skip
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(process, lines), daemon=True).start()
