@@ -96,7 +96,12 @@ class Workers:
         if code != 0:
             self.accident.set()
             return Failure(_ending(code, complaint))
-        return _result(result_file)
+        result = _result(result_file)
+        if isinstance(
+            result, Failure
+        ):  # libraries tell where a file lay, which is no two times alike
+            return Failure(result.reason.replace(f"{folder}/", ""))
+        return result
 
     def _started(self, task: Path, result: Path, complaint: Path) -> Running:
         ours = self.nursery if self.command == WORKER else None
