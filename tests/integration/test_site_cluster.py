@@ -45,6 +45,18 @@ LABELS = tuple(
 class ClusterSite(RealSite):
     cluster: Cluster | None = None
 
+    def url(self, path: str) -> str:
+        """Of the Service, as a neighbour of its pods asks it."""
+        port, host = self.asked_at
+        return f"http://{host}:{port}{path}"
+
+    def command(self, verb: str, release: SmallRelease | None, *more: object) -> list[str]:
+        """With Python, scratch files lie where the room's kubectl sees them too."""
+        words = super().command(verb, release, *more)
+        if self.by == "python":
+            words.insert(words.index("env") + 1, f"TMPDIR={self.base}")
+        return words
+
     def deployments(self) -> dict[str, int]:
         """Name → replicas that are wanted, as the API server says."""
         assert self.cluster
@@ -104,10 +116,9 @@ def cluster_site(by: str, base: Path, made: Cluster) -> Iterator[ClusterSite]:
     site.profile(**usual(made))
     if by == "python":
         (base / "bin").mkdir()
-        for name in ("kubectl", "curl"):
-            words = " ".join(f"'{word}'" for word in made.room.command(name))
-            (base / "bin" / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
-            (base / "bin" / name).chmod(0o755)
+        words = " ".join(f"'{word}'" for word in made.room.command("kubectl"))
+        (base / "bin/kubectl").write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        (base / "bin/kubectl").chmod(0o755)
     try:
         yield site
     finally:
@@ -170,6 +181,9 @@ def test_from_the_first_stick_to_a_rollback_in_a_cluster(by, stick, running, tmp
         assert told["answers"]["2.0"] > 0
         holds(site, "1.1.0")
 
+        # kube-proxy may still send some to the pods that are gone; the switch back is judged alone.
+        again = ("curl", "--silent", "--fail", "--max-time", "5", site.url("/v2/health/ready"))
+        wait(lambda: all(site.room.run(*again, check=False).returncode == 0 for _ in range(8)), 90)
         with site.load() as told:
             done = site.run("rollback")
         assert done.code == 0, done.err

@@ -21,6 +21,7 @@ if [ "$(cat "$root/.packager-cluster" 2>/dev/null)" = "$stamp" ]; then
   echo "the cluster is in $root"
   exit 0
 fi
+# shellcheck disable=SC2016 # apt expands it
 mirror="${PACKAGER_DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' |
   grep -E '^https?://.*/debian(/[0-9TZ]+)?/?$' | head -n 1)}"
 [ -n "$mirror" ] || { echo "tests/peers/cluster.sh: no Debian mirror known: set PACKAGER_DEBIAN_MIRROR" >&2; exit 1; }
@@ -60,7 +61,8 @@ unset GOFLAGS
 cd gopath/src/k8s.io/kubernetes
 
 # What a release's build writes there: its version, and the description of its API.
-sed -i 's/\(gitVersion *= \)"v0[^"]*"/\1"v'$version'"/' staging/src/k8s.io/component-base/version/base.go
+sed -i 's/\(gitVersion .*= \)"v0[^"]*"/\1"v'$version'"/' staging/src/k8s.io/component-base/version/base.go \
+  staging/src/k8s.io/client-go/pkg/version/base.go
 go build -o "$apart/openapi-gen" ./vendor/k8s.io/kube-openapi/cmd/openapi-gen
 described=$(grep -rlE --include='*.go' '^// \+k8s:openapi-gen=true' pkg staging/src/k8s.io |
   grep -vE '/testdata/|_examples|code-generator|sample-' | xargs -n 1 dirname | sort -u |
