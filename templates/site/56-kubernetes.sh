@@ -5,6 +5,8 @@
 # and each version's admission policy holds that version's pods alone. The state file says what
 # should be so, and the cluster is made to agree. Needs kubectl, which brings kustomize.
 
+# How long the cluster may take, after the switch, until the Service's endpoints are the new pods.
+ROUTE_SECONDS=60
 SLOT_LABEL=packager.dev/slot
 SITE_LABEL=packager.dev/site
 
@@ -290,7 +292,8 @@ why_not() {
   [ -n "$wn_log" ] || wn_log=$(asked logs --selector="$wn_select" --tail=1 2>/dev/null | head -n 1)
   wn_made=$(asked get replicasets --selector="$wn_select" \
     --output=jsonpath='{.items[*].status.conditions[?(@.type=="ReplicaFailure")].message}' 2>/dev/null)
-  echo "${wn_made:+$wn_made; }${wn_told:-no pod is there}${wn_log:+; it said: $wn_log}"
+  [ -n "$wn_told" ] || wn_told=$([ -n "$(pods_ready "$1")" ] && echo "its pods are ready, and the Service does not lead to them" || echo "no pod is there")
+  echo "${wn_made:+$wn_made; }$wn_told${wn_log:+; it said: $wn_log}"
 }
 
 # cluster_probe MODE SLOT SECONDS [WATCH]: as selftest.py does it elsewhere. The known answers are
@@ -318,7 +321,12 @@ cluster_probe() {
     fi
     sleep 0.1 2>/dev/null || sleep 1
   done
-  cp_until=$(($(date +%s) + ${4:-0})) cp_refused=0 cp_why=''
+  # A busy cluster takes a while to lead callers to pods that are ready; then the watch begins.
+  cp_until=$(($(date +%s) + ROUTE_SECONDS)) cp_refused=0
+  until routed "$cp_slot" || [ "$(date +%s)" -ge "$cp_until" ] || [ -z "$(pods_ready "$cp_slot")" ]; do
+    sleep 0.3 2>/dev/null || sleep 1
+  done
+  cp_until=$(($(date +%s) + ${4:-0}))
   while :; do
     if routed "$cp_slot"; then cp_refused=0; else cp_refused=$((cp_refused + 1)); fi
     [ "$cp_refused" -lt 3 ] || {

@@ -243,6 +243,24 @@ def test_a_registry_that_gives_other_bytes_is_refused(place, room, tmp_path):
     assert "the registry gives another image than the signed one" in done.stderr
 
 
+@pytest.mark.parametrize(("alive", "told"), [("yes", "agree"), ("", "no longer ready")])
+def test_a_cluster_may_be_slow_to_lead_callers_to_pods_that_are_ready(place, alive, told):
+    """And is not waited for when no pod is ready any more."""
+    faults = """
+        STATE=$WORK/state && echo serving=slot-1 >"$STATE"
+        await_pods() { :; }
+        ask_pods() { echo agree; }
+        pods_ready() { printf %s "ALIVE"; }
+        routed() { echo >>"$WORK/asked" && [ -n "ALIVE" ] && [ "$(wc -l <"$WORK/asked")" -gt 6 ]; }
+        why_not() { echo "nobody is there"; }
+        cluster_probe both slot-1 5 0
+    """.replace("ALIVE", alive)
+    done = place("1.0.0").does(faults)
+    assert done.stdout.splitlines()[0] == "tested: agree"
+    assert told in done.stdout.splitlines()[-1]
+    assert done.returncode == (0 if alive else 3)
+
+
 def test_neither_cluster_nor_registry_answers(place, tmp_path):
     """Both are told at once, and nothing is there afterwards but the record."""
     server = {"name": "c", "cluster": {"server": "https://127.0.0.1:9"}}
