@@ -24,6 +24,7 @@ BY_HAND: Mapping[str, str] = {
     "optimize.beside_olive": "needs Olive's environment and a model's folder",
     "optimize.large_model": "needs a folder, and 10 GB of memory and disk",
     "optimize.olive_mend": "is part of beside_olive, for Olive's environment",
+    "optimize.train": "is part of criteria, for an environment with torch",
     "place.capacity": "needs a folder for its releases",
     "place.spike": "needs a folder for its releases",
     "place.telling": "needs what place.capacity and place.spike measured",

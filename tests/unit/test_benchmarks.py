@@ -21,7 +21,11 @@ def test_all_families_are_run_and_each_says_what_it_measures():
 
 def test_a_family_or_one_of_it():
     assert runner.chosen(["trust"]) == ["trust.verify_speed"]
-    assert runner.chosen(["optimize"]) == ["optimize.criteria", "optimize.search"]
+    assert runner.chosen(["optimize"]) == [
+        "optimize.criteria",
+        "optimize.robust",
+        "optimize.search",
+    ]
     assert runner.chosen(["optimize.gpu_candidates"]) == ["optimize.gpu_candidates"]
     with pytest.raises(SystemExit, match="no benchmark nothing"):
         runner.chosen(["nothing"])
