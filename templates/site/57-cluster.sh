@@ -81,7 +81,8 @@ own_cluster() {
   for oc_slot in $(printf %s "$S_slots" | cut -d ' ' -f 1) $S_candidate; do
     [ "${oc_slot##*-}" != "$oc_to" ] || oc_to=''
   done
-  [ -z "$oc_to" ] || die 3 "the cluster has an installation that this data folder does not know" "$NAMESPACE: service $DOOR" \
+  # A selector that leads to no version at all is only bent, and will be put right.
+  [ -z "$oc_to" ] || [ -z "$(asked get deployments --selector="$SLOT_LABEL=$oc_to" --output=name 2>/dev/null)" ] || die 3 "the cluster has an installation that this data folder does not know" "$NAMESPACE: service $DOOR" \
     "a version in $HOME_DIR" "slot $oc_to" "run this where it was installed from, or bring that data folder here"
 }
 
