@@ -266,7 +266,7 @@ pods_ready() {
     sed -n 's/^\([^ ]*\) \([^ ]*\)  True$/\1 \2/p'
 }
 
-# None was ever started again, and none is kept from starting.
+# No pod was ever started again, and none is kept from starting.
 pods_steady() {
   for ps_try in 1 2 3; do
     ps_told=$(asked get pods --selector="$SLOT_LABEL=${1##*-}" \

@@ -10,6 +10,7 @@ import concurrent.futures
 import json
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -141,8 +142,11 @@ def test_leavers_free_their_places_and_too_much_is_429(served: Server) -> None:
         assert leaver.stdout.readline().startswith(b"data: {")
         leaver.kill()
 
+    together = threading.Barrier(12)
+
     def one(_: int) -> int:
         with client(served) as api:
+            together.wait(60)  # making a client takes longer than an answer of so small a model
             try:
                 return len(api.completions.create(**LONG, temperature=0).choices) and 200
             except openai.APIStatusError as error:

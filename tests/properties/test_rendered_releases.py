@@ -128,7 +128,9 @@ def test_any_release_gives_manifests_with_good_names_labels_and_one_image(releas
     for name, data in files.items():
         assert not FLOATING.search(data)
         if platform.on_kubernetes:
-            assert not SECRETS.search(data), name
+            # The installer carries programs in Python, in which None is a word like others.
+            said = data.replace(b"None", b"") if name.endswith("install.sh") else data
+            assert not SECRETS.search(said), name
         if is_unit(name):
             units = parse_unit(data)
             assert all(values for section in units.values() for values in section.values())

@@ -139,6 +139,7 @@ class StubSite:
 
 
 def installer(folder: Path) -> Path:
-    """The one installer of a release for one target."""
-    (script,) = folder.glob("targets/*/*/*/install.sh")
+    """The one installer of a release for one target; beside one for a cluster, the machine's."""
+    found = sorted(folder.glob("targets/*/*/*/install.sh"))
+    (script,) = [one for one in found if one.parent.name != "kubernetes"] or found
     return script

@@ -31,6 +31,7 @@ def target(name: str, architecture: str, registry: str | None) -> dict:
 def folder(tmp_path):
     document = {
         "metadata": {"name": "app", "version": "1.0"},
+        "model": {"name": "app"},
         "data": {"class": "personal"},
         "targets": [
             target("sg/arm64-v8/kubernetes", "arm64", "registry.example.sg/ml"),

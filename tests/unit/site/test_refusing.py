@@ -218,9 +218,9 @@ def test_a_full_disk_switches_nothing(dash, releases, tmp_path):
         pytest.skip("mounting needs root")
     small = tmp_path / "small"
     small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "none", small], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "none", small], check=True)
     try:
-        (small / "ballast").write_bytes(bytes(24 << 10))
+        (small / "ballast").write_bytes(bytes(504 << 10))
         dash.profile(data=str(small))
         done = dash.install(releases["1.0.0"])
         assert done.code in (1, 5), done.err
