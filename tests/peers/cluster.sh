@@ -2,7 +2,7 @@
 # Builds a Kubernetes of one node for tests/integration/test_site_cluster.py: Debian carries etcd and
 # the network plug-ins as packages, and Kubernetes 1.20 as whole source (later sources are kubectl's
 # alone), built here with the Go of its time. As root, and only when wanted: some 20 minutes on two
-# cores, 4 GB of disk for the while, 0.6 GB kept. No CI needs it.
+# cores, 4 GB of disk for the while, 0.6 GB kept. No CI needs it: the tests ask for PACKAGER_CLUSTER=1.
 #
 #   tests/peers/cluster.sh [FOLDER]        (default: $PACKAGER_CLUSTER_ROOT, /var/lib/packager-cluster)
 #
