@@ -23,7 +23,8 @@ from benchmarks.generative.model import BenchModel, bench_model
 from benchmarks.generative.serving import over_http
 from packager.runtime.generative.decoder import SlotDecoder
 from packager.runtime.generative.drafting import Drafter, ModelDrafter, PromptLookup
-from packager.runtime.generative.engine import Engine, Job, Limits
+from packager.runtime.generative.engine import Engine, Limits
+from packager.runtime.generative.jobs import Job
 
 ROUNDS = 5
 TOKENS = 200

@@ -22,7 +22,8 @@ from packager.errors import InputError, UnavailableError
 from packager.exporting import export
 from packager.progress import SILENT
 from packager.runtime.generative.decoder import SlotDecoder
-from packager.runtime.generative.engine import Engine, Job, Limits
+from packager.runtime.generative.engine import Engine, Limits
+from packager.runtime.generative.jobs import Job
 from packager.runtime.generative.settings import Decoder
 
 CONFIG: dict[str, Any] = {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}

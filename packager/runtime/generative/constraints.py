@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .engine import Array, Constraint
+from .jobs import Array, Constraint
 from .settings import GenerativeSettings
 
 AVAILABLE = importlib.util.find_spec("llguidance") is not None

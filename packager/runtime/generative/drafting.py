@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from .engine import Decoder
+    from .jobs import Decoder
 
 Array = np.ndarray[Any, Any]
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ExitCode, Refusal
-from .engine import Array
+from .jobs import Array
 from .library import genai, open_model
 from .settings import GenerativeSettings
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .engine import Event, Finish, Job, check_size
+from .jobs import Event, Finish, Job, check_size
 from .library import genai, open_model
 from .sampling import Chosen
 from .settings import GenerativeSettings

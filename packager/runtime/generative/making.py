@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from .drafting import Drafter, ModelDrafter, PromptLookup
-from .engine import Decoder, Engine, Limits, TextEngine
+from .engine import Engine, Limits
+from .jobs import Decoder, TextEngine
 from .settings import EngineKind, GenerativeSettings, Speculation
 
 

@@ -19,7 +19,8 @@ from typing import Any
 
 from .decoder import SlotDecoder
 from .drafting import Drafter, ModelDrafter, PromptLookup
-from .engine import Engine, Job, Limits
+from .engine import Engine, Limits
+from .jobs import Job
 from .settings import Decoder
 
 _NGRAM = 3

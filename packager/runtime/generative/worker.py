@@ -23,7 +23,7 @@ from ..errors import ExitCode, Refusal
 from ..settling import settle
 from .channel import Channel
 from .constraints import Constraints
-from .engine import Event, Job, TextEngine
+from .jobs import Event, Job, TextEngine
 from .making import build_engine
 from .sampling import SamplingSettings
 from .settings import EngineKind, GenerativeSettings

@@ -13,7 +13,7 @@ from runtime_process import RuntimeProcess
 from tiny_decoder import TinyChat
 
 from packager.runtime import configuration
-from packager.runtime.generative.engine import Job
+from packager.runtime.generative.jobs import Job
 from packager.runtime.generative.worker import build_engine
 
 SCRIPT = Path(__file__).resolve().parents[3] / "templates/site/selftest.py"

@@ -13,7 +13,8 @@ from tiny_decoder import save_decoder
 
 from packager.runtime.generative.decoder import SlotDecoder
 from packager.runtime.generative.drafting import Drafter, ModelDrafter, PromptLookup
-from packager.runtime.generative.engine import Engine, Event, Finish, Job, Limits
+from packager.runtime.generative.engine import Engine, Limits
+from packager.runtime.generative.jobs import Event, Finish, Job
 from packager.runtime.generative.sampling import SamplingSettings
 from packager.runtime.generative.settings import Decoder
 

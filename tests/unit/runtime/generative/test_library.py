@@ -13,7 +13,8 @@ from plain_decoder import save_plain_folder
 from text_folder import save_library_folder
 
 from packager.runtime.errors import Refusal
-from packager.runtime.generative.engine import Engine, Finish, Job, TextEngine
+from packager.runtime.generative.engine import Engine
+from packager.runtime.generative.jobs import Finish, Job, TextEngine
 from packager.runtime.generative.library import AVAILABLE
 from packager.runtime.generative.making import build_engine
 from packager.runtime.generative.sampling import SamplingSettings
