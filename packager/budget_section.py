@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from packager.document import Section
 from packager.domain.generation import ModelKind
 from packager.domain.model import Constraints, Metric, QualityBudget, TaskFiles
+from packager.section import Section
 
 
 def quality_of(kind: ModelKind) -> QualityBudget:

@@ -10,10 +10,10 @@ import datetime
 import re
 from pathlib import Path
 
-from packager.document import Section
 from packager.domain.release import BaseImage, Declarations
 from packager.domain.target import Region
 from packager.domain.transfer import DeclaredTransfer
+from packager.section import Section
 
 COUNTRY = re.compile(r"[A-Z]{2}")
 _IN_REGISTRY = re.compile(r"(?!\.)(localhost|[^/]*[.:][^/]*)/")

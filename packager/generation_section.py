@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from packager.decoder_folder import read_decoder
-from packager.document import Section
 from packager.domain.generation import (
     MOST_SLOTS,
     PERPLEXITY_AT_MOST,
@@ -19,6 +18,7 @@ from packager.domain.generation import (
     TextEngine,
 )
 from packager.errors import InputError
+from packager.section import Section
 
 _MOST_QUEUE = 1 << 16
 _MOST_PERPLEXITY = 10.0

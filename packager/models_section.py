@@ -13,12 +13,12 @@ from pathlib import Path
 
 from packager.budget_section import read_constraints, read_quality, read_task_files
 from packager.declared import country
-from packager.document import Section, matching
 from packager.domain.generation import ModelKind
 from packager.domain.hardware import Precision
 from packager.domain.model import Constraints, Metric, Objective, QualityBudget, TaskFiles
 from packager.domain.model_request import ModelName, ModelRequest
 from packager.generation_section import read_kind
+from packager.section import Section, matching
 from packager.serving_section import read_steps
 
 MAX_VERSION = (1 << 31) - 1

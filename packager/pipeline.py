@@ -38,7 +38,7 @@ from packager.domain.decision import Decision, Status
 from packager.domain.release import Plan, Release, ReleaseRequest
 from packager.domain.target import DataClass, TargetName
 from packager.domain.trust import TrustFiles
-from packager.errors import Finding, InputError, PolicyRefusal, VerificationError
+from packager.errors import PolicyRefusal, VerificationError
 from packager.oci.holders import Holders
 from packager.optimize.effort import Effort
 from packager.plan import make_plan
@@ -116,7 +116,7 @@ def build(request: ReleaseRequest, options: BuildOptions, progress: Progress) ->
 
 def check(request: ReleaseRequest, targets: Path | None = None) -> tuple[Plan, Decisions]:
     """The plan, and how every rule comes out for every target, refused or not. Builds nothing."""
-    refuse_unusable_recipients(request)
+    steps.refuse_unusable_recipients(request)
     catalogue = load_catalogue(targets)
     plan = make_plan(request, catalogue, SourceDateEpoch.from_environment())
     return plan, {
@@ -135,23 +135,6 @@ def transfers(
     profiles = [catalogue.jurisdiction(name) for name in catalogue.jurisdiction_ids()]
     origins = [catalogue.jurisdiction(origin)] if origin else profiles
     return matrix(origins, profiles, [data])
-
-
-def refuse_unusable_recipients(request: ReleaseRequest) -> None:
-    """Raises InputError with every key that no model can be encrypted for, before any work."""
-    if not request.recipients:
-        return
-    from packager.oci.encryption import read_recipient
-
-    findings: list[Finding] = []
-    for files in request.recipients.values():
-        for file in files:
-            try:
-                read_recipient(file)
-            except InputError as error:
-                findings += error.findings
-    if findings:
-        raise InputError.of(findings)
 
 
 def refuse_violations(decisions: Decisions) -> None:
@@ -300,42 +283,8 @@ def push(
         progress=progress,
         holders=holders,
     )
-    releases = _push_releases(release, registry, plain_http, holders, progress)
+    releases = steps.push_releases(release, registry, plain_http, holders, progress)
     return images | others | releases
-
-
-def _push_releases(
-    release: ReleaseFolder,
-    registry: str | None,
-    plain_http: bool,
-    holders: Holders,
-    progress: Progress,
-) -> dict[str, str]:
-    """The release as an artifact beside its images: in each repository what its targets need."""
-    from packager.carrying import MAX_ROOT, Listing
-    from packager.oci.reference import Reference
-    from packager.oci.release_artifact import push_release
-    from packager.release_source import read_bounded
-
-    listing = Listing.parse(read_bounded(release.source, "release.json", MAX_ROOT))
-    places: dict[str, list[str]] = {}
-    for reference, place in release.repositories(registry).items():
-        names = [str(each.name) for each in release.targets if each.reference == reference]
-        places.setdefault(place.rpartition(":")[0], []).extend(names)
-    pushed = {}
-    for place, names in places.items():
-        # A tag has no place for a version's build metadata; Helm writes it so, too.
-        target = Reference.parse(f"{place}:{release.version.replace('+', '_')}")
-        pushed[f"oci://{target}"] = push_release(
-            release.source,
-            listing,
-            tuple(names),
-            target,
-            plain_http=plain_http,
-            progress=progress,
-            holders=holders,
-        )
-    return pushed
 
 
 def pull(
@@ -353,9 +302,6 @@ def pull(
     The signature is checked before anything else is fetched, every file while it is written. Raises
     VerificationError, UnavailableError when the registry does not answer.
     """
-    from packager.attest.opening import open_front
-    from packager.attest.trust import read_trust
-    from packager.bundle.bundling import bundle_release
     from packager.oci.release_artifact import RegistrySource
 
     policy = read_trust(trust)

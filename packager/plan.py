@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from packager.canonical import SourceDateEpoch
-from packager.document import nearest
 from packager.domain.hardware import HardwareProfile
 from packager.domain.jurisdiction import Jurisdiction
 from packager.domain.provider_wheel import for_genai
 from packager.domain.release import Plan, PlannedTarget, ReleaseRequest, TargetRequest
 from packager.errors import Finding, InputError
+from packager.section import nearest
 
 # An image that no registry was named for. A name without a host would mean a public registry to
 # Docker, and a manifest must never send a site there.

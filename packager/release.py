@@ -13,7 +13,7 @@ from pathlib import Path
 from packager.budget_section import quality_of
 from packager.declared import COUNTRY, read_base, read_declarations
 from packager.decoder_folder import is_decoder_folder, read_decoder
-from packager.document import Section, matching, read_document
+from packager.document import read_document
 from packager.domain.generation import ModelKind
 from packager.domain.hardware import Precision
 from packager.domain.model import Objective
@@ -24,6 +24,7 @@ from packager.domain.version import MAX_COUNTER, counter_of
 from packager.errors import InputError
 from packager.generation_section import generation_of
 from packager.models_section import read_models
+from packager.section import Section, matching
 from packager.serving_section import read_serving
 
 API_VERSION = "packager/v1"

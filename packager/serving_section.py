@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from packager.document import Section
 from packager.domain.generation import ModelKind
 from packager.domain.model_request import ModelRequest
 from packager.domain.serving import Picture, Pooling, Serving, Steps, Task
 from packager.generation_section import read_generation
+from packager.section import Section
 
 _MOST_TOKENS = 1 << 17
 _MOST_PIXELS = 1 << 14

@@ -12,12 +12,12 @@ from packager.catalogue.hardware_file import read_hardware
 from packager.catalogue.inheritance import resolve
 from packager.catalogue.jurisdiction_file import JurisdictionFile, read_jurisdiction
 from packager.catalogue.places import Place, distance_km, read_places
-from packager.document import nearest
 from packager.domain.hardware import HardwareProfile
 from packager.domain.jurisdiction import Jurisdiction
 from packager.domain.target import Region
 from packager.errors import InputError
 from packager.resources import data_folder
+from packager.section import nearest
 
 
 def load_catalogue(extra: Path | None = None, built_in: Path | None = None) -> Catalogue:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from packager.document import Section, read_document
+from packager.document import read_document
 from packager.errors import Finding, InputError
+from packager.section import Section
 
 API_VERSION = "packager/v1"
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packager.catalogue.files import API_VERSION
-from packager.document import Section, nearest, read_document
+from packager.document import read_document
 from packager.domain.hardware import Confidence
 from packager.domain.transfer import AdequacyDecision
+from packager.section import Section, nearest
 
 COUNTRY = re.compile(r"[A-Z]{2}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")

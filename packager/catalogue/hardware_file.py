@@ -12,7 +12,6 @@ from pathlib import Path
 from packager.catalogue.export_class import OTHER_BITS, export_class, total_processing_performance
 from packager.catalogue.files import Kind, open_profile
 from packager.catalogue.inheritance import refuse_cycle
-from packager.document import Section, nearest
 from packager.domain.artifact import Platform
 from packager.domain.hardware import (
     NO_WHEEL,
@@ -24,6 +23,7 @@ from packager.domain.hardware import (
     Wheel,
 )
 from packager.domain.target import DeploymentPlatform
+from packager.section import Section, nearest
 
 UNKNOWN = "unknown"
 _PLATFORMS = ("linux/amd64", "linux/arm64")

@@ -10,7 +10,6 @@ from pathlib import Path
 from packager.catalogue.files import Kind, open_profile
 from packager.catalogue.groups import Group, adequacy_of, countries
 from packager.catalogue.mechanisms import read_mechanism
-from packager.document import Section
 from packager.domain.hardware import Confidence
 from packager.domain.jurisdiction import (
     CryptographyStandard,
@@ -22,6 +21,7 @@ from packager.domain.jurisdiction import (
 )
 from packager.domain.target import DataClass
 from packager.domain.transfer import Mechanism
+from packager.section import Section
 
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")

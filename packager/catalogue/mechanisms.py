@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from packager.catalogue.groups import Group, countries
-from packager.document import Section
 from packager.domain.law import Law
 from packager.domain.target import DataClass
 from packager.domain.transfer import Mechanism, MechanismKind
+from packager.section import Section
 
 
 def read_mechanism(

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from packager.catalogue.files import Kind, open_profile
 from packager.catalogue.groups import COUNTRY
-from packager.document import Section
 from packager.domain.hardware import Confidence
 from packager.domain.target import Region
+from packager.section import Section
 
 EARTH_RADIUS_KM = 6371.0
 SITE = "site"

@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from packager.document import Section, read_document
+from packager.document import read_document
 from packager.domain.placement import Demand, Point, Surge
 from packager.domain.target import DataClass
 from packager.place.geography import Geography, point_of
 from packager.place.rates import read_rates
+from packager.section import Section
 
 API_VERSION = "packager/v1"
 JurisdictionOf = Callable[[str], str | None]

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from packager.document import Section, read_document
+from packager.document import read_document
 from packager.domain.placement import Point
+from packager.section import Section
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from packager.document import Section
 from packager.domain.hardware import HardwareProfile
+from packager.section import Section
 
 HOURS_A_YEAR = 8766.0
 _CURRENCY = re.compile(r"[A-Z]{3}")

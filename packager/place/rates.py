@@ -10,7 +10,7 @@ from datetime import datetime
 from math import isfinite
 from pathlib import Path
 
-from packager.document import Section
+from packager.section import Section
 
 UNITS = {"per_second": 1.0, "per_minute": 60.0, "per_hour": 3600.0, "per_day": 86400.0}
 KEYS = (*UNITS, "hourly_per_second", "csv")

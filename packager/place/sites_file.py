@@ -10,13 +10,14 @@ from pathlib import Path
 
 from packager.catalogue import Catalogue
 from packager.catalogue.places import SITE
-from packager.document import Section, nearest, read_document
+from packager.document import read_document
 from packager.domain.hardware import HardwareProfile
 from packager.domain.placement import Offer, Point, Scaling, Site
 from packager.domain.target import DeploymentPlatform, Region
 from packager.errors import Finding, InputError
 from packager.place.geography import Geography, point_of
 from packager.place.prices import read_budget, read_currency, read_price
+from packager.section import Section, nearest
 
 API_VERSION = "packager/v1"
 _NOWHERE = Region("site", "unknown")

@@ -12,9 +12,10 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 
-from packager.document import Section, parse_document
+from packager.document import parse_document
 from packager.domain.target import DeploymentPlatform, Region
 from packager.errors import InputError
+from packager.section import Section
 
 API_VERSION = "packager/v1"
 KIND = "Site"

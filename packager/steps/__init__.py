@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from packager.steps.locking import lock
     from packager.steps.modelling import optimize_models
     from packager.steps.optimizing import optimize
+    from packager.steps.pushing import push_releases
     from packager.steps.rebuilding import rebuilt
+    from packager.steps.recipients import refuse_unusable_recipients
     from packager.steps.rendering import render
     from packager.steps.reporting import report
 
@@ -36,7 +38,9 @@ _HOMES = {
     "optimize_models": "modelling",
     "pack_charts": "charting",
     "pins_base": "basing",
+    "push_releases": "pushing",
     "rebuilt": "rebuilding",
+    "refuse_unusable_recipients": "recipients",
     "render": "rendering",
     "report": "reporting",
     "with_locked_base": "basing",
@@ -56,7 +60,9 @@ __all__ = [
     "optimize_models",
     "pack_charts",
     "pins_base",
+    "push_releases",
     "rebuilt",
+    "refuse_unusable_recipients",
     "render",
     "report",
     "with_locked_base",
