@@ -17,10 +17,18 @@ import openai
 import pytest
 from engines import docker_engine, missing
 from text_folder import save_text_folder
-from text_images import Built, build_text, client, container, curl, metric, worker
+from text_images import (
+    Built,
+    build_text,
+    client,
+    container,
+    curl,
+    metric,
+    served_without_network,
+    worker,
+)
 
-from packager.progress import SILENT
-from packager.running import Server, running
+from packager.running import Server
 
 pytestmark = [pytest.mark.engine, pytest.mark.network]
 
@@ -35,15 +43,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 @pytest.fixture
 def served(built: Built) -> Iterator[Server]:
     docker_engine().close()
-    with running(
-        built.folder,
-        built.trust,
-        target=None,
-        port=None,
-        engine_choice="docker",
-        progress=SILENT,
-    ) as server:
-        assert "nothing leaves this machine" in server.how
+    with served_without_network(built) as server:
         yield server
 
 

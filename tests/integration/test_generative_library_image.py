@@ -23,12 +23,12 @@ from bridge_watch import container as on_the_bridge
 from engines import docker_engine, missing
 from plain_decoder import save_plain_folder
 from text_folder import save_library_folder
-from text_images import Built, build_text, client, container, curl, metric
+from text_images import Built, build_text, client, container, curl, metric, served_without_network
 
 from packager.domain.target import TargetName
 from packager.launch.client import wait_ready
 from packager.progress import SILENT
-from packager.running import Server, load, running
+from packager.running import Server, load
 
 pytestmark = [pytest.mark.engine, pytest.mark.network]
 
@@ -56,15 +56,7 @@ def built(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 @pytest.fixture(scope="module")
 def served(built: Built) -> Iterator[Server]:
-    with running(
-        built.folder,
-        built.trust,
-        target=None,
-        port=None,
-        engine_choice="docker",
-        progress=SILENT,
-    ) as server:
-        assert "nothing leaves this machine" in server.how
+    with served_without_network(built) as server:
         yield server
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from packager.domain.trust import TrustFiles
 from packager.optimize.text import measuring
 from packager.progress import SILENT
 from packager.release import read_release
-from packager.running import Server
+from packager.running import Server, running
 
 RELEASE = """
 apiVersion: packager/v1
@@ -68,6 +69,21 @@ def build_text(
     trust = TrustFiles((base / "site.pub",))
     assert pipeline.verify(base / "out", trust, SILENT).targets
     return Built(base / "out", trust)
+
+
+@contextmanager
+def served_without_network(built: Built) -> Iterator[Server]:
+    """The release in a container of Docker from which nothing leaves the machine."""
+    with running(
+        built.folder,
+        built.trust,
+        target=None,
+        port=None,
+        engine_choice="docker",
+        progress=SILENT,
+    ) as server:
+        assert "nothing leaves this machine" in server.how
+        yield server
 
 
 def client(server: Server) -> openai.OpenAI:
