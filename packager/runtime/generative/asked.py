@@ -244,7 +244,7 @@ def _bias(bias: Any) -> dict[str, float]:
     if not isinstance(bias, dict) or len(bias) > MOST_BIASES:
         raise wrong(f"must map at most {MOST_BIASES} tokens to numbers", "logit_bias")
     for token, value in bias.items():
-        if not token.isdigit() or type(value) not in (int, float) or abs(value) > 100:
+        if not token.isdecimal() or type(value) not in (int, float) or abs(value) > 100:
             raise wrong("must map tokens to numbers between -100 and 100", "logit_bias")
     return bias
 

@@ -164,7 +164,7 @@ class Engine:
             if len(chunk) < len(rest):
                 break
             one.begun = True
-            events.append(self._said(slot, one, [one.sampler.choose(logits[-1], _allowed(one))]))
+            events.append(self._next(slot, logits[-1]))
         return events
 
     def _speak(self, slots: list[int]) -> list[Event]:
@@ -172,11 +172,16 @@ class Engine:
         if alone and self._drafter is not None and not self._waiting:
             return [self._guessing(slot) for slot in slots]
         logits = self._decoder.step({slot: self._active[slot].tokens[-1] for slot in slots})
-        return [
-            self._said(slot, one, [one.sampler.choose(logits[slot], _allowed(one))])
-            for slot in slots
-            for one in [self._active[slot]]
-        ]
+        return [self._next(slot, logits[slot]) for slot in slots]
+
+    def _next(self, slot: int, logits: Array) -> Event:
+        """The next token of one conversation. What its own wishes break (figures that are no
+        numbers, a grammar without a way on) ends it alone, and nobody else's."""
+        one = self._active[slot]
+        try:
+            return self._said(slot, one, [one.sampler.choose(logits, _allowed(one))])
+        except Exception as error:
+            return self._failed(slot, one, error)
 
     def _guessing(self, slot: int) -> Event:
         """A step of one conversation with guessed tokens, if that is worth it at present."""
@@ -190,24 +195,38 @@ class Engine:
         if not guesses:
             thought = time.perf_counter() - began if asked > 0 else 0.0
             logits = self._decoder.step({slot: one.tokens[-1]})[slot]
-            chosen = [one.sampler.choose(logits, _allowed(one))]
+            event = self._next(slot, logits)
             controller.plain(time.perf_counter() - began - thought, thought)
-            return self._said(slot, one, chosen)
+            return event
         length = self._decoder.lengths[slot]
         rows = self._decoder.read(slot, [one.tokens[-1], *guesses])
-        chosen, accepted = [], 0
-        for row, guess in zip(rows, guesses, strict=False):
-            stands, taken = one.sampler.accepts(guess, row)
-            chosen.append(taken)
-            if not stands or taken.token in self._ends:
-                break
-            accepted += 1
-        else:
-            chosen.append(one.sampler.choose(rows[-1]))
+        try:
+            chosen, accepted = self._judged(one.sampler, guesses, rows)
+        except Exception as error:
+            self._decoder.back_to(slot, length)
+            return self._failed(slot, one, error)
         # What was read beyond the accepted guesses is forgotten by going back.
         self._decoder.back_to(slot, length + len(chosen))
         controller.guessed(asked, len(guesses), accepted, time.perf_counter() - began)
         return self._said(slot, one, chosen)
+
+    def _judged(
+        self, sampler: Sampler, guesses: Sequence[int], rows: Array
+    ) -> tuple[list[Chosen], int]:
+        """The tokens that are said, and how many guesses were right."""
+        chosen: list[Chosen] = []
+        for accepted, (row, guess) in enumerate(zip(rows, guesses, strict=False)):
+            stands, taken = sampler.accepts(guess, row)
+            chosen.append(taken)
+            if not stands or taken.token in self._ends:
+                return chosen, accepted
+        return [*chosen, sampler.choose(rows[-1])], len(guesses)
+
+    def _failed(self, slot: int, one: _Conversation, error: Exception) -> Event:
+        self._release(slot)
+        return Event(
+            one.job.id, (), None, one.cached, f"the answer broke off: {type(error).__name__}"
+        )
 
     def _said(self, slot: int, one: _Conversation, chosen: list[Chosen]) -> Event:
         """Enter what was said; frees the slot when the answer ends with it."""

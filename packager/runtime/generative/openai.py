@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -69,18 +69,24 @@ class TextModel:
         return self.decode([token])
 
     def prompts(self, asked: Asked) -> list[tuple[int, ...]]:
-        """The tokens of each prompt; raises RequestError (400)."""
+        """The tokens of each prompt; raises RequestError (400), for every token that the request
+        names and the model does not have, too."""
+        self._known((int(token) for token in asked.sampling["logit_bias"]), "logit_bias")
         if asked.messages:
             if self._template is None:
                 raise wrong("this model has no chat template; use /v1/completions")
             text = self._template.render(asked.messages, self._special, asked.tools)
-            return [self._encode(text, special=False)]
+            return [self._known(self._encode(text, special=False), "messages")]
         found = []
         for prompt in asked.prompts:
             tokens = self._encode(prompt, special=True) if isinstance(prompt, str) else prompt
-            if any(token >= self.settings.vocabulary for token in tokens):
-                raise wrong("a token is not in the vocabulary", "prompt")
-            found.append(tuple(tokens))
+            found.append(self._known(tokens, "prompt"))
+        return found
+
+    def _known(self, tokens: Iterable[int], parameter: str) -> tuple[int, ...]:
+        found = tuple(tokens)
+        if any(token >= self.settings.vocabulary for token in found):
+            raise wrong("a token is not in the vocabulary", parameter)
         return found
 
     def _encode(self, text: str, *, special: bool) -> tuple[int, ...]:

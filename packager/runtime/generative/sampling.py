@@ -60,10 +60,12 @@ class Sampler:
         )
 
     def choose(self, logits: Array, allowed: Array | None = None) -> Chosen:
-        """The next token; `allowed` is a mask of the vocabulary for constrained answers."""
+        """The next token; `allowed` is a mask of the vocabulary for constrained answers. Raises
+        ValueError where no token may follow, or the model's figures are no numbers."""
         shaped = self._shaped(logits, allowed)
         if self._settings.temperature == 0:
             token = int(shaped.argmax())
+            _refuse_none(shaped[token])
         else:
             weights = self._weights(shaped)
             token = int(self._chance.choice(len(weights), p=weights))
@@ -118,7 +120,9 @@ class Sampler:
     def _weights(self, logits: Array) -> Array:
         settings = self._settings
         scaled = logits.astype(np.float64) / settings.temperature
-        weights = np.exp(scaled - scaled.max())
+        highest = scaled.max()
+        _refuse_none(highest)
+        weights = np.exp(scaled - highest)
         weights /= weights.sum()
         kept = np.ones(len(weights), bool)
         if settings.min_p > 0:
@@ -133,6 +137,11 @@ class Sampler:
         weights = np.where(kept, weights, 0.0)
         chosen: Array = weights / weights.sum()
         return chosen
+
+
+def _refuse_none(highest: Any) -> None:
+    if not np.isfinite(highest):
+        raise ValueError("no token may follow")
 
 
 def _log_softmax(logits: Array) -> Array:

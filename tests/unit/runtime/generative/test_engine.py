@@ -15,7 +15,7 @@ from packager.runtime.generative.decoder import SlotDecoder
 from packager.runtime.generative.drafting import Drafter, ModelDrafter, PromptLookup
 from packager.runtime.generative.engine import Engine, Limits
 from packager.runtime.generative.jobs import Event, Finish, Job
-from packager.runtime.generative.sampling import SamplingSettings
+from packager.runtime.generative.sampling import Sampler, SamplingSettings
 from packager.runtime.generative.settings import Decoder
 
 VOCABULARY = 300
@@ -193,6 +193,69 @@ def test_what_no_slot_could_hold_is_refused(folder: Path) -> None:
         engine.submit(Job(1, tuple(range(1, 251)), 10))
     with pytest.raises(ValueError, match="no tokens"):
         engine.submit(Job(1, (), 10))
+
+
+class _NoWayOn:
+    """A grammar that nothing may follow, after a few tokens."""
+
+    def __init__(self, after: int) -> None:
+        self._left = after
+
+    def allowed(self) -> Any:
+        self._left -= 1
+        return np.full(VOCABULARY, self._left >= 0)
+
+    def took(self, token: int) -> bool:
+        return False
+
+
+class _Fails:
+    def allowed(self) -> Any:
+        return None
+
+    def took(self, token: int) -> bool:
+        raise RuntimeError("a library that fails")
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("drafter", [None, PromptLookup(2)], ids=["plain", "guessing"])
+def test_what_one_request_breaks_ends_that_one_alone(
+    folder: Path, alone: dict[int, list[int]], temperature: float, drafter: Drafter | None
+) -> None:
+    """A token that the model does not have, a grammar without a way on, a library that fails."""
+    breaking = [
+        Job(100, (1, 2), 40, SamplingSettings(temperature, logit_bias={VOCABULARY: 1.0})),
+        Job(101, (1, 2), 40, SamplingSettings(temperature), constraint=_NoWayOn(3)),
+        Job(102, (1, 2), 40, SamplingSettings(temperature), constraint=_Fails()),
+    ]
+    engine = Engine(decoder(folder, 2), [0], Limits(prefill_chunk=64), drafter)
+    waiting = [job for pair in zip(jobs(), [*breaking, *[None] * 9], strict=True) for job in pair]
+    answers: dict[int, list[int]] = {}
+    failed: dict[int, str | None] = {}
+    for job in waiting:
+        if job is not None:
+            engine.submit(job)
+    while engine.busy:
+        for event in engine.step():
+            answers.setdefault(event.job, []).extend(one.token for one in event.chosen)
+            if event.failed:
+                assert event.finish is None
+                failed[event.job] = event.failed
+    assert failed == {
+        100: "the answer broke off: IndexError",
+        101: "the answer broke off: ValueError",
+        102: "the answer broke off: RuntimeError",
+    }
+    assert {job: answers[job] for job in alone} == alone
+    assert (engine.active, engine.waiting, len(answers[101])) == (0, 0, 3)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("figure", [np.nan, -np.inf])
+def test_figures_that_are_no_numbers_are_no_token(temperature: float, figure: float) -> None:
+    sampler = Sampler(SamplingSettings(temperature), [1])
+    with pytest.raises(ValueError, match="no token may follow"):
+        sampler.choose(np.full(8, figure, np.float32))
 
 
 def test_guesses_leave_the_distribution_alone() -> None:

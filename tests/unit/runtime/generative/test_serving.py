@@ -148,6 +148,8 @@ def test_a_client_that_leaves_frees_its_slot(server: RuntimeProcess) -> None:
         ({"tool_choice": "required"}, "tool_choice"),
         ({"stop": [""]}, "stop"),
         ({"logit_bias": {"x": 1}}, "logit_bias"),
+        ({"logit_bias": {"99999999": 1}}, "logit_bias: a token is not in the vocabulary"),
+        ({"logit_bias": {"²": 1}}, "logit_bias"),
         ({"response_format": {"type": "xml"}}, "response_format"),
         ({"stream_options": {"include_usage": True}}, "needs stream"),
         ({"top_logprobs": 3}, "needs logprobs"),
