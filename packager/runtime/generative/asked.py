@@ -15,6 +15,7 @@ import orjson
 from ..errors import RequestError, quoted
 
 MOST_STOPS, MOST_CHOICES, MOST_LOGPROBS, MOST_BIASES = 16, 16, 20, 1024
+LEAST_TEMPERATURE = 1e-5
 _COMMON = frozenset(
     {
         *("model", "max_tokens", "temperature", "top_p", "top_k", "min_p", "n", "stream"),
@@ -114,7 +115,7 @@ def _common(fields: _Fields) -> dict[str, Any]:
         "include_usage": options.get("include_usage") is True,
         "stops": _stops(fields.get("stop")),
         "sampling": {
-            "temperature": fields.number("temperature", 0, 2, 1.0),
+            "temperature": _temperature(fields),
             "top_p": fields.number("top_p", 0, 1, 1.0),
             "top_k": fields.integer("top_k", 0, 1 << 20) or 0,
             "min_p": fields.number("min_p", 0, 1, 0.0),
@@ -236,6 +237,12 @@ def _stops(stop: Any) -> tuple[str, ...]:
     if not all(isinstance(one, str) and 0 < len(one) <= 1024 for one in stops):
         raise wrong("must be texts of 1 to 1024 characters", "stop")
     return tuple(stops)
+
+
+def _temperature(fields: _Fields) -> float:
+    """What is all but 0 is greedy, as in vLLM: divided by it, logits are no numbers any more."""
+    asked = fields.number("temperature", 0, 2, 1.0)
+    return asked if asked >= LEAST_TEMPERATURE else 0.0
 
 
 def _bias(bias: Any) -> dict[str, float]:
