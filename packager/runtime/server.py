@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .access import Access
@@ -87,7 +87,7 @@ class _Service:
         self._lifecycle = Lifecycle(http.max_concurrency)
         self._helpers = ThreadPoolExecutor(2, "helper")
         self._server_routes = ServerRoutes(configuration, self._lifecycle)
-        self._generation = _generation(configuration, self._lifecycle, journal)
+        self._generation = _generation(configuration, self._lifecycle, journal, self._helpers)
         routes = Routes()
         self._access = Access(configuration.access)
         self._tls = Tls(configuration.access)
@@ -336,7 +336,7 @@ def _on_demand(make: Callable[[], Handler]) -> Handler:
 
 
 def _generation(
-    configuration: Configuration, lifecycle: Lifecycle, journal: Journal
+    configuration: Configuration, lifecycle: Lifecycle, journal: Journal, helpers: Executor
 ) -> Generation | None:
     if not configuration.generative:
         return None
@@ -346,7 +346,7 @@ def _generation(
     from .generative.feature import Generation
 
     path = Path(configuration.folder, configuration.document)
-    return Generation(path, configuration.generative, lifecycle, journal)
+    return Generation(path, configuration.generative, lifecycle, journal, helpers)
 
 
 def _records(configuration: Configuration) -> Records | None:

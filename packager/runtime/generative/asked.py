@@ -16,6 +16,7 @@ from ..errors import RequestError, quoted
 
 MOST_STOPS, MOST_CHOICES, MOST_LOGPROBS, MOST_BIASES = 16, 16, 20, 1024
 LEAST_TEMPERATURE = 1e-5
+MOST_GRAMMAR = 1 << 17
 _COMMON = frozenset(
     {
         *("model", "max_tokens", "temperature", "top_p", "top_k", "min_p", "n", "stream"),
@@ -32,7 +33,7 @@ _ROLES = ("system", "developer", "user", "assistant", "tool")
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request after it was read: `messages` of a chat, or `prompts` of a completion (text, or
-    tokens), never both. `sampling` goes to the worker as it is."""
+    tokens), never both. `sampling` goes to the worker as it is; `size` is the body's, in bytes."""
 
     model: str
     messages: tuple[Mapping[str, Any], ...]
@@ -46,6 +47,7 @@ class Asked:
     grammar: dict[str, Any] | None
     tools: tuple[Mapping[str, Any], ...]
     ignore_end: bool
+    size: int
 
     @property
     def logprobs(self) -> int | None:
@@ -128,11 +130,13 @@ def _common(fields: _Fields) -> dict[str, Any]:
         },
         "grammar": _grammar(fields),
         "ignore_end": fields.flag("ignore_eos"),
+        "size": fields.size,
     }
 
 
 class _Fields:
     def __init__(self, body: bytes, known: frozenset[str]) -> None:
+        self.size = len(body)
         try:
             self._values = orjson.loads(body)
         except orjson.JSONDecodeError as error:
@@ -262,15 +266,22 @@ def _grammar(fields: _Fields) -> dict[str, Any] | None:
     if regex is not None and wanted is not None:
         raise wrong("either this or response_format", "guided_regex")
     if regex is not None:
-        return {"regex": fields.text("guided_regex")}
+        return _bearable({"regex": fields.text("guided_regex")}, "guided_regex")
     match wanted:
         case None | {"type": "text"}:
             return None
         case {"type": "json_object"}:
             return {"json_object": True}
         case {"type": "json_schema", "json_schema": {"schema": dict() as schema}}:
-            return {"json_schema": schema}
+            return _bearable({"json_schema": schema}, "response_format")
         case _:
             raise wrong(
                 "must be text, json_object, or json_schema with a schema", "response_format"
             )
+
+
+def _bearable(grammar: dict[str, Any], parameter: str) -> dict[str, Any]:
+    """Nobody's tokens come while a grammar is compiled: a tenth of a second for as much as this."""
+    if len(orjson.dumps(grammar)) > MOST_GRAMMAR:
+        raise wrong(f"must have at most {MOST_GRAMMAR} bytes", parameter)
+    return grammar

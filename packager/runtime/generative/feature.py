@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 
@@ -39,7 +40,9 @@ class Generation:
         declared: tuple[GenerativeSettings, ...],
         lifecycle: Lifecycle,
         journal: Journal,
+        helpers: Executor,
     ) -> None:
+        self._helpers = helpers
         self._lifecycle = lifecycle
         self._journal = journal
         self._models: dict[str, TextModel] = {}
@@ -68,7 +71,7 @@ class Generation:
         """Load and test every model; raises Refusal."""
         await asyncio.gather(*(worker.start() for worker in self._workers.values()))
         self._models = {
-            name: TextModel(self._folder, self._declared[name], worker)
+            name: TextModel(self._folder, self._declared[name], worker, self._helpers)
             for name, worker in self._workers.items()
         }
 

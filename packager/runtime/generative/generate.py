@@ -48,7 +48,7 @@ class Generate:
         if model is None:
             raise RequestError(404, f"there is no model {quoted(exchange.arguments['model'])}")
         asked = read_completion(_as_completion(exchange.body, model.settings.name))
-        (prompt,) = model.prompts(asked)
+        (prompt,) = await model.prompts.read(asked)
         left = model.settings.slot_tokens - len(prompt)
         longest = asked.max_tokens or 16
         if longest > left:

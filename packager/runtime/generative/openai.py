@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from concurrent.futures import Executor
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ from ..routes import Kind, Routes
 from .asked import Asked, read_chat, read_completion, wrong
 from .client import Worker
 from .forms import ChatForm, Form, TextForm
+from .prompts import Prompts
 from .settings import GenerativeSettings
 from .speech import Piece, Speech, Usage
-from .template import ChatTemplate
 
 _EVENTS = b"text/event-stream; charset=utf-8"
 _DONE = b"data: [DONE]\n\n"
@@ -32,25 +33,14 @@ MARKER_HEADER = b"x-ai-generated"
 
 
 class TextModel:
-    """A generative model in service: its worker, its tokenizer, its chat template."""
+    """A generative model in service: its worker, and how it is asked."""
 
-    def __init__(self, folder: Path, settings: GenerativeSettings, worker: Worker) -> None:
-        from tokenizers import Tokenizer
-
+    def __init__(
+        self, folder: Path, settings: GenerativeSettings, worker: Worker, helpers: Executor
+    ) -> None:
         self.settings = settings
         self.worker = worker
-        self._tokenizer = Tokenizer.from_file(str(folder / settings.tokenizer))
-        template = settings.chat_template
-        self._template = (
-            ChatTemplate((folder / template).read_text(encoding="utf-8")) if template else None
-        )
-        begin = settings.begin_token
-        self._special = {
-            "bos_token": "" if begin is None else self._tokenizer.id_to_token(begin) or "",
-            "eos_token": self._tokenizer.id_to_token(settings.end_tokens[0]) or ""
-            if settings.end_tokens
-            else "",
-        }
+        self.prompts = Prompts(folder, settings, helpers)
 
     def marks(self, name: str) -> dict[str, Any]:
         """What a jurisdiction wants every object of the answer `name` to say. The label is that of
@@ -62,38 +52,11 @@ class TextModel:
         return said
 
     def decode(self, tokens: list[int]) -> str:
-        text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        text: str = self.prompts.tokenizer.decode(tokens, skip_special_tokens=True)
         return text
 
     def token_text(self, token: int) -> str:
         return self.decode([token])
-
-    def prompts(self, asked: Asked) -> list[tuple[int, ...]]:
-        """The tokens of each prompt; raises RequestError (400), for every token that the request
-        names and the model does not have, too."""
-        self._known((int(token) for token in asked.sampling["logit_bias"]), "logit_bias")
-        if asked.messages:
-            if self._template is None:
-                raise wrong("this model has no chat template; use /v1/completions")
-            text = self._template.render(asked.messages, self._special, asked.tools)
-            return [self._known(self._encode(text, special=False), "messages")]
-        found = []
-        for prompt in asked.prompts:
-            tokens = self._encode(prompt, special=True) if isinstance(prompt, str) else prompt
-            found.append(self._known(tokens, "prompt"))
-        return found
-
-    def _known(self, tokens: Iterable[int], parameter: str) -> tuple[int, ...]:
-        found = tuple(tokens)
-        if any(token >= self.settings.vocabulary for token in found):
-            raise wrong("a token is not in the vocabulary", parameter)
-        return found
-
-    def _encode(self, text: str, *, special: bool) -> tuple[int, ...]:
-        tokens = tuple(self._tokenizer.encode(text, add_special_tokens=special).ids)
-        if not tokens:
-            raise wrong("the prompt is empty")
-        return tokens
 
 
 class OpenAi:
@@ -123,7 +86,8 @@ class OpenAi:
             model = self._models().get(asked.model)
             if model is None:
                 raise _unknown(asked.model)
-            speeches = _speeches(model, asked, exchange.client)
+            prompts = await model.prompts.read(asked)
+            speeches = _speeches(model, asked, prompts, exchange.client)
             shape = form(f"{form.prefix}-{self._prefix}{next(self._numbers)}", asked, model)
             # All are handed over before the first word is said: a full queue is a status still.
             streams = [speech.begin() for speech in speeches]
@@ -137,8 +101,9 @@ class OpenAi:
             return of_error(error)
 
 
-def _speeches(model: TextModel, asked: Asked, tenant: str) -> list[Speech]:
-    prompts = model.prompts(asked)
+def _speeches(
+    model: TextModel, asked: Asked, prompts: Sequence[tuple[int, ...]], tenant: str
+) -> list[Speech]:
     room = model.settings.slot_tokens
     speeches = []
     for number, prompt in enumerate(prompts):

@@ -141,6 +141,8 @@ def test_a_client_that_leaves_frees_its_slot(server: RuntimeProcess) -> None:
     [
         ({"max_tokens": 4000}, "holds 256 tokens"),
         ({"messages": []}, "messages"),
+        ({"messages": MESSAGES * 300}, "messages: 300 are more than the 256 tokens"),
+        ({"messages": [{"role": "user", "content": "a " * 500_000}]}, "1000"),
         ({"messages": [{"role": "judge", "content": "x"}]}, "role"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "type text"),
         ({"temperature": 3}, "temperature"),
@@ -151,6 +153,7 @@ def test_a_client_that_leaves_frees_its_slot(server: RuntimeProcess) -> None:
         ({"logit_bias": {"99999999": 1}}, "logit_bias: a token is not in the vocabulary"),
         ({"logit_bias": {"²": 1}}, "logit_bias"),
         ({"response_format": {"type": "xml"}}, "response_format"),
+        ({"guided_regex": "a" * 131_072}, "guided_regex: must have at most 131072 bytes"),
         ({"stream_options": {"include_usage": True}}, "needs stream"),
         ({"top_logprobs": 3}, "needs logprobs"),
         ({"max_tokens": True}, "max_tokens"),
