@@ -99,9 +99,17 @@ class Answering(asyncio.Protocol):
             self._service.handle(exchange)
 
     def _send(self, exchange: Exchange, response: Response) -> None:
-        """Write an answer. Only the first exchange in line is ever answered."""
+        """Write an answer. Only the first exchange in line is ever answered; where that goes wrong,
+        the connection ends, so that nobody waits for what will not come."""
         if self._ended or exchange.finished:
             return
+        try:
+            self._write(exchange, response)
+        except Exception:
+            self.abort()
+            raise
+
+    def _write(self, exchange: Exchange, response: Response) -> None:
         keep = exchange.keep_alive and not response.close and not self._service.closing()
         if isinstance(response.body, bytes):
             head = self._head_of(exchange, response, keep, len(response.body))

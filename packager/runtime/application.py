@@ -16,7 +16,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from .access import Access
-from .errors import RequestError
 from .exchange import CLIENT_GONE, Exchange, Response
 from .figures import Figures
 from .http_settings import HttpSettings
@@ -108,14 +107,7 @@ class Application:
             exchange.reply(response)
 
     def _of_exception(self, error: Exception) -> Response:
-        if isinstance(error, RequestError):
-            return Response.of_error(error)
-        self.fault(error)
-        return Response.of_error(RequestError(500, "a fault in the server"))
-
-    def fault(self, error: Exception) -> None:
-        """Tell of a fault of ours. Its type says which; its message might quote a request."""
-        self._journal.event("fault", kind=type(error).__name__)
+        return Response.of_error(self._journal.told(error))
 
     def finished(self, exchange: Exchange, response: Response | None, sent: int) -> None:
         """Answered with `sent` bytes of body; None: the client left before."""

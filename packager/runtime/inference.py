@@ -28,12 +28,23 @@ _LENGTH = b"inference-header-content-length"
 
 
 class Inference:
-    """The handler of `/infer`."""
+    """The handler of `/infer`.
 
-    def __init__(self, models: Callable[[], Models], limit: int, helpers: Executor) -> None:
+    What goes on after the handler has returned (reading in a thread, the queue, writing) ends with
+    an answer whatever happens; `told` says what is answered to an unexpected error.
+    """
+
+    def __init__(
+        self,
+        models: Callable[[], Models],
+        limit: int,
+        helpers: Executor,
+        told: Callable[[Exception], RequestError],
+    ) -> None:
         self._models = models
         self._limit = limit
         self._helpers = helpers
+        self._told = told
 
     def __call__(self, exchange: Exchange) -> None:
         arguments = exchange.arguments
@@ -64,8 +75,8 @@ class Inference:
             return
         try:
             self._submit(exchange, model, done.result(), began)
-        except RequestError as error:
-            exchange.fail(error)
+        except Exception as error:
+            exchange.fail(self._told(error))
 
     def _submit(
         self, exchange: Exchange, model: Model, request: InferenceRequest, began: float
@@ -75,7 +86,10 @@ class Inference:
         scheduler.statistics.compute_input.add(time.perf_counter() - began)
 
         def deliver(result: Result) -> None:
-            self._answer(exchange, model, request, result)
+            try:
+                self._answer(exchange, model, request, result)
+            except Exception as error:
+                self._fail(exchange, model, error)
 
         job = model.job(request, deliver, exchange.client)
         exchange.on_gone = lambda: scheduler.cancel(job)
@@ -88,8 +102,7 @@ class Inference:
         if exchange.finished:
             return
         if isinstance(result, RequestError):
-            statistics.fail.add(time.perf_counter() - exchange.began)
-            exchange.fail(result)
+            self._fail(exchange, model, result)
             return
         accepted = exchange.headers.get(b"accept-encoding")
         coding = body.acceptable(accepted) if accepted else None
@@ -97,34 +110,31 @@ class Inference:
             writing = asyncio.get_running_loop().run_in_executor(
                 self._helpers, _packed, model, request, result, coding
             )
-            writing.add_done_callback(lambda done: _reply(exchange, model, done))
+            writing.add_done_callback(lambda done: self._reply(exchange, model, done))
             return
         began = time.perf_counter()
-        try:
-            response = _rendered(model, request, result)
-        except RequestError as error:
-            statistics.fail.add(began - exchange.began)
-            exchange.fail(error)
-            return
+        response = _rendered(model, request, result)
         now = time.perf_counter()
         statistics.compute_output.add(now - began)
         statistics.success.add(now - exchange.began)
         statistics.request_seconds.add(now - exchange.began)
         exchange.reply(response)
 
+    def _reply(self, exchange: Exchange, model: Model, done: asyncio.Future[Response]) -> None:
+        statistics = model.scheduler.statistics
+        taken = time.perf_counter() - exchange.began
+        try:
+            response = done.result()
+        except Exception as error:
+            self._fail(exchange, model, error)
+            return
+        statistics.success.add(taken)
+        statistics.request_seconds.add(taken)
+        exchange.reply(response)
 
-def _reply(exchange: Exchange, model: Model, done: asyncio.Future[Response]) -> None:
-    statistics = model.scheduler.statistics
-    taken = time.perf_counter() - exchange.began
-    try:
-        response = done.result()
-    except RequestError as error:
-        statistics.fail.add(taken)
-        exchange.fail(error)
-        return
-    statistics.success.add(taken)
-    statistics.request_seconds.add(taken)
-    exchange.reply(response)
+    def _fail(self, exchange: Exchange, model: Model, error: Exception) -> None:
+        model.scheduler.statistics.fail.add(time.perf_counter() - exchange.began)
+        exchange.fail(self._told(error))
 
 
 def _is_large(request: InferenceRequest, result: Mapping[str, Array], coding: bytes | None) -> bool:

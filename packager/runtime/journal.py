@@ -11,10 +11,14 @@ counted and told.
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import Any, TextIO
+
+from .errors import RequestError
 
 _GATHER_SECONDS = 0.02
 _MOST_WAITING = 65536
@@ -43,6 +47,29 @@ class Journal:
         )
         self._lines.append(line + "\n")
         self._flush()
+
+    def fault(self, error: BaseException) -> None:
+        """A fault of ours: its type, and where it was raised. Its message might quote a request."""
+        at, step = "", error.__traceback__
+        while step is not None:
+            at = f"{os.path.basename(step.tb_frame.f_code.co_filename)}:{step.tb_lineno}"
+            step = step.tb_next
+        self.event("fault", kind=type(error).__name__, at=at)
+
+    def broke(self, context: Mapping[str, Any]) -> None:
+        """The event loop's word for what nobody has caught (`loop.set_exception_handler`)."""
+        error = context.get("exception")
+        if isinstance(error, BaseException):
+            self.fault(error)
+        else:
+            self.event("fault", kind="asyncio")
+
+    def told(self, error: Exception) -> RequestError:
+        """What whoever asked hears of an error; a fault of ours leaves a line here."""
+        if isinstance(error, RequestError):
+            return error
+        self.fault(error)
+        return RequestError(500, "a fault in the server")
 
     def request(
         self, request_id: str, status: int, bytes_in: int, bytes_out: int, milliseconds: float

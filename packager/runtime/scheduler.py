@@ -99,17 +99,18 @@ class Scheduler:
     def submit(self, job: Job) -> None:
         """Take a request; its result comes through `job.deliver`, perhaps before this returns.
 
-        Raises RequestError (429 or 503) when it cannot be taken.
+        Raises RequestError when it cannot be taken: 429 or 503, and 504 for a caller that would not
+        be there any more.
         """
         now = time.monotonic()
         job.arrived = now
         self._set_deadline(job, now)
+        if job.deadline is not None and now + self.expected_wait() > job.deadline:
+            self.statistics.refused("deadline")
+            raise self._too_late(job, "the deadline of the request cannot be met")
         if job.rows <= self.settings.inline_rows and not self._waiting.count and not self.running:
             self._run_in_place(job)
             return
-        if job.deadline is not None and now + self.expected_wait() > job.deadline:
-            self.statistics.refused("deadline")
-            raise self._busy("the deadline of the request cannot be met")
         with self._changed:
             victim = self._waiting.push(job)
             if victim is not job and self._idle:
@@ -140,6 +141,11 @@ class Scheduler:
         seconds = min(_MOST_RETRY_SECONDS, max(1, math.ceil(self.expected_wait())))
         return unavailable(why, status=status, seconds=seconds)
 
+    def _too_late(self, job: Job, why: str) -> RequestError:
+        """What to say when time is over: that of the queue's policy is worth another try (Triton
+        says UNAVAILABLE), the caller's own is not (gRPC's DEADLINE_EXCEEDED)."""
+        return self._busy(why) if job.deadline != job.gone else RequestError(504, why)
+
     def _set_deadline(self, job: Job, now: float) -> None:
         policy = self.settings.policy_of(job.level)
         if policy.default_timeout_microseconds:
@@ -148,17 +154,19 @@ class Scheduler:
             job.deadline = latest if asked is None else min(asked, latest)
         elif not policy.allow_timeout_override:
             job.deadline = None
+        if job.gone is not None and (job.deadline is None or job.gone < job.deadline):
+            job.deadline = job.gone
 
     def _timed_out(self, job: Job) -> None:
         policy = self.settings.policy_of(job.level)
         with self._changed:
-            if policy.timeout_action is TimeoutAction.DELAY:
+            if policy.timeout_action is TimeoutAction.DELAY and job.deadline != job.gone:
                 self._waiting.put_last(job)
                 return
             waited = self._waiting.remove(job)
         if waited:
             self.statistics.refused("timeout")
-            job.finish(self._busy("the request waited longer than it may"))
+            job.finish(self._too_late(job, "the request waited longer than it may"))
 
     def _run_in_place(self, job: Job) -> None:
         began = time.perf_counter()
@@ -227,7 +235,7 @@ class Scheduler:
             found = self._infer(joined, names, rows)
             if any(array.shape[:1] != (rows,) for array in found.values()):
                 raise RequestError(500, "the model does not answer row by row")
-        except (RequestError, ValueError, KeyError):
+        except Exception:
             # One of them is at fault, or they do not go together: each gets its own answer.
             singles = [self._run_one(job) for job in batch]
             return [one[0][0] for one in singles], [run for one in singles for run in one[1]]
@@ -317,12 +325,20 @@ class Scheduler:
         statistics = self.statistics
         for jobs, rows, taken in runs:
             statistics.executed(jobs, rows, taken)
+        fault: Exception | None = None
         for job, result in zip(batch, results, strict=True):
             waited = job.taken - job.arrived
             statistics.queue.add(waited)
             statistics.queue_seconds.add(waited)
             self._note(result)
-            job.finish(result)
+            try:
+                job.finish(result)
+            except (
+                Exception
+            ) as error:  # whoever takes an answer minds its own; the others get theirs
+                fault = error
+        if fault is not None:
+            raise fault
 
     def _note(self, result: Result) -> None:
         if isinstance(result, RequestError):

@@ -119,7 +119,8 @@ class _Service:
             listed.sources.append(self._generation.listed)
             figures.sources.append(self._generation.figures)
             self._lifecycle.conditions.append(self._generation.ready)
-        inference = Inference(self._models, self._http.max_body_bytes, self._helpers)
+        limit, told = self._http.max_body_bytes, self._journal.told
+        inference = Inference(self._models, limit, self._helpers, told)
         self._server_routes.register(routes, inference)
         self._extensions = Extensions(self._models, self._lifecycle)
         self._extensions.register(routes)
@@ -127,7 +128,6 @@ class _Service:
         if tasks:
             from .meaning import Meaning
 
-            limit = self._http.max_body_bytes
             meaning = Meaning(self._models, self._lifecycle, limit, self._helpers)
             meaning.register(routes, tasks)
             listed.sources.append(meaning.listed)
@@ -150,6 +150,7 @@ class _Service:
 
     async def run(self, listener: socket.socket, checked: Checked) -> ExitCode:
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: self._journal.broke(context))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signals.put_nowait, number)
         server = await listen(
@@ -197,6 +198,7 @@ class _Service:
             self._models,
             self._helpers,
             self._http.max_body_bytes,
+            self._journal.told,
         )
         server = await remote_listening.listen(
             service,

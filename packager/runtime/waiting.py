@@ -24,11 +24,12 @@ _UNREAD: Mapping[str, Array] = {}
 
 class Job:
     """One request in the queue: `rows` along the first dimension, wanted outputs, and to whom the
-    result goes. Times are `time.monotonic()` seconds; `deadline` is None without a timeout."""
+    result goes. Times are `time.monotonic()` seconds; `deadline` is None without a timeout, and
+    `gone` is when whoever asks has left by own account (the deadline of a gRPC call)."""
 
     __slots__ = (
-        "arrived", "client", "deadline", "deliver", "done", "inputs", "key", "level", "outputs",
-        "rows", "taken", "timer",
+        "arrived", "client", "deadline", "deliver", "done", "gone", "inputs", "key", "level",
+        "outputs", "rows", "taken", "timer",
     )  # fmt: skip
 
     def __init__(
@@ -42,6 +43,7 @@ class Job:
         client: str = "",
         level: int = 1,
         deadline: float | None = None,
+        gone: float | None = None,
     ) -> None:
         self.inputs = inputs
         self.outputs = outputs
@@ -51,6 +53,7 @@ class Job:
         self.client = client
         self.level = level
         self.deadline = deadline
+        self.gone = gone
         self.arrived = self.taken = 0.0
         self.done = False
         self.timer: Any = None

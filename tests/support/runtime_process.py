@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import os
@@ -146,17 +147,23 @@ class Client:
         return status, json.loads(body)
 
     def infer_binary(
-        self, model: str, document: object, tensors: Sequence[bytes]
+        self,
+        model: str,
+        document: object,
+        tensors: Sequence[bytes],
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Any, bytes]:
         """An inference with binary tensors: status, JSON of the answer, what follows it."""
         head = json.dumps(document).encode()
-        status, headers, body = self.request(
+        status, found, body = self.request(
             "POST",
             f"/v2/models/{model}/infer",
             b"".join([head, *tensors]),
-            {"Inference-Header-Content-Length": str(len(head))},
+            {"Inference-Header-Content-Length": str(len(head)), **(headers or {})},
         )
-        end = int(headers.get("inference-header-content-length", len(body)))
+        if found.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        end = int(found.get("inference-header-content-length", len(body)))
         return status, json.loads(body[:end]), body[end:]
 
     def close(self) -> None:

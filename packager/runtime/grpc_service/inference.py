@@ -31,7 +31,9 @@ _LARGE_ANSWER = 8 << 20
 
 
 class Inference:
-    """The handler of ModelInfer; `answer` takes a call and its framed message."""
+    """The handler of ModelInfer; `answer` takes a call and its framed message, and `told` says what
+    a call is told that an unexpected error has ended. Only that call: the others of its batch, and
+    of its connection, go on."""
 
     def __init__(
         self,
@@ -39,11 +41,13 @@ class Inference:
         most: int,
         helpers: Executor,
         answer: Callable[[Call, bytes], None],
+        told: Callable[[Exception], RequestError],
     ) -> None:
         self._models = models
         self._most = most
         self._helpers = helpers
         self._answer = answer
+        self._told = told
         self._known = KnownRequests()
         self._answers = Answers()
 
@@ -87,8 +91,8 @@ class Inference:
             known, given = done.result()
             self._learn(data, given, known)
             self._submit(call, known, began)
-        except RequestError as error:
-            call.fail(error)
+        except Exception as error:
+            call.fail(self._told(error))
 
     def _submit(self, call: Call, known: Known, began: float) -> None:
         model, request = known
@@ -97,28 +101,42 @@ class Inference:
         job = model.job(request, lambda result: self._deliver(call, known, result), call.client)
         if call.plan.timeout is not None:
             left = call.plan.timeout - (time.perf_counter() - call.began)
-            latest = time.monotonic() + left
-            job.deadline = latest if job.deadline is None else min(job.deadline, latest)
+            job.gone = time.monotonic() + left
         call.on_gone = lambda: scheduler.cancel(job)
         scheduler.submit(job)
 
     def _deliver(self, call: Call, known: Known, result: Result) -> None:
+        try:
+            self._write(call, known, result)
+        except Exception as error:
+            self._fail(call, known, error)
+
+    def _write(self, call: Call, known: Known, result: Result) -> None:
         if call.finished:
             return
         statistics = known.model.scheduler.statistics
         if isinstance(result, RequestError):
-            statistics.fail.add(time.perf_counter() - call.began)
-            call.fail(result)
+            self._fail(call, known, result)
         elif _size(known, result) > _LARGE_ANSWER:
             writing = asyncio.get_running_loop().run_in_executor(
                 self._helpers, self._answers.write, known.model, known.request, result
             )
-            writing.add_done_callback(lambda done: self._tell(call, known, done.result()))
+            writing.add_done_callback(lambda done: self._written(call, known, done))
         else:
             began = time.perf_counter()
             answer = self._answers.write(known.model, known.request, result)
             statistics.compute_output.add(time.perf_counter() - began)
             self._tell(call, known, answer)
+
+    def _written(self, call: Call, known: Known, done: asyncio.Future[bytes]) -> None:
+        try:
+            self._tell(call, known, done.result())
+        except Exception as error:
+            self._fail(call, known, error)
+
+    def _fail(self, call: Call, known: Known, error: Exception) -> None:
+        known.model.scheduler.statistics.fail.add(time.perf_counter() - call.began)
+        call.fail(self._told(error))
 
     def _tell(self, call: Call, known: Known, answer: bytes) -> None:
         statistics = known.model.scheduler.statistics

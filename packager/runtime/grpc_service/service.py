@@ -46,12 +46,14 @@ class Service:
         models: Callable[[], Models],
         helpers: Executor,
         most: int,
+        told: Callable[[Exception], RequestError],
     ) -> None:
         self._application = application
         self._most = most
+        self._told = told
         self._health = Health(server_routes, (SERVICE, HEALTH), most)
         metadata = Metadata(server_routes, extensions, models).calls()
-        inference = Inference(models, most, helpers, self._answer)
+        inference = Inference(models, most, helpers, self._answer, told)
         special: dict[str, Handler] = {
             "ModelInfer": inference,
             "Watch": lambda call, data: self._health.watch(call, data, _decoded),
@@ -90,8 +92,8 @@ class Service:
             if plan.refusal is not None:
                 raise plan.refusal
             stream.most = self._application.announce(call, call.kind) + PREFIX
-        except RequestError as error:
-            self.refuse(stream, error)
+        except Exception as error:
+            self.refuse(stream, self._told(error))
 
     def begun(self, stream: Stream) -> None:
         first = stream.chunks[0]
@@ -108,11 +110,8 @@ class Service:
         try:
             self._application.enter(call)
             cast(Method, call.plan.method).handler(call, data)
-        except RequestError as error:
-            self.refuse(stream, error)
         except Exception as error:
-            self._application.fault(error)
-            self.refuse(stream, RequestError(500, "a fault in the server"))
+            self.refuse(stream, self._told(error))
 
     def refuse(self, stream: Stream, error: RequestError) -> None:
         call = _call(stream)

@@ -246,9 +246,19 @@ class Connection(asyncio.Protocol):
     # Answers
 
     def send(self, stream: Stream, head: Block | None, body: bytes, trailers: Block | None) -> None:
-        """A part of an answer; nothing once the stream is over."""
+        """A part of an answer; nothing once the stream is over. An answer that cannot be sent ends
+        its stream, whoever waits for it, and raises."""
         if stream.closed or self._ended:
             return
+        try:
+            self._send(stream, head, body, trailers)
+        except Exception:
+            self._intake.fail(stream.number, ErrorCode.INTERNAL_ERROR)
+            raise
+
+    def _send(
+        self, stream: Stream, head: Block | None, body: bytes, trailers: Block | None
+    ) -> None:
         stream.answered = trailers is not None
         output = self.output
         if output.gathering or len(self._intake.streams) > 1:
@@ -256,8 +266,10 @@ class Connection(asyncio.Protocol):
         else:
             # Nobody else's answer could go with this one.
             output.gathering = True
-            output.send(stream, head, body, trailers)
-            output.gathering = False
+            try:
+                output.send(stream, head, body, trailers)
+            finally:
+                output.gathering = False
             output.flush()
         if output.waiting:
             self._look_soon()
