@@ -1,7 +1,7 @@
 """Texts and images instead of tensors: `/v1/embeddings` and `…/classify`.
 
 `/v1/embeddings` is what OpenAI's clients speak (API reference, "Create embeddings"; `input` as text
-or list of texts or of tokens' numbers, `encoding_format` float or base64). `…/classify` takes
+or list of texts, `encoding_format` float or base64). `…/classify` takes
 `{"input": …}` with texts, or an image as the body itself, and gives the classes by probability. The
 steps run in a thread; the model is asked through the same queue as every other request.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -69,10 +69,13 @@ class Meaning:
         if document.get("dimensions") is not None:
             raise bad("dimensions: this model has vectors of one size only")
         texts = _texts(document.get("input"))
-        tokens = _tokens(model)
-        inputs, count = await self._aside(tokens.inputs, texts)
-        found = await self._asked(model, serving, inputs, exchange)
-        vectors = await self._aside(pooled, found, tokens.mask(inputs), serving)
+        pieces, count = await self._aside(_tokens(model).pieces, texts)
+        vectors: list[Array] = [np.empty(0)] * len(texts)
+        for piece in pieces:
+            found = await self._asked(model, serving, piece.inputs, exchange)
+            rows = await self._aside(pooled, found, piece.mask, serving)
+            for place, row in zip(piece.places, rows, strict=True):
+                vectors[place] = row
         data = [
             {
                 "object": "embedding",
@@ -94,19 +97,33 @@ class Meaning:
 
     async def _classify(self, exchange: Exchange) -> Response:
         model, serving = self._model(exchange.arguments["model"], set(Task) - {Task.EMBEDDINGS})
-        if serving.task is Task.IMAGE_CLASSIFICATION:
-            inputs = await self._aside(_images(model).inputs, self._pictures(exchange))
-        else:
-            texts = _texts(self._document(exchange).get("input"))
-            inputs, _ = await self._aside(_tokens(model).inputs, texts)
-        scores = await self._asked(model, serving, inputs, exchange)
+        predictions: dict[int, list[dict[str, object]]] = {}
+        async for places, inputs in self._inputs(model, serving, exchange):
+            scores = await self._asked(model, serving, inputs, exchange)
+            classes = await self._aside(_classes, scores, serving.labels)
+            predictions.update(zip(places, classes, strict=True))
         return Response.of(
             {
                 "model_name": model.settings.name,
                 "model_version": model.settings.version,
-                "predictions": await self._aside(_classes, scores, serving.labels),
+                "predictions": [predictions[place] for place in range(len(predictions))],
             }
         )
+
+    async def _inputs(
+        self, model: Model, serving: Serving, exchange: Exchange
+    ) -> AsyncIterator[tuple[Sequence[int], dict[str, Array]]]:
+        """What the model is asked of a request, one run after the other, and its places in it."""
+        if serving.task is not Task.IMAGE_CLASSIFICATION:
+            texts = _texts(self._document(exchange).get("input"))
+            pieces, _ = await self._aside(_tokens(model).pieces, texts)
+            for piece in pieces:
+                yield piece.places, piece.inputs
+            return
+        images, pictures = _images(model), self._pictures(exchange)
+        for places in images.pieces(len(pictures)):
+            some = pictures[places.start : places.stop]
+            yield places, await self._aside(images.inputs, some)
 
     def _model(self, name: Any, tasks: set[Task]) -> tuple[Model, Serving]:
         if type(name) is not str:

@@ -8,7 +8,7 @@ encoder: `input_ids`, `attention_mask`, `token_type_ids`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,17 @@ from .serving_settings import Pooling, Serving
 
 _IDS, _MASK, _TYPES = "input_ids", "attention_mask", "token_type_ids"
 _KNOWN = {_IDS, _MASK, _TYPES}
+# Of one run, padding included: what a layer holds for a text grows with the square of its tokens.
+MOST_TOKENS = 8192
+
+
+class Piece(NamedTuple):
+    """Some of the texts of a request, by their places in it: the model's inputs of [texts, tokens]
+    by name, and 1 in the mask where a token is, 0 where it was padded."""
+
+    places: tuple[int, ...]
+    inputs: dict[str, Array]
+    mask: Array
 
 
 class Tokens:
@@ -41,28 +52,46 @@ class Tokens:
         try:
             self._tokenizer: Any = Tokenizer.from_str(data.decode())
             self._tokenizer.enable_truncation(max_tokens)
-            self._tokenizer.enable_padding()
+            self._tokenizer.no_padding()
         except Exception as error:
             raise Refusal(
                 ExitCode.DATA, f"{settings}: the tokenizer cannot be read: {type(error).__name__}"
             ) from error
+        self._masked = _MASK in {spec.name for spec in settings.inputs}
         self._inputs = {spec.name: spec.datatype.dtype for spec in settings.inputs}
 
-    def inputs(self, texts: Sequence[str]) -> tuple[dict[str, Array], int]:
-        """Arrays of [texts, tokens] by input name, and how many tokens there are altogether."""
-        encoded = self._tokenizer.encode_batch(list(texts))
-        parts = {
-            _IDS: [one.ids for one in encoded],
-            _MASK: [one.attention_mask for one in encoded],
-            _TYPES: [one.type_ids for one in encoded],
-        }
-        arrays = {name: np.array(parts[name], dtype) for name, dtype in self._inputs.items()}
-        return arrays, sum(sum(row) for row in parts[_MASK])
+    def pieces(self, texts: Sequence[str]) -> tuple[list[Piece], int]:
+        """What the model is asked, in runs of bounded size, and how many tokens there are in all.
 
-    def mask(self, inputs: dict[str, Array]) -> Array:
-        """1 where a token is, 0 where it was padded."""
-        found = inputs.get(_MASK)
-        return np.ones_like(inputs[_IDS]) if found is None else found
+        Texts of like length go together, so that little is padded; a model that is not told what
+        was padded gets texts of one length at a time, and no padding.
+        """
+        rows = self._tokenizer.encode_batch(list(texts))
+        lengths = [len(row.ids) for row in rows]
+        pieces, places = [], list[int]()
+        for place in sorted(range(len(rows)), key=lengths.__getitem__):
+            length = lengths[place]
+            full = places and (len(places) + 1) * length > MOST_TOKENS
+            if full or (places and not self._masked and length != lengths[places[0]]):
+                pieces.append(self._piece(rows, places))
+                places = []
+            places.append(place)
+        pieces.append(self._piece(rows, places))
+        return pieces, sum(lengths)
+
+    def _piece(self, rows: Sequence[Any], places: list[int]) -> Piece:
+        longest = len(rows[places[-1]].ids)
+        parts = {name: np.zeros((len(places), longest), np.int64) for name in _KNOWN}
+        for number, place in enumerate(places):
+            row = rows[place]
+            count = len(row.ids)
+            parts[_IDS][number, :count] = row.ids
+            parts[_MASK][number, :count] = 1
+            parts[_TYPES][number, :count] = row.type_ids
+        inputs = {
+            name: parts[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()
+        }
+        return Piece(tuple(places), inputs, parts[_MASK])
 
 
 def pooled(vectors: Array, mask: Array, serving: Serving) -> Array:
