@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from .answering import Answering, Service
-from .errors import RequestError
+from .errors import NO_MEMORY, RequestError
 from .exchange import Exchange, Response
 from .known_heads import KnownHead
 from .lifecycle import unavailable
@@ -106,6 +106,8 @@ class Connection(Answering):
             cause = error.__context__
             if isinstance(cause, RequestError):
                 self._refuse_peer(cause.status, str(cause))
+            elif isinstance(cause, MemoryError):
+                self._refuse_peer(503, NO_MEMORY)
             else:
                 self._refuse_peer(400, "this is not an HTTP request")
 

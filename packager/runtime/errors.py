@@ -30,6 +30,9 @@ class Refusal(Exception):
         self.code = code
 
 
+NO_MEMORY = "there is not enough memory for this request now"
+
+
 class RequestError(Exception):
     """A request cannot be answered. `str()` goes to the client, never to the log."""
 

@@ -77,7 +77,7 @@ class Figures:
 
     def accelerators(self) -> list[Sample]:
         """Power and use of GPUs, where a model runs on one and the driver's library tells."""
-        if not any(m.session.execution_provider != "CPUExecutionProvider" for m in self.models()):
+        if not any(not m.session.on_cpu for m in self.models()):
             return []
         if self._gpus is None:
             self._gpus = Gpus()

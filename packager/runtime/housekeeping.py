@@ -1,5 +1,5 @@
 """What is looked after once a second: keys and certificates that changed, records that wait for the
-disk, and models whose session fails.
+disk, memory that large requests took, and models whose session fails.
 
 A model that fails is out of rotation (readiness says so) until a new session has passed the checks
 of the start. Where that does not help, or an inference hangs, liveness says so, and whoever watches
@@ -16,7 +16,9 @@ from .access import Access
 from .errors import Refusal
 from .journal import Journal
 from .lifecycle import Lifecycle
+from .memory import Growth
 from .models import Model, Models, checked_session
+from .settling import give_memory_back
 from .tls import Tls
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class Housekeeping:
         tls: Tls,
         records: Records | None,
         helpers: Executor,
+        growth: Growth,
     ) -> None:
         self._folder = folder
         self._lifecycle = lifecycle
@@ -47,6 +50,7 @@ class Housekeeping:
         self._tls = tls
         self._records = records
         self._helpers = helpers
+        self._growth = growth
         self._tries: dict[str, int] = {}
 
     async def run(self, models: Models) -> None:
@@ -57,12 +61,20 @@ class Housekeeping:
                 if part.changed():
                     self._reload(part)
             self._keep_records()
+            if self._growth.too_much():
+                self._give_back(models)
             for model in models.all():
                 model.scheduler.give_up_after(_MOST_INFERENCE_SECONDS)
                 if model.scheduler.stuck:
                     self._lifecycle.hopeless = True
                 elif model.scheduler.failing:
                     await self._revive(model)
+
+    @staticmethod
+    def _give_back(models: Models) -> None:
+        give_memory_back()
+        for model in models.all():
+            model.session.give_back()
 
     def _reload(self, part: Access | Tls) -> None:
         name = type(part).__name__.lower()

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from .errors import RequestError
+from .errors import NO_MEMORY, RequestError
 
 _GATHER_SECONDS = 0.02
 _MOST_WAITING = 65536
@@ -69,6 +69,8 @@ class Journal:
         if isinstance(error, RequestError):
             return error
         self.fault(error)
+        if isinstance(error, MemoryError):
+            return RequestError(503, NO_MEMORY)
         return RequestError(500, "a fault in the server")
 
     def request(

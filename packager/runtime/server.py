@@ -34,6 +34,7 @@ from .inference import Inference
 from .journal import Journal
 from .lifecycle import Lifecycle, Phase
 from .listening import Connections, listen, listening
+from .memory import Growth, allowed, bound
 from .metrics import MetricsPage
 from .model_list import ModelList
 from .models import Models, load_all
@@ -170,7 +171,7 @@ class _Service:
             self._journal.event("ready", host=host, port=port, **told)
             self._record_start()
             loop.call_soon(settle)
-            keeping = asyncio.create_task(self._housekeeping().run(models))
+            keeping = asyncio.create_task(self._housekeeping(models).run(models))
             received = await self._signals.get()
             await self._drain(received, server, remote)
             keeping.cancel()
@@ -209,7 +210,9 @@ class _Service:
         )
         return server, {"grpc_port": server.port}
 
-    def _housekeeping(self) -> Housekeeping:
+    def _housekeeping(self, models: Models) -> Housekeeping:
+        # An accelerator's libraries reserve addresses as they like, and memory of their own.
+        on_cpu = all(model.session.on_cpu for model in models.all())
         return Housekeeping(
             self._configuration.folder,
             self._lifecycle,
@@ -218,6 +221,7 @@ class _Service:
             self._tls,
             self._records,
             self._helpers,
+            Growth(bound(allowed()) if on_cpu else None),
         )
 
     def _record_start(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from . import libraries
+from . import libraries, memory
 from .configuration import ModelSettings
 from .cuda_graphs import OPTION, CudaGraphs, without_graph
 from .datatypes import BF16, BY_ONNX, Array, TensorSpec
@@ -24,6 +24,9 @@ from .silence import onnxruntime
 
 _CPU = "CPUExecutionProvider"
 _FATAL = 4  # ORT_LOGGING_LEVEL_FATAL
+# An input of so few bytes is nobody's fault: the session fails, and gets another try as a new one.
+_SMALL = 1 << 14
+_TOO_MUCH = "this takes more memory than the server has; send less at a time"
 _ONNX_BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 _EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
@@ -31,7 +34,7 @@ _EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 class Session:
     """A loaded model, never changed. `run` may be called from several threads at once."""
 
-    __slots__ = ("_has_bf16", "_native", "execution_provider", "graphs", "settings")
+    __slots__ = ("_gives_back", "_has_bf16", "_native", "execution_provider", "graphs", "settings")
 
     def __init__(
         self,
@@ -46,6 +49,15 @@ class Session:
         self.graphs = graphs
         self._native = native
         self._has_bf16 = has_bf16
+        self._gives_back = False
+
+    @property
+    def on_cpu(self) -> bool:
+        return self.execution_provider == _CPU
+
+    def give_back(self) -> None:
+        """After the next inference, the memory that inferences took goes back to the machine."""
+        self._gives_back = self.on_cpu
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -55,19 +67,26 @@ class Session:
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
         """One inference; BF16 tensors are the uint16 of their bits.
 
-        Raises RequestError: 400 when ONNX Runtime finds the inputs at fault, else 500.
+        Raises RequestError: 400 when ONNX Runtime finds the inputs at fault, 413 when so many take
+        more memory than there is, else 500.
         """
-        names = list(outputs)
+        names, options = list(outputs), None
+        if self._gives_back:
+            self._gives_back, options = False, _giving_back()
         try:
             if self._has_bf16:
-                values = self._native.run_with_ort_values(names, self._ort_values(inputs))
+                values = self._native.run_with_ort_values(names, self._ort_values(inputs), options)
                 return {name: _array(value) for name, value in zip(names, values, strict=True)}
             if self.graphs:
                 return self.graphs.run(inputs, names) or self._ungraphed(inputs, names)
-            return dict(zip(names, self._native.run(names, dict(inputs)), strict=True))
+            return dict(zip(names, self._native.run(names, dict(inputs), options), strict=True))
         except Exception as error:
             if _is_invalid_argument(error):
                 raise RequestError(400, f"the model refuses the input: {_told(error)}") from error
+            if memory.failed_for_want_of_it(error):
+                self._gives_back = self.on_cpu
+                if sum(array.nbytes for array in inputs.values()) > _SMALL:
+                    raise RequestError(413, _TOO_MUCH) from error
             raise RequestError(500, f"inference failed: {_told(error)}") from error
 
     def _ungraphed(self, inputs: Mapping[str, Array], names: list[str]) -> dict[str, Array]:
@@ -108,6 +127,12 @@ def open_session(folder: str, settings: ModelSettings, graph: bytes) -> Session:
     has_bf16 = any(spec.datatype is BF16 for spec in tensors)
     graphs = CudaGraphs(native, settings) if settings.batching.cuda_graphs else None
     return Session(settings, used[0], native, has_bf16, graphs)
+
+
+def _giving_back() -> Any:
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
 
 
 def _require_offered(settings: ModelSettings) -> None:

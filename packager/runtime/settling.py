@@ -14,11 +14,11 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
-    _give_memory_back()
+    give_memory_back()
 
 
-def _give_memory_back() -> None:
-    """What loading a model took and freed goes back to the machine (glibc; others do it alone)."""
+def give_memory_back() -> None:
+    """What was taken and freed goes back to the machine (glibc; others do it alone)."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError):

@@ -116,6 +116,20 @@ def brightness() -> bytes:
     )
 
 
+def widening(width: int = 4096) -> bytes:
+    """y[N, 1] of x FP32[N, 4], by way of `width` values a row: little is asked, much is held."""
+    return _serialized(
+        [
+            helper.make_node("MatMul", ["x", "wide"], ["a"]),
+            helper.make_node("Erf", ["a"], ["b"]),
+            helper.make_node("ReduceMean", ["b"], ["y"], axes=[1]),
+        ],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 1])],
+        {"wide": np.ones((4, width), np.float32)},
+    )
+
+
 def relative() -> bytes:
     """y = x / max(x) over all rows: what one row gives depends on the others."""
     return _serialized(
