@@ -42,7 +42,9 @@ class Stats:
 class Stream:
     """The tokens of one request as they come."""
 
-    def __init__(self, cancel: Callable[[], None]) -> None:
+    def __init__(self, tenant: str, cancel: Callable[[], None]) -> None:
+        self.tenant = tenant
+        self.begun = False
         self._queue: asyncio.Queue[dict[str, Any] | RequestError] = asyncio.Queue()
         self._cancel = cancel
         self.done = False
@@ -127,16 +129,31 @@ class Worker:
         return reader
 
     def submit(self, message: dict[str, Any]) -> Stream:
-        """Hand a request to the worker; raises RequestError (503) when there is none."""
+        """Hand a request to the worker; raises RequestError: 503 when there is none, 429 when the
+        queue is full and not mostly somebody else's."""
         if not self.ready or self._writer is None:
             raise unavailable("the model is being started again")
         if len(self._streams) >= self._settings.slots + self._settings.max_queue_size:
-            raise unavailable("the queue is full", status=429)
+            self._make_room(message["tenant"])
         number = next(self._numbers)
-        stream = Stream(lambda: self._cancel(number))
+        stream = Stream(message["tenant"], lambda: self._cancel(number))
         self._streams[number] = stream
         self._writer.write(packed({"submit": number, **message}))
         return stream
+
+    def _make_room(self, tenant: str) -> None:
+        """The last one of whoever has most gives way to a caller who has less; raises RequestError
+        (429) when that would only change who is refused."""
+        held: dict[str, list[int]] = {}
+        for number, stream in self._streams.items():
+            held.setdefault(stream.tenant, []).append(number)
+        most = max(held.values(), key=len)
+        waiting = [number for number in most if not self._streams[number].begun]
+        if not waiting or len(most) <= len(held.get(tenant, ())) + 1:
+            raise unavailable("the queue is full", status=429)
+        last = self._streams[waiting[-1]]
+        self._cancel(waiting[-1])
+        last.put(unavailable("the queue is full, and most of it is yours", status=429))
 
     def _cancel(self, number: int) -> None:
         if self._streams.pop(number, None) is not None and self._writer is not None:
@@ -171,6 +188,7 @@ class Worker:
             return
         if "finish" in message:
             del self._streams[message["id"]]
+        stream.begun = True
         stream.put(message)
 
     async def _again(self) -> None:

@@ -12,7 +12,7 @@ continues from there (prefix cache).
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,6 +62,7 @@ class Engine:
         self._drafter = drafter
         self.controller = Controller(limits.drafted)
         self._waiting: deque[Job] = deque()
+        self._turns: dict[str, int] = {}
         self._active: dict[int, _Conversation] = {}
         self._kept: dict[int, tuple[str, list[int]]] = {}
         self.steps = 0
@@ -120,7 +121,7 @@ class Engine:
 
     def _admit(self) -> None:
         while self._waiting and len(self._active) < self._decoder.slots:
-            job = self._waiting.popleft()
+            job = self._next_in_turn()
             slot, same = self._best_slot(job)
             self._kept.pop(slot, None)
             self._decoder.back_to(slot, same)
@@ -130,6 +131,20 @@ class Engine:
             self._active[slot] = _Conversation(
                 job, Sampler(job.sampling, job.prompt), list(job.prompt), cached=same
             )
+
+    def _next_in_turn(self) -> Job:
+        """The longest waiting one of the caller who has the fewest slots, and of several such of
+        whose last turn is longest ago: many requests of one do not keep another's first waiting."""
+        having = Counter(one.job.tenant for one in self._active.values())
+        turns = [(having[one.tenant], self._turns.get(one.tenant, 0)) for one in self._waiting]
+        place = turns.index(min(turns))
+        job = self._waiting[place]
+        del self._waiting[place]
+        latest = max(self._turns.values(), default=0)
+        waiting = {one.tenant for one in self._waiting}
+        self._turns = {one: turn for one, turn in self._turns.items() if one in waiting}
+        self._turns[job.tenant] = latest + 1
+        return job
 
     def _best_slot(self, job: Job) -> tuple[int, int]:
         """The free slot that knows most of the prompt already, and how much of it; the lowest one

@@ -159,6 +159,20 @@ def finished(engine: Engine, job: Job) -> Event:
                 return event
 
 
+def test_many_requests_of_one_caller_do_not_keep_anothers_waiting(folder: Path) -> None:
+    engine = Engine(decoder(folder, 2), [0], Limits(prefill_chunk=64))
+    for number in range(8):
+        engine.submit(Job(number, (1 + number, 2), 6, tenant="many", ignore_end=True))
+    engine.step()
+    for number, tenant in ((10, "one"), (11, "one"), (20, "two")):
+        engine.submit(Job(number, (5, 6), 6, tenant=tenant, ignore_end=True))
+    ended = [event.job for _ in range(60) for event in engine.step() if event.finish]
+    assert ended[:2] == [0, 1], "what has begun is finished"
+    assert len(ended) == 11
+    # By waiting alone they would be the last three of eleven.
+    assert (ended.index(10) < 4, ended.index(20) < 6) == (True, True), ended
+
+
 def test_a_prefix_is_read_once_for_one_tenant_and_never_for_another(folder: Path) -> None:
     engine = Engine(decoder(folder, 1), [0], Limits())
     prompt = tuple(range(1, 41))

@@ -9,6 +9,7 @@ import os
 import random
 import re
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -291,6 +292,45 @@ def test_a_full_queue_is_a_status_and_draining_loses_nobody(tmp_path: Path) -> N
             process.signal()
             assert [future.result() for future in last] == [200, 200]
         assert process.wait() == 0
+
+
+def test_a_queue_that_one_caller_filled_has_room_for_another(tmp_path: Path) -> None:
+    """Callers without keys are told apart by their addresses."""
+    chat = TinyChat.make(tmp_path, slots=1, max_queue_size=3, slot_tokens=256)
+    with RuntimeProcess(chat.folder / "server.json") as process:
+        process.wait_ready()
+        over = threading.Event()
+
+        def flood(_: int) -> list[tuple[int, str]]:
+            told = []
+            while not over.is_set():
+                status, answer = ask_from("127.0.0.1", process, 120)
+                told.append((status, answer.get("error", {}).get("message", "")))
+            return told
+
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            flooding = [pool.submit(flood, number) for number in range(8)]
+            try:
+                while metric(process, "packager_generations_active") == 0:
+                    time.sleep(0.05)
+                assert [ask_from("127.0.0.2", process, 2)[0] for _ in range(3)] == [200] * 3
+            finally:
+                over.set()
+            told = {one for future in flooding for one in future.result()}
+    assert {status for status, _ in told} == {200, 429}
+    assert (429, "the queue is full, and most of it is yours; try again") in told
+
+
+def ask_from(address: str, process: RuntimeProcess, tokens: int) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", process.port, timeout=60, source_address=(address, 0)
+    )
+    body = {"model": "chat", "prompt": "a", "max_tokens": tokens, "ignore_eos": True}
+    connection.request("POST", "/v1/completions", json.dumps(body))
+    response = connection.getresponse()
+    status, answer = response.status, json.loads(response.read())
+    connection.close()
+    return status, answer
 
 
 def test_other_bytes_are_refused_at_the_start(tmp_path: Path) -> None:
