@@ -43,6 +43,12 @@ def bound(limit: int | None) -> int | None:
     return growth
 
 
+def unbound() -> None:
+    """A child does not keep what its parent was bounded to: its weights and caches are its own."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+
+
 class Growth:
     """Says when it is time to give memory back. Asked once a second.
 

@@ -20,6 +20,7 @@ import orjson
 from .. import configuration, integrity
 from ..dumps import forbid_dumps
 from ..errors import ExitCode, Refusal
+from ..memory import unbound
 from ..settling import settle
 from .channel import Channel
 from .constraints import Constraints
@@ -34,6 +35,7 @@ BEAT_SECONDS = 1.0
 def main(arguments: list[str]) -> int:
     """Serve one server until it leaves; the exit code says what was refused."""
     forbid_dumps()
+    unbound()
     # The terminal's Ctrl-C reaches every process of its group; the server tells us when to leave.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=int(arguments[0])))

@@ -256,6 +256,8 @@ def test_a_killed_worker_is_told_and_replaced(tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         assert client(process).completions.create(model="chat", prompt="a", max_tokens=2)
+        assert data_limit(process.process.pid).isdecimal()
+        assert data_limit(worker_of(process.process.pid)) == "unlimited"
         assert process.stop() == 0
 
 
@@ -265,6 +267,12 @@ def is_ready(process: RuntimeProcess) -> bool:
         return connection.get("/v2/health/ready")[0] == 200
     finally:
         connection.close()
+
+
+def data_limit(process: int) -> str:
+    lines = Path(f"/proc/{process}/limits").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith("Max data size")]
+    return line.split()[3]
 
 
 def worker_of(parent: int) -> int:
