@@ -29,8 +29,12 @@ class Detokenizer:
         self._begin = self._told = 0
 
     def feed(self, tokens: Sequence[int]) -> str:
-        """The text that these tokens complete."""
-        self._tokens.extend(tokens)
+        """The text that these tokens complete: the same in sum however they come, one or several
+        at a time. A decoder that takes bytes together for broken ones would tell them apart."""
+        return "".join([self._feed(token) for token in tokens])
+
+    def _feed(self, token: int) -> str:
+        self._tokens.append(token)
         before = self._decode(self._tokens[self._begin : self._told])
         whole = now = self._decode(self._tokens[self._begin :])
         end = len(self._tokens)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders
+from tokenizers.models import BPE
 
 from packager.runtime.generative.text import Detokenizer, StopStrings
 
@@ -24,6 +27,57 @@ def test_pieces_of_characters_are_held_back(text: str, sizes: list[int]) -> None
         shown += piece
         at += size
     assert shown + words.rest() == text
+
+
+WORDS = ("▁", "▁the", "▁Hello", "he", "l", "o", "é", "日", ".", "'s", "▁▁")
+SENTENCE_PIECE = (decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse())
+DECODERS = {
+    "llama": decoders.Sequence([*SENTENCE_PIECE, decoders.Strip(" ", 1, 0)]),
+    "gemma": decoders.Sequence([*SENTENCE_PIECE]),
+    "metaspace": decoders.Metaspace(),
+}
+FIRST_BYTE, FIRST_WORD = 3, 259
+
+
+def sentence_piece(decoder: str) -> Tokenizer:
+    """As Llama's and Gemma's: words with a mark for a space, and bytes for what is no word."""
+    names = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *WORDS]
+    model = BPE({name: place for place, name in enumerate(names)}, [], byte_fallback=True)
+    tokenizer = Tokenizer(model)
+    tokenizer.decoder = DECODERS[decoder]
+    return tokenizer
+
+
+words = st.integers(FIRST_WORD, FIRST_WORD + len(WORDS) - 1).map(lambda token: [token])
+characters = st.characters(min_codepoint=0x80, exclude_categories=["Cs"]).map(
+    lambda character: [FIRST_BYTE + byte for byte in character.encode()]
+)
+anything = st.integers(0, FIRST_WORD + len(WORDS) - 1).map(lambda token: [token])
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@given(
+    st.lists(words | characters | anything, max_size=14),
+    st.lists(st.integers(1, 5), max_size=20),
+)
+def test_a_sentence_piece_tokenizer_says_the_same_however_it_comes(
+    decoder: str, parts: list[list[int]], sizes: list[int]
+) -> None:
+    """And, where its bytes are text, what all of it says at once."""
+    tokens = [token for part in parts for token in part]
+    decode = sentence_piece(decoder).decode
+
+    def said(sizes: list[int]) -> str:
+        growing, shown, at = Detokenizer(decode), "", 0
+        for size in [*sizes, len(tokens) or 1]:
+            shown += growing.feed(tokens[at : at + size])
+            at += size
+        return shown + growing.rest()
+
+    shown = said(sizes)
+    assert shown == said([1] * len(tokens))
+    if "\ufffd" not in decode(tokens) or decoder == "metaspace":
+        assert shown == decode(tokens)
 
 
 @settings(max_examples=500)
