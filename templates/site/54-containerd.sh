@@ -38,9 +38,12 @@ by_tasks() {
       esac
       ;;
     start-*)
-      [ -z "$(ctr_process "$2")" ] || return 0
-      ctr_ tasks rm "$2" >/dev/null 2>&1
-      ctr_ tasks start --detach --null-io "$2" && ctr_ containers label "$2" containerd.io/restart.status=running
+      if [ -z "$(ctr_process "$2")" ]; then
+        ctr_unwatched "$2"
+        ctr_ tasks rm "$2" >/dev/null 2>&1
+        ctr_ tasks start --detach --null-io "$2" || return 1
+      fi
+      ctr_watched "$2"
       ;;
     stop-*) ctr_stop "$4" "$3" ;;
     rm-*)
@@ -75,9 +78,20 @@ same_process() {
   [ "$(cat "$WORK/process.$1")" = "$sp_now" ]
 }
 
-# ctr_stop NAME SECONDS: the monitor is told first, so that it starts nothing again.
+# The monitor minds what bears this label, and nothing else. It starts what it finds without a process,
+# and ends the one that somebody is just starting there: so the label comes after the process, and goes before.
+ctr_watched() { ctr_ containers label "$1" containerd.io/restart.status=running; }
+ctr_unwatched() { ctr_ containers label "$1" containerd.io/restart.status= >/dev/null 2>&1; }
+
+# What a killed command started and did not come to tell the monitor of.
+tasks_are_watched() {
+  ctr_watched "$S_serving" >/dev/null 2>&1
+  ctr_watched "$DOOR" >/dev/null 2>&1
+}
+
+# ctr_stop NAME SECONDS
 ctr_stop() {
-  ctr_ containers label "$1" containerd.io/restart.status= >/dev/null 2>&1
+  ctr_unwatched "$1"
   cs_left=$(($2 * 5))
   [ "$2" = 0 ] || ctr_ tasks kill "$1" 2>/dev/null
   while [ "$cs_left" -gt 0 ] && [ -n "$(ctr_process "$1")" ]; do
@@ -92,7 +106,7 @@ CTR_HARDENING='--user 65532:65532 --read-only --seccomp --cap-drop CAP_CHOWN --c
   --cap-drop CAP_FSETID --cap-drop CAP_FOWNER --cap-drop CAP_MKNOD --cap-drop CAP_NET_RAW --cap-drop CAP_SETGID
   --cap-drop CAP_SETUID --cap-drop CAP_SETFCAP --cap-drop CAP_SETPCAP --cap-drop CAP_NET_BIND_SERVICE
   --cap-drop CAP_SYS_CHROOT --cap-drop CAP_KILL --cap-drop CAP_AUDIT_WRITE'
-CTR_RESTART='--label containerd.io/restart.policy=always --label containerd.io/restart.status=running'
+CTR_RESTART='--label containerd.io/restart.policy=always'
 
 ctr_mount() { echo "type=bind,src=$1,dst=$2,options=rbind:$3"; }
 
@@ -104,7 +118,7 @@ task_door() {
     --label dev.packager.grpc=1 \
     --mount "$(ctr_mount "$RUN_DIR" /run/packager ro)" "$IMAGE" "$DOOR" \
     "$R_PYTHON" -I -c "$(door_program)" /run/packager/state "$SITE_listen" "$R_PORT,$R_GRPC_PORT" "$R_DRAIN" /run/packager/sockets \
-    >"$WORK/said" 2>&1 || door_closed
+    >"$WORK/said" 2>&1 && ctr_watched "$DOOR" >/dev/null 2>&1 || door_closed
 }
 
 task_server() {
@@ -130,7 +144,8 @@ task_server() {
     --memory-limit "$((R_MEMORY_MIB * 1048576))" --label "$LABEL" --label dev.packager.slot="$SLOT" \
     --mount "type=tmpfs,src=tmpfs,dst=/tmp,options=size=${R_TMP_MIB}m:mode=1777:noexec:nosuid:nodev" \
     --mount "$(ctr_mount "$ts_place" /run/packager rw)" --env "PACKAGER_REGION=$SITE_region" "$IMAGE" "$SLOT" \
-    "$R_PYTHON" -I -c "$(launcher_program)" /run/packager "$R_PORT${R_GRPC:+,$R_GRPC_PORT}" "$@"
+    "$R_PYTHON" -I -c "$(launcher_program)" /run/packager "$R_PORT${R_GRPC:+,$R_GRPC_PORT}" "$@" &&
+    ctr_watched "$SLOT"
 }
 
 task_probe() {

@@ -160,11 +160,16 @@ stop_server() { # SLOT
   quietly stop --time "${R_GRACE:-15}" "$1"
 }
 
+# A candidate that is not fit, or not wanted any more, goes; a version that was kept stays so.
 drop_candidate() {
   quietly rm -f "$PROBE"
   stock_is_kept
   dc_slot=$S_candidate
   S_candidate=''
   save_state
-  remove_slot "$dc_slot" "${IMAGE_ID:-}"
+  if [ -n "$(slot_line "$dc_slot")" ]; then
+    stop_server "$dc_slot"
+  else
+    remove_slot "$dc_slot" "${IMAGE_ID:-}"
+  fi
 }

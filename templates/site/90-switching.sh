@@ -15,7 +15,7 @@ activate() { # fresh | kept
   if ! trial "$SLOT"; then
     finding 1 "the self-test failed, and nothing was switched" "$R_NAME $R_VERSION" "" "$SELFTEST" \
       "${S_serving:+the version before goes on serving; }do not use this release here"
-    leave_candidate "$1"
+    drop_candidate
     leave "$RESULT"
   fi
   note "$SELFTEST"
@@ -40,17 +40,6 @@ activate() { # fresh | kept
 # Where the door reads the state by itself there is nothing more to do; a Service is told.
 switch_door() {
   [ "$SITE_engine" != kubernetes ] || point_door "$S_serving"
-}
-
-# A candidate that is not fit: a fresh one goes, one that was kept is only stopped again.
-leave_candidate() {
-  if [ "$1" = fresh ]; then
-    drop_candidate
-  else
-    stop_server "$SLOT"
-    S_candidate=''
-    save_state
-  fi
 }
 
 # Watches the version in service; the one before takes over when it is not fit.
@@ -158,6 +147,7 @@ stand_up() {
     step "bring $(slot_field "$S_serving" 2) up again"
     with_slot "$S_serving" bring_up
   fi
+  [ "$SITE_engine" != containerd ] || tasks_are_watched
   if [ "$SITE_engine" = kubernetes ] && [ "$(pointed_to)" != "${S_serving##*-}" ]; then
     note "the Service is pointed to $(slot_field "$S_serving" 2)"
     switch_door || die 5 "the Service cannot be switched" "$DOOR" "" "$(said)" "see what the cluster says, then run this again"

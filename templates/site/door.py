@@ -32,6 +32,8 @@ CHUNK = 256 * 1024
 HEAD_SECONDS = 30
 IDLE_SECONDS = 120
 CONNECT_SECONDS = 10
+# In SOCKETS: containerd's monitor looks every 10 s, and what it starts needs some as well.
+HEALING_SECONDS = 30
 END_SECONDS = 0.2
 MAX_CONNECTIONS = 1024
 # A request of up to so many bytes is given to another version when the first one ends without a
@@ -97,7 +99,7 @@ class Slots:
         One may be starting, and a switch may come meanwhile.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + CONNECT_SECONDS
+        deadline = loop.time() + (HEALING_SECONDS if self._sockets else CONNECT_SECONDS)
         while True:
             names = self.named(asked)
             if not names and asked is not None:

@@ -19,6 +19,7 @@ import socket
 import sys
 
 CHUNK = 256 * 1024
+PERIOD_SECONDS = 0.05
 MAX_LOG = 10_000_000
 CONNECT_SECONDS = 2
 
@@ -69,6 +70,19 @@ async def keep_log(reader, file):
                 log.flush()
 
 
+async def open_door(place, port):
+    """Callers are let in as soon as the server takes them: the site's door waits for that, where it
+    would take a connection that ends at once for a server that ended."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(PERIOD_SECONDS)
+            continue
+        writer.close()
+        return await asyncio.start_unix_server(Carrier(port).arrived, place, limit=CHUNK)
+
+
 async def main(folder, ports, command):
     """The server's exit status, as a shell tells it."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -83,9 +97,11 @@ async def main(folder, ports, command):
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.send_signal, number)
     logging = asyncio.create_task(keep_log(server.stdout, place / "log"))
-    for name, port in doors.items():
-        await asyncio.start_unix_server(Carrier(port).arrived, place / name, limit=CHUNK)
+    opening = [asyncio.create_task(open_door(place / name, port)) for name, port in doors.items()]
     status = await server.wait()
+    for name, door in zip(doors, opening, strict=True):
+        door.cancel()
+        (place / name).unlink(missing_ok=True)
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(logging, 1)
     return status if status >= 0 else 128 - status

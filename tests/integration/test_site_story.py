@@ -28,7 +28,7 @@ WAYS = [
     *(("docker", "dash"), ("podman", "ash"), ("docker", "python"), ("podman", "python")),
     *(("docker", "ash"), ("podman", "dash")),
     *(("quadlet", "dash"), ("containerd", "ash"), ("quadlet", "ash"), ("containerd", "dash")),
-    ("containerd", "python"),
+    *(("containerd", "python"), ("quadlet", "python")),
 ]
 # One way by default; two engines where they are required (CI); all of them when asked for.
 DEFAULT = len(WAYS) if os.environ.get("PACKAGER_LONG") == "1" else 1

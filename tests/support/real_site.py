@@ -30,6 +30,20 @@ TOOLS = {
 }
 DAEMONS = {"docker": docker_26, "containerd": containerd}
 SHELLS = {"dash": ("dash",), "ash": ("busybox", "ash")}
+UNITS = "/etc/containers/systemd"
+# Python is this machine's and systemd the room's: between them they have one folder of units, which
+# a private view of /etc shows to Python, and which nobody else on this machine sees.
+SEEING_UNITS = """
+set -e
+units=$1; scratch=$2; shift 2
+mount --make-rprivate /
+mount -t tmpfs etc "$scratch"
+mkdir "$scratch/upper" "$scratch/work"
+mount -t overlay etc -o "lowerdir=/etc,upperdir=$scratch/upper,workdir=$scratch/work" /etc
+mkdir -p UNITS
+mount --bind "$units" UNITS
+exec "$@"
+""".replace("UNITS", UNITS)
 
 
 @dataclass
@@ -65,13 +79,20 @@ class RealSite:
         socket = f"DOCKER_HOST=unix://{self.room.root}/run/docker.sock"
         given = [str(release.folder)] if release and not rest[:1] else []
         program = [sys.executable, "-m", "packager", verb, *given, *rest, *site, *key]
-        inside = ["nsenter", f"--target={self.room.holder}", "--net", "--"]
+        inside = ["nsenter", f"--target={self.room.holder}", "--net", "--", *self.seeing_units()]
         return [*inside, "env", path, socket, "NO_COLOR=1", *program]
+
+    def seeing_units(self) -> list[str]:
+        """What stands before a program of this machine that writes units for the room's systemd."""
+        if self.engine != "quadlet":
+            return []
+        folders = str(self.base / "units"), str(self.base / "etc")
+        return ["unshare", "--mount", "sh", "-c", SEEING_UNITS, "seeing", *folders]
 
     def run(self, verb: str, release: SmallRelease | None = None, *more: object) -> Done:
         done = subprocess.run(
             self.command(verb, release, *more),
-            capture_output=True, text=True, check=False, timeout=300, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, check=False, timeout=900, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         return Done(done.returncode, done.stdout, done.stderr)
 
@@ -130,6 +151,11 @@ def real_site(engine: str, by: str, base: Path, releases: Path) -> Iterator[Real
                 words = " ".join(f"'{word}'" for word in room.command(name))
                 tool.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
                 tool.chmod(0o755)
+            if engine == "quadlet":
+                (base / "units").mkdir()
+                (base / "etc").mkdir()
+                room.run("mkdir", "--parents", UNITS)
+                room.run("mount", "--bind", str(base / "units"), UNITS)
         routes = room.run("ip", "route", "show", "table", "main", check=False).stdout
         assert "default" not in routes
         yield site

@@ -83,6 +83,26 @@ def test_it_ends_as_the_server_ends(launched, tmp_path):
     assert launched.wait(30) == 7
 
 
+def test_nobody_is_let_in_before_the_server_listens(tmp_path):
+    """A connection that ends at once would be taken for a server that ended."""
+    port = free_port()
+    server = f"import os, time\nwhile not os.path.exists(r'{tmp_path / 'now'}'): time.sleep(0.01)\n"
+    words = [sys.executable, "-I", LAUNCHER, tmp_path, port, sys.executable, "-c", server + SERVER]
+    with subprocess.Popen([str(word) for word in (*words, port)]) as process:
+        try:
+            until(lambda: (tmp_path / "log").exists())
+            time.sleep(0.3)
+            assert not (tmp_path / "server").exists()
+            (tmp_path / "now").touch()
+            until(lambda: begun(tmp_path))
+            assert ask(tmp_path, b"abc") == b"cba"
+            assert ask(tmp_path, b"end") == b""
+            until(lambda: not (tmp_path / "server").exists())
+            assert process.wait(30) == 7
+        finally:
+            process.kill()
+
+
 def test_a_signal_reaches_the_server(launched):
     launched.send_signal(signal.SIGTERM)
     assert launched.wait(30) == 128 + signal.SIGTERM

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,43 @@ def test_a_release_whose_self_test_fails_is_never_switched_to(dash, releases):
     assert not (dash.stub / "images" / image).exists()
     assert [slot["version"] for slot in dash.status()["slots"]] == ["1.0.0"]
     assert read_history(dash.home)[-1].document["result"] == "failed"
+
+
+def test_a_kept_version_that_fails_its_self_test_stays_kept(dash, releases):
+    """It is installed once more, from a stick; what a rollback needs of it is still here then."""
+    for version in ("1.0.0", "1.1.0"):
+        assert dash.install(releases[version]).code == 0
+    assert dash.run(None, "rollback").code == 0
+    dash.verdict(releases["1.1.0"], test="the machine is busy")
+    assert dash.install(releases["1.1.0"]).code == 1
+    assert serving(dash) == "1.0.0"
+    slots = {slot["version"]: slot["container"] for slot in dash.status()["slots"]}
+    assert slots == {"1.0.0": "running", "1.1.0": "stopped"}
+    dash.verdict(releases["1.1.0"])
+    forward = dash.run(None, "rollback", "--to", "1.1.0")
+    assert (forward.code, serving(dash)) == (0, "1.1.0"), forward.err
+
+
+def test_an_interrupted_rollback_may_be_asked_for_again(dash, releases):
+    for version in ("1.0.0", "1.1.0"):
+        assert dash.install(releases[version]).code == 0
+    begun = dash.base / "begun"
+    real = 'PATH=${PATH#*:}; exec docker "$@"'
+    dash.tool("docker", f'[ "$1" != start ] || {{ : >{begun}; sleep 1; }}; {real}')
+    with subprocess.Popen(
+        dash.command(None, "rollback"), env=dash.surroundings(), stderr=subprocess.DEVNULL
+    ) as rollback:
+        while not begun.exists():
+            time.sleep(0.02)
+        rollback.terminate()
+    assert rollback.returncode == 143
+    (dash.base / "bin" / "docker").unlink()
+    assert serving(dash) == "1.1.0"
+    assert {slot["version"]: slot["container"] for slot in dash.status()["slots"]} == {
+        "1.0.0": "stopped", "1.1.0": "running",
+    }  # fmt: skip
+    done = dash.run(None, "rollback")
+    assert (done.code, serving(dash)) == (0, "1.0.0"), done.err
 
 
 def test_a_release_that_does_not_hold_is_rolled_back_by_itself(site, releases):
