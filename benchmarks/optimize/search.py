@@ -1,12 +1,13 @@
 """Is the search right? Every candidate over every number of threads and every batch with all rounds
 and all samples, and beside it what the search asked, chose, and put on the front.
 
-`python -m benchmarks.optimize.search [--minilm FOLDER] [--out FILE]`: on MiniLM where its folder is
-given, else on the residual convolutional network. Tells by how much threads and
-batches move the ratio of two candidates (what `MARGIN` takes for granted), which share of the
+`python -m benchmarks.optimize.search [--convnet] [--encoder] [--magika] [--minilm FOLDER] [--silero
+FILE] [--angle FILE] [--out FILE]`: the files as `real_models` wants them. Tells by how much threads
+and batches move the ratio of two candidates (what `MARGIN` takes for granted), which share of the
 measuring and of the samples the search asks, counted as multi-fidelity search counts (an evaluation
 is all that is timed of one candidate, in inferences; a look at a sixteenth of them is a sixteenth
 of one), and which share of the volume under the front is lost.
+The choice by all figures is made by the same rule.
 """
 
 from __future__ import annotations
@@ -17,25 +18,33 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from benchmarks.optimize.cases.made import residual
+from benchmarks.optimize.cases import Case
+from benchmarks.optimize.cases.files import magika
+from benchmarks.optimize.cases.images import angle
+from benchmarks.optimize.cases.made import minilm_shaped, residual
+from benchmarks.optimize.cases.speech import silero
 from benchmarks.optimize.cases.text import minilm
 from packager.catalogue import load_catalogue
+from packager.digest import Digest
 from packager.domain.model import Metric, Objective, OptimizedModel, QualityBudget
 from packager.optimize.anatomy import anatomy_of
 from packager.optimize.candidates import candidates
+from packager.optimize.choosing import Contender, choose
+from packager.optimize.contending import contender, scaling
 from packager.optimize.making import Made
-from packager.optimize.measuring import BATCHES, thread_counts
+from packager.optimize.measuring import batches, thread_counts
 from packager.optimize.optimizing import opened, optimize
 from packager.optimize.processes import Workers
 from packager.optimize.reading import load_graph, read_model
 from packager.optimize.recipes import SOURCE, Recipe
+from packager.optimize.record import Figures, Row
 from packager.optimize.samples import read_samples
 from packager.optimize.trying import Bench, prove, try_all
 from packager.progress import SILENT
@@ -47,27 +56,43 @@ Cells = dict[Cell, dict[str, float]]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minilm", type=Path)
+    for name in ("minilm", "silero", "angle"):
+        parser.add_argument(f"--{name}", type=Path)
+    for name in ("convnet", "encoder", "magika"):
+        parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    told = json.loads(asked.out.read_text()) if asked.out and asked.out.exists() else {}
-    with tempfile.TemporaryDirectory() as scratch:
-        room = Path(scratch)
-        loose = QualityBudget(Metric.COSINE, 0.5)  # speed is the question, and no candidate missing
-        if asked.minilm:
-            case = minilm(asked.minilm, room / "minilm")
-            told["minilm"] = compared(case.model, case.samples, loose)
-        else:
-            graph, feeds, _ = residual(room / "convnet", 600)
-            np.savez(room / "convnet/samples.npz", **feeds)
-            told["convnet"] = compared(graph, room / "convnet/samples.npz", loose)
-    print(json.dumps(told, indent=1))
-    if asked.out:
-        asked.out.write_text(json.dumps(told, indent=1) + "\n")
+    opens: dict[str, Callable[[Path], tuple[Path, Path]]] = {
+        "convnet": lambda room: fitted(room, residual),
+        "encoder": lambda room: fitted(room, minilm_shaped),
+        "magika": lambda room: files_of(magika(room)),
+        "minilm": lambda room: files_of(minilm(asked.minilm, room)),
+        "silero": lambda room: files_of(silero(asked.silero, room)),
+        "angle": lambda room: files_of(angle(asked.angle, room)),
+    }
+    for name, case in opens.items():
+        if getattr(asked, name):
+            told = json.loads(asked.out.read_text()) if asked.out and asked.out.exists() else {}
+            with tempfile.TemporaryDirectory() as scratch:
+                told[name] = compared(*case(Path(scratch, name)))
+            print(json.dumps({name: told[name]}, indent=1), flush=True)
+            if asked.out:
+                asked.out.write_text(json.dumps(told, indent=1) + "\n")
     return 0
 
 
-def compared(graph: Path, samples: Path, budget: QualityBudget) -> dict[str, Any]:
+def fitted(room: Path, make: Callable[[Path, int], Any]) -> tuple[Path, Path]:
+    graph, feeds, _ = make(room, 600)
+    np.savez(room / "samples.npz", **feeds)
+    return graph, room / "samples.npz"
+
+
+def files_of(case: Case) -> tuple[Path, Path]:
+    return case.model, case.samples
+
+
+def compared(graph: Path, samples: Path) -> dict[str, Any]:
+    budget = QualityBudget(Metric.COSINE, 0.5)  # speed is the question, and no candidate missing
     model, into = read_model(graph), samples.parent / "out"
     into.mkdir()
     hardware = load_catalogue().hardware(HARDWARE)
@@ -80,8 +105,9 @@ def compared(graph: Path, samples: Path, budget: QualityBudget) -> dict[str, Any
         made = {n: one.outcome.model for n, one in names.items() if isinstance(one.outcome, Made)}
         paths = {SOURCE: graph, **{name: one.files[0].path for name, one in made.items()}}
         full = {name: everything(bench, name, path) for name, path in paths.items()}
+        lossless = {SOURCE, *(name for name, one in names.items() if one.recipe.lossless)}
     sizes = {SOURCE: model.size, **{name: one.size for name, one in made.items()}}
-    told = {
+    told: dict[str, Any] = {
         "candidates": {name: ratios(own) for name, own in full.items()},
         "sizes": sizes,
         "moved": moved(full),
@@ -103,7 +129,9 @@ def compared(graph: Path, samples: Path, budget: QualityBudget) -> dict[str, Any
                 progress=SILENT,
             )
         held_out = next(use.count for use in found.samples if use.purpose == "evaluation")
-        told["search"][objective.value] = judged(found, objective, full, sizes, asked, held_out)
+        told["search"][objective.value] = judged(
+            found, objective, full, sizes, lossless, asked, held_out
+        )
     return told
 
 
@@ -118,7 +146,11 @@ def everything(bench: Bench, name: str, path: Path) -> Cells:
         "batched": dict(shop.samples.batched),
         "start": 0,
         "stop": 32,
-        "cells": list(itertools.product(thread_counts(), BATCHES)),
+        "cells": list(
+            itertools.product(
+                thread_counts(), batches(shop.source, stackable=shop.samples.stackable)
+            )
+        ),
         "pace": "close",
         "sweep": [],
     }
@@ -143,6 +175,7 @@ def counting() -> Iterator[Counter[str]]:
                 if whose or task["task"] == "measure":  # the source's rounds are the others'
                     counted["rounds"] += sum(figures["rounds"] for figures in one["figures"])
                     counted["inferences"] += inferences(one["figures"])
+                    counted[f"step {name} {task.get('pace', '')}"] += inferences(one["figures"])
         return result
 
     Workers.do = do  # type: ignore[method-assign]
@@ -157,20 +190,24 @@ def judged(
     objective: Objective,
     full: dict[str, Cells],
     sizes: dict[str, int],
+    lossless: set[str],
     asked: Counter[str],
     held_out: int,
 ) -> dict[str, Any]:
     """What the search asked and found, against all that there is."""
-    others = [name for name in full if name != SOURCE]
+    others = list(full)  # the source is one of them
     rounds = sum(one["rounds"] for name in others for one in full[name].values())
     timed = sum(inferences(full[name].values()) for name in others)
     key = "latency_speedup" if objective is Objective.LATENCY else "throughput_speedup"
     best = {name: max(one[key] for one in own.values()) for name, own in full.items()}
     front = [row.name for row in found.candidates if row.on_front]
+    all_would = by_all(full, sizes, lossless, objective)
     points = {name: point(name, own, sizes) for name, own in full.items()}
     whole, kept = volume(list(points.values())), volume([points[n] for n in front if n in points])
     return {
         "chosen": found.chosen.name,
+        "chosen by whoever measures everything": all_would,
+        "the same choice": found.chosen.name == all_would,
         "the choice against the best of all": round(
             best[found.chosen.name] / max(best.values()), 3
         ),
@@ -180,9 +217,45 @@ def judged(
         "share of inferences timed": round(asked["inferences"] / timed, 3),
         "rounds, of all": [asked["rounds"], rounds],
         "share of rounds": round(asked["rounds"] / rounds, 3),
-        "samples, of all": [asked["samples"], held_out * len(others)],
+        "samples, of all": [asked["samples"], held_out * (len(others) - 1)],
+        "share of all inferences, timed and judged": round(
+            (asked["inferences"] + asked["samples"]) / (timed + held_out * (len(others) - 1)), 3
+        ),
+        "steps": {k.removeprefix("step "): v for k, v in asked.items() if k.startswith("step ")},
         "volume lost": round(1 - kept / whole, 4),
     }
+
+
+def by_all(
+    full: dict[str, Cells], sizes: dict[str, int], lossless: set[str], objective: Objective
+) -> str:
+    """The choice of whoever measures everything, by the same rule."""
+    contenders = []
+    rows = {}
+    for name, own in full.items():
+        rows[name] = Row(
+            *(Digest.of(b""),) * 2,
+            "",
+            "",
+            tuple(Figures(**cast("Any", {"latency_p99_ms": 0.0, **cell})) for cell in own.values()),
+        )
+    source_at = scaling((row for name, row in rows.items() if name != SOURCE), objective)
+    for name, row in rows.items():
+        contenders.append(
+            contender(
+                name,
+                sizes[name],
+                row,
+                objective,
+                lossless=name in lossless,
+                source_at=source_at,
+            )
+        )
+    return choose(
+        Contender(SOURCE, True, sizes[SOURCE], 1.0),
+        (one for one in contenders if one.name != SOURCE),
+        objective,
+    ).name
 
 
 def inferences(figures: Iterable[dict[str, float]]) -> int:
@@ -197,14 +270,16 @@ def ratios(own: Cells) -> dict[str, float]:
 def moved(cells: dict[str, Cells]) -> dict[str, float]:
     """By what factor the ratio of two candidates changes, at most, from one thread and batch 1 to
     batches on one thread, and to anything else. The second says little on a crowded machine."""
-    most = {"batches on one thread": 1.0, "threads and batches": 1.0}
+    most = {"batches on one thread": 1.0, "threads at batch 1": 1.0, "threads and batches": 1.0}
     for one, other in itertools.permutations(cells, 2):
         shared = set(cells[one]) & set(cells[other])
         first = cells[one][1, 1]["latency_speedup"] / cells[other][1, 1]["latency_speedup"]
         for threads, batch in shared - {(1, 1)}:
             a, b = cells[one][threads, batch], cells[other][threads, batch]
             now = a["throughput_speedup"] / b["throughput_speedup"]
-            for key in most if threads == 1 else ("threads and batches",):
+            where = {"threads at batch 1"} if batch == 1 else set()
+            where |= {"batches on one thread"} if threads == 1 else set()
+            for key in where | {"threads and batches"}:
                 most[key] = max(most[key], now / first)
     return {name: round(value, 3) for name, value in most.items()}
 

@@ -126,7 +126,8 @@ class Measurement:
     the ratios are None where a site timed the candidate without its source.
 
     `threads` and `batch` are those that serve the objective best; `load_ms` is the time to open the
-    model, `resident_bytes` what that added to the process's memory.
+    model, `resident_bytes` what that added to the process's memory; `spread` half of the 95 %
+    interval of the ratio, as a share of it.
     """
 
     latency_p50_ms: float
@@ -139,6 +140,7 @@ class Measurement:
     throughput_speedup: float | None = 1.0
     load_ms: float | None = None
     resident_bytes: int | None = None
+    spread: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +183,9 @@ class Quality:
 
 
 class Verdict(StrEnum):
-    """What became of a candidate. `outpaced`: one that is proved to keep to the budget is better by
-    so much that it was not asked all samples; what is known of its quality is a look."""
+    """What became of a candidate. `outpaced`: one that is proved to keep to the budget is better,
+    or as good and less of a change, so not all samples were asked; a look at its quality is known.
+    """
 
     CHOSEN = "chosen"
     ELIGIBLE = "eligible"

@@ -1,13 +1,14 @@
 """The choice among candidates within the quality budget. Pure, and blind to their order.
 
-The source keeps its place unless another is better by more than measuring can be wrong. Among those
-that are as good as the best, the one with the least change wins: lossless before lossy, then the
-smaller file, then the name.
+The source keeps its place unless another is better by more than measuring can be wrong. Those that
+nobody can show to be behind the best by more than a tenth are as good as it: their intervals are
+taken into account, so that a crowded machine, which widens them, does not choose. Among them the
+one with the least change wins: lossless before lossy, then the smaller file, then the name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from packager.domain.model import NO_CONSTRAINTS, Constraints, Objective
@@ -15,13 +16,57 @@ from packager.errors import OptimizationError
 
 NOISE = 0.05
 """Gains below this share are noise, as two runs of the same file on one machine show."""
+TIE = 0.1
+"""Who is behind the best by less than this share is as good: the file that is smaller, or the same
+up to rounding, is worth more than that. As for threads and batches: the fewest within a tenth."""
+SPREAD_AT_MOST = 0.025
+"""What a measurement may be off and count for; so a choice is never slower than the best by more
+than 15 %, however crowded the machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """How many times better than the source, and how far that may be off, as a share of it."""
+
+    times: float
+    spread: float = 0.0
+
+    @property
+    def least(self) -> float:
+        return self.times * (1 - min(self.spread, SPREAD_AT_MOST))
+
+    @property
+    def most(self) -> float:
+        return self.times * (1 + min(self.spread, SPREAD_AT_MOST))
+
+
+def as_good_as_the_best(gains: Mapping[str, Gain], objective: Objective) -> list[str]:
+    """The best, and whoever cannot be shown to be behind it by more than a tie. Sorted."""
+    if not gains:
+        return []
+    tie = NOISE if objective is Objective.SIZE else TIE
+    best = max(gains.values(), key=lambda gain: gain.times)
+    return sorted(name for name, own in gains.items() if own.most >= best.least * (1 - tie))
+
+
+def in_doubt(gains: Mapping[str, Gain], objective: Objective) -> list[str]:
+    """The best and those of whom more rounds could tell whether they are as good. Sorted."""
+    if objective is Objective.SIZE:
+        return []
+    near = as_good_as_the_best(gains, objective)
+    best = max(near, key=lambda name: gains[name].times, default="")
+    doubted = [
+        name for name in near if name != best and gains[name].least < gains[best].most * (1 - TIE)
+    ]
+    return sorted([best, *doubted]) if doubted else []
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """What the choice looks at. `speedup` is the objective's ratio to the source's, None when there
-    is no measurement; `size` in bytes; `p99_ms` and `throughput` as measured. Who is not `raced`
-    was far behind at the first look: told so, never chosen."""
+    """What the choice looks at. `speedup` is the objective's ratio to the source's, each with the
+    threads and the batch that are best for it, None when there is no measurement, and `spread` how
+    far it may be off; `size` in bytes; `p99_ms` and `throughput` as measured. Who is not `raced`
+    was far behind at a look: told so, never chosen."""
 
     name: str
     lossless: bool
@@ -30,6 +75,7 @@ class Contender:
     p99_ms: float | None = None
     throughput: float | None = None
     raced: bool = True
+    spread: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +146,7 @@ def _choose(
 ) -> Choice:
     gains = {rival.name: gain(source, rival, objective) for rival in rivals}
     raced = [rival for rival in rivals if rival.raced]
-    best = max((gains[rival.name] for rival in raced), default=0.0)
+    best = max((gains[rival.name].least for rival in raced), default=0.0)
     if not source_allowed and not raced:
         raise OptimizationError(
             "no candidate of the pinned precision is fit to be shipped",
@@ -112,7 +158,8 @@ def _choose(
         others = {rival.name: _loss(source, rival, objective) for rival in rivals}
         why = "nothing better within the budget" if rivals else "no other candidate is eligible"
         return Choice(source.name, f"{why}; the model is shipped as it came", others)
-    near = [rival for rival in raced if gains[rival.name] >= best * (1 - NOISE)]
+    names = as_good_as_the_best({rival.name: gains[rival.name] for rival in raced}, objective)
+    near = [rival for rival in raced if rival.name in names]
     winner = min(near, key=lambda rival: (not rival.lossless, rival.size, rival.name))
     others = {
         rival.name: (
@@ -134,11 +181,11 @@ def _choose(
     return Choice(winner.name, reason, others)
 
 
-def gain(source: Contender, rival: Contender, objective: Objective) -> float:
+def gain(source: Contender, rival: Contender, objective: Objective) -> Gain:
     """How many times better than the source; 0 when that is not known."""
     if objective is Objective.SIZE:
-        return source.size / rival.size
-    return rival.speedup or 0.0
+        return Gain(source.size / rival.size)
+    return Gain(rival.speedup or 0.0, rival.spread)
 
 
 def _told(constraints: Constraints) -> str:
@@ -153,7 +200,7 @@ def _told(constraints: Constraints) -> str:
 def _loss(
     source: Contender, rival: Contender, objective: Objective, winner: Contender | None = None
 ) -> str:
-    value = gain(source, rival, objective)
+    value = gain(source, rival, objective).times
     figure = _figure(source, rival, objective)
     if not value:
         return "not measured, so not chosen"

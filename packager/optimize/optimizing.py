@@ -28,7 +28,6 @@ from packager.domain.model import (
 )
 from packager.optimize.anatomy import anatomy_of
 from packager.optimize.candidates import candidates
-from packager.optimize.choosing import Choice, Contender, choose
 from packager.optimize.evidence import quality_record
 from packager.optimize.golden import golden_samples
 from packager.optimize.making import Made
@@ -36,8 +35,8 @@ from packager.optimize.measuring import where
 from packager.optimize.operations import work_of
 from packager.optimize.processes import Failure, Workers, warmed
 from packager.optimize.reading import load_graph
-from packager.optimize.recipes import SOURCE, Recipe
-from packager.optimize.record import MeasurementRecord, measurement
+from packager.optimize.recipes import Recipe
+from packager.optimize.record import MeasurementRecord
 from packager.optimize.samples import Samples
 from packager.optimize.searching import Search
 from packager.optimize.table import Findings, table
@@ -111,10 +110,8 @@ def optimize(
                 objective=objective,
                 metric=bench.quality.metric,
             )
-            choice = choice_of(findings, precision, constraints)
-            if search.sweep(choice.name):
-                continue
-            shown, front = table(findings, choice)
+            choice = found.choice
+            shown, front = table(findings)
             if not search.need(set(front.dominated_by.values()) & set(found.outpaced)):
                 break
         made = {trial.recipe.name: trial for trial in found.trials}.get(choice.name)
@@ -156,39 +153,6 @@ def _layers(bench: Bench, trial: Trial | None) -> tuple[tuple[str, float], ...]:
     if trial is None or trial.recipe.lossless or not isinstance(trial.outcome, Made):
         return ()
     return bench.workshop.layers(trial.outcome)
-
-
-def choice_of(findings: Findings, precision: Precision | None, constraints: Constraints) -> Choice:
-    """The choice among the source and what was found eligible. Raises OptimizationError."""
-    source = findings.source
-    contenders = [
-        _contender(trial.recipe.name, trial.recipe.lossless, trial.outcome.model, findings)
-        for trial in findings.found.trials
-        if isinstance(trial.outcome, Made)
-        and trial.eligible
-        and trial.recipe.name not in findings.found.failures
-    ]
-    return choose(
-        replace(_contender(SOURCE, True, source, findings), speedup=1.0),
-        contenders,
-        findings.objective,
-        source_allowed=precision in (None, source.precision),
-        constraints=constraints,
-    )
-
-
-def _contender(name: str, lossless: bool, model: Model, findings: Findings) -> Contender:
-    row = findings.found.measured.get(name)
-    figures = measurement(row, findings.objective) if row else None
-    return Contender(
-        name=name,
-        lossless=lossless,
-        size=model.size,
-        speedup=figures.speedup if figures else None,
-        p99_ms=figures.latency_p99_ms if figures else None,
-        throughput=figures.throughput_per_s if figures else None,
-        raced=name in findings.found.race,
-    )
 
 
 def keep(model: Model, into: Path) -> Model:

@@ -13,10 +13,9 @@ from packager.optimize.choosing import NOISE
 
 MARGIN = {Objective.LATENCY: 0.75, Objective.THROUGHPUT: 0.55, Objective.COST: 0.55}
 """How far a candidate may lie behind at its first look, batch 1 on one thread, and stay. The winner
-is safe as long as a look, threads and batches together move the ratio of two candidates by less
-than that. Measured (benchmarks/optimize/search.py): batches on one thread moved it by up to 1.08 on
-a convolutional network and 1.41 on MiniLM, where the bound for throughput is 1.8. For more threads
-it is assumed: two cores that others use told nothing."""
+is safe as long as a look, threads and batches together move the ratio of a candidate to it by less
+than that: 1.33 for latency, 1.8 for throughput. What was measured on six models, of any two
+candidates (`moved`, benchmarks/optimize/search.py), is in docs/optimizer.md."""
 
 
 def in_the_race(

@@ -22,6 +22,7 @@ BATCHING_PAYS = 1.2
 """Gains below this share are not worth that requests wait for each other."""
 
 _RATIOS = ("latency_speedup", "throughput_speedup")
+_OPTIONAL = (*_RATIOS, "spread")
 KIND = {"apiVersion": "packager/v1", "kind": "MeasurementRecord"}
 
 
@@ -29,7 +30,9 @@ KIND = {"apiVersion": "packager/v1", "kind": "MeasurementRecord"}
 class Figures:
     """One comparison with the source. Milliseconds at batch 1, inferences a second at `batch`.
 
-    The ratios to the source are None in the record of a site, where the source was not.
+    The ratios to the source are None in the record of a site, where the source was not. `spread`
+    is how far the ratio may lie off, as a share of it: half of its 95 % interval; None where nobody
+    knows.
     """
 
     threads: int
@@ -40,6 +43,7 @@ class Figures:
     throughput_per_s: float
     latency_speedup: float | None
     throughput_speedup: float | None
+    spread: float | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -81,6 +85,7 @@ class Row:
                     own,
                     latency_speedup=near.latency_speedup,
                     throughput_speedup=near.throughput_speedup,
+                    spread=near.spread,
                 )
             )
         return replace(self, figures=tuple(figures), compared_on=other.measured_on)
@@ -208,6 +213,7 @@ def measurement(row: Row, objective: Objective) -> Measurement:
         throughput_speedup=figures.throughput_speedup,
         load_ms=row.load_ms,
         resident_bytes=row.resident_bytes,
+        spread=figures.spread,
     )
 
 
@@ -308,14 +314,14 @@ def _number(name: str, value: Any) -> float:
 def _figures(item: dict[str, Any]) -> Figures:
     values: dict[str, Any] = {}
     for field in fields(Figures):
-        value = item.get(field.name) if field.name in _RATIOS else item[field.name]
-        if value is None and field.name in _RATIOS:
+        value = item.get(field.name) if field.name in _OPTIONAL else item[field.name]
+        if value is None and field.name in _OPTIONAL:
             values[field.name] = None
             continue
         whole = field.name in ("threads", "batch", "rounds")
         if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
             raise ValueError(f"{field.name} is not a number")
-        if not 0 < value < 1e12:
+        if not 0 <= value < 1e12 or (not value and field.name != "spread"):
             raise ValueError(f"{field.name} is out of range")
         values[field.name] = value if whole else float(value)
     return Figures(**values)

@@ -1,10 +1,14 @@
-"""The search: a first look at quality and speed of all, all there is to know of those that can win.
+"""The search: a look at quality and speed of all, all there is to know of the one that wins.
 
-The rule is a function of the figures that a record keeps, so that a build by the record decides
-alike: who is in the race (`racing`) must prove its quality on all samples; who fails leaves it, and
-the race is told anew. What is far behind one that is proved is *outpaced*: it cannot be the choice
-whatever its quality, so nobody asks, unless another would be dominated by it. More figures are
-taken of the race alone, and where they move it the rule is applied once more.
+Rungs of speed, each for those that the one before left: a first look at everybody, a second one
+where the objective is decided, and as many rounds as it takes for those that are near each other
+there (successive halving, with margins in place of a fixed share: `racing`, `choosing`). Who wins
+must prove its quality on all samples; who fails that leaves, and the race is told anew. What is
+behind one that is proved is *outpaced*: it cannot be the choice whatever its quality, so nobody
+asks, unless another would be dominated by it. Of the choice alone everything is timed.
+
+Every step is a function of the figures that a record keeps, so that a build by the record decides
+alike.
 """
 
 from __future__ import annotations
@@ -14,12 +18,13 @@ from dataclasses import dataclass, field
 
 from packager.domain.hardware import HardwareProfile, Precision
 from packager.domain.model import NO_CONSTRAINTS, Constraints, Model, Objective
+from packager.optimize.choosing import Choice, Gain, as_good_as_the_best, in_doubt
+from packager.optimize.contending import choice_of, contender, source_scaling
 from packager.optimize.making import Made
-from packager.optimize.measuring import measurable
 from packager.optimize.processes import Failure
 from packager.optimize.racing import in_the_race
 from packager.optimize.recipes import SOURCE, Recipe
-from packager.optimize.record import MeasurementRecord, Row
+from packager.optimize.record import MeasurementRecord, Row, measurement
 from packager.optimize.stopwatch import Stopwatch
 from packager.optimize.trying import Bench, Trial, prove, try_all
 from packager.progress import Progress
@@ -27,11 +32,11 @@ from packager.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is known when the choice is made. `race` can be the choice; `outpaced` has a reason for
-    each candidate of which not all was asked; `measured` and `failures` go by name."""
+    """What is known when the choice is made. `outpaced` has a reason for each candidate of which
+    not all was asked; `measured` and `failures` go by name."""
 
     trials: tuple[Trial, ...]
-    race: frozenset[str]
+    choice: Choice
     outpaced: Mapping[str, str]
     measured: Mapping[str, Row]
     failures: Mapping[str, Failure]
@@ -88,30 +93,17 @@ class Search:
         self.watch.look(models, resident)
 
     def settle(self) -> Found:
-        """Ask until nothing that is still open could change the choice."""
+        """Ask until nothing that is still open could change the choice. Raises OptimizationError
+        when nothing keeps to the constraints or to the pinned precision."""
+        whole = self.constraints != NO_CONSTRAINTS
         while True:
-            race, asked = self._race()
-            fresh = [self._complete(name, alone=len(race) == 1) for name in race]
-            if not any(fresh):
-                break
-        trials = {name: self._now(name, asked) for name in self.trials}
-        outpaced = {
-            name: self._why_not(name, race)
-            for name, trial in trials.items()
-            if (trial.open or trial.is_deferred) and name not in self.watch.failures
-        }
-        self.progress.advance("measured", len(self.watch.models), len(self.watch.models))
-        return Found(
-            tuple(trials.values()),
-            frozenset(race),
-            outpaced,
-            self.watch.rows(),
-            dict(self.watch.failures),
-        )
-
-    def sweep(self, name: str) -> bool:
-        """More figures of the choice. Whether there are new ones: then all is told anew."""
-        return measurable(self.watch.hardware) and self.watch.sweep(name, self.objective)
+            asked: set[str] = set()
+            decided = self._decided(asked, whole=whole)
+            if decided is None:
+                continue
+            race, near, choice = decided
+            if not self.watch.complete(choice.name, self.objective, whole=whole):
+                return self._found(race, near, choice, asked)
 
     def need(self, names: Iterable[str]) -> bool:
         """Have these prove themselves too: they would push another off the front, and nobody falls
@@ -120,63 +112,153 @@ class Search:
         self.needed.update(fresh)
         return bool(fresh)
 
+    def _decided(
+        self, asked: set[str], *, whole: bool
+    ) -> tuple[list[str], list[str], Choice] | None:
+        """Who is in the race, who is as good as its best, and the choice, which is proved; None
+        when there are new figures, with which all is to be told anew. Fills `asked`."""
+        while True:
+            race = self._race(asked)
+            if self._ask(self._deferred(race), asked):
+                continue
+            fresh = [self._timed(name, whole=whole) for name in race]
+            if any(fresh):
+                return None
+            gains = self._gains(race, asked)
+            unknown = {name for name in race if name not in gains}
+            if self._ask(race if whole else unknown | self.needed, asked):
+                continue
+            near = (
+                race if whole else sorted({*as_good_as_the_best(gains, self.objective), *unknown})
+            )
+            doubted = () if whole else in_doubt(gains, self.objective)
+            fresh = [self.watch.look_closely(name, self.objective) for name in doubted]
+            if any(fresh):
+                return None
+            choice = self._choice(near, asked)
+            # the best too: one that does not keep to the budget must not say who is as good
+            best = max(near, key=lambda name: gains[name].times if name in gains else 0.0)
+            if not self._ask((choice.name, best), asked):
+                return race, near, choice
+
     def _now(self, name: str, asked: set[str]) -> Trial:
         """What is known of a candidate when those of `asked` had to tell all."""
         return self.known[name] if name in asked else self.trials[name]
 
-    def _race(self) -> tuple[list[str], set[str]]:
-        """Who can still be the choice, sorted, and who had to tell all for that."""
-        asked: set[str] = set()
-        while True:
-            race = self._contenders(asked)
-            waiting = [
-                self.trials[name]
-                for name in sorted({*race, *self.needed})
-                if name != SOURCE and name not in asked and not self.trials[name].eligible
-            ]
-            if not waiting:
-                return race, asked
-            self._ask([trial for trial in waiting if trial.recipe.name not in self.known])
-            asked |= {trial.recipe.name for trial in waiting}
+    def _deferred(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if name != SOURCE and self.trials[name].is_deferred]
 
-    def _ask(self, trials: list[Trial]) -> None:
-        """Make what was not made, and prove what is open."""
-        late = tuple(trial.recipe for trial in trials if trial.is_deferred)
+    def _ask(self, names: Iterable[str], asked: set[str]) -> bool:
+        """Make what was not made and prove what is open. Whether that was anybody."""
+        trials = [self.trials[name] for name in sorted({*names} - asked - {SOURCE})]
+        waiting = [trial for trial in trials if trial.is_deferred or trial.open]
+        fresh = [trial for trial in waiting if trial.recipe.name not in self.known]
+        late = tuple(trial.recipe for trial in fresh if trial.is_deferred)
         made = try_all(late, self.bench, None, self.progress) if late else []
         if made:
             self._look({}, made)
-        for trial in made:
-            self.known[trial.recipe.name] = trial
-        open_ones = [trial for trial in (*trials, *made) if trial.open]
-        for trial in prove(open_ones, self.bench, self.progress) if open_ones else []:
-            self.known[trial.recipe.name] = trial
+        self.known.update((trial.recipe.name, trial) for trial in made)
+        open_ones = [trial for trial in (*fresh, *made) if trial.open]
+        proved = prove(open_ones, self.bench, self.progress) if open_ones else []
+        self.known.update((trial.recipe.name, trial) for trial in proved)
+        asked.update(trial.recipe.name for trial in waiting)
+        return bool(waiting)
 
-    def _contenders(self, asked: set[str]) -> list[str]:
-        """With constraints everybody: the fastest may break one that a slower one keeps to."""
-        source, speeds = self.bench.workshop.source, self.watch.speeds()
-        sizes = {SOURCE: source.size} if self.source_allowed else {}
-        for name in self.trials:
-            trial = self._now(name, asked)
-            if name in self.watch.failures:
-                continue
-            if trial.is_deferred:
-                sizes[name], speeds[name] = source.size, 1.0
-            elif isinstance(trial.outcome, Made) and (trial.eligible or trial.open):
+    def _timed(self, name: str, *, whole: bool) -> bool:
+        """With constraints everything of everybody: the fastest may break one that a slower one
+        keeps to. Else a second look; the source is what all are compared with."""
+        if whole:
+            return self.watch.complete(name, self.objective, whole=True)
+        if name == SOURCE or self.objective is Objective.SIZE:
+            return False
+        return self.watch.look_again(name, self.objective)
+
+    def _standing(self, asked: set[str]) -> dict[str, Trial]:
+        """Those that may still be fit to be shipped."""
+        now = [self._now(name, asked) for name in self.trials if name not in self.watch.failures]
+        return {trial.recipe.name: trial for trial in now if trial.eligible or trial.open}
+
+    def _sizes(self, asked: set[str]) -> dict[str, int]:
+        """Bytes of each of them, and of the source where it may be chosen."""
+        sizes = {SOURCE: self.bench.workshop.source.size} if self.source_allowed else {}
+        for name, trial in self._standing(asked).items():
+            if isinstance(trial.outcome, Made):
                 sizes[name] = trial.outcome.model.size
+        return sizes
+
+    def _race(self, asked: set[str]) -> list[str]:
+        """Who can still be the choice after the first look, sorted; with constraints everybody."""
+        sizes, speeds = self._sizes(asked), self.watch.speeds()
+        for name in self.trials:
+            if name not in self.watch.failures and self._now(name, asked).is_deferred:
+                sizes[name], speeds[name] = self.bench.workshop.source.size, 1.0
         if self.constraints != NO_CONSTRAINTS:
             return sorted(sizes)
         return in_the_race(speeds, sizes, self.objective)
 
-    def _complete(self, name: str, *, alone: bool) -> bool:
-        whole = self.constraints != NO_CONSTRAINTS
-        return self.watch.complete(name, self.objective, whole=whole, alone=alone)
+    def _gains(self, names: Iterable[str], asked: set[str]) -> dict[str, Gain]:
+        """What is known of them where the objective is decided."""
+        if self.objective is Objective.SIZE:
+            sizes = self._sizes(asked)
+            return {name: Gain(self.bench.workshop.source.size / sizes[name]) for name in names}
+        rows, known = self.watch.rows(), {}
+        standing = self._standing(asked)
+        source_at = source_scaling(standing.values(), rows, self.objective)
+        for name in names:
+            one = contender(
+                name, 0, rows.get(name), self.objective, lossless=False, source_at=source_at
+            )
+            if name == SOURCE:
+                known[name] = Gain(1.0)
+            elif one.speedup:
+                known[name] = Gain(one.speedup, one.spread)
+        return known
 
-    def _why_not(self, name: str, race: list[str]) -> str:
+    def _choice(self, near: list[str], asked: set[str]) -> Choice:
+        """As if those that are open kept to the budget. Raises OptimizationError."""
+        return choice_of(
+            self.bench.workshop.source,
+            self._standing(asked).values(),
+            self.watch.rows(),
+            self.objective,
+            raced=near.__contains__,
+            source_allowed=self.source_allowed,
+            constraints=self.constraints,
+        )
+
+    def _found(self, race: list[str], near: list[str], choice: Choice, asked: set[str]) -> Found:
+        trials = {name: self._now(name, asked) for name in self.trials}
+        outpaced = {
+            name: self._why_not(name, name in race, name in near, choice)
+            for name, trial in trials.items()
+            if (trial.open or trial.is_deferred) and name not in self.watch.failures
+        }
+        unmade = {name for name, trial in trials.items() if trial.is_deferred}
+        self.progress.advance("measured", len(self.watch.models), len(self.watch.models))
+        return Found(
+            tuple(trials.values()),
+            choice,
+            outpaced,
+            {name: row for name, row in self.watch.rows().items() if name not in unmade},
+            {name: one for name, one in self.watch.failures.items() if name not in unmade},
+        )
+
+    def _why_not(self, name: str, raced: bool, near: bool, choice: Choice) -> str:
         """What a candidate is told that was not made, or not asked all samples."""
-        speeds, told = self.watch.speeds(), self.trials[name].judgement.reason
-        best = max(race, key=lambda one: (speeds.get(one) or 0.0, one), default=SOURCE)
+        told, best = self.trials[name].judgement.reason, choice.name
+        if near:
+            return f"{choice.others[name]}; {told}"
         if self.objective is Objective.SIZE:
             return f"{best} keeps to the budget and is smaller; {told}"
+        speeds = self.watch.speeds()
+        if raced:
+            rows = self.watch.rows()
+            speeds = {
+                one: measurement(rows[one], self.objective).speedup
+                for one in (name, best)
+                if one in rows
+            }
         own = f" against {speed:.2f}×" if (speed := speeds.get(name)) else ""
         ahead = f"{speeds.get(best) or 0:.2f}× the source's speed{own}"
-        return f"{best} is far ahead at the first look, {ahead}; {told}"
+        where = "ahead at the second look" if raced else "far ahead at the first look"
+        return f"{best} is {where}, {ahead}; {told}"

@@ -1,9 +1,10 @@
 """Keeps the figures of every candidate: from the record where it has them, else by timing.
 
 Each is timed against the source in a process of its own (`timing`), one after the other, while
-nothing else of ours runs, and only as far as the search asks: a first look, then more cells of
-threads and batches. Figures of a record are taken as they are; only a first look of this very
-machine is gone on with.
+nothing else of ours runs, and only as far as the search asks: a first look, a second one where the
+objective is decided, more rounds where two are near each other, then more cells of threads and
+batches. Figures of a record are taken as they are; only a first look of this very machine is gone
+on with.
 """
 
 from __future__ import annotations
@@ -14,16 +15,14 @@ from typing import Any
 
 from packager.domain.hardware import HardwareProfile
 from packager.domain.model import Model, Objective
+from packager.optimize.contending import FIRST
 from packager.optimize.making import Workshop
 from packager.optimize.measuring import BATCHES, batches, host, measurable, thread_counts
 from packager.optimize.processes import Failure
 from packager.optimize.recipes import SOURCE
 from packager.optimize.record import Figures, MeasurementRecord, Row
-from packager.optimize.timing import FULL, Cell
+from packager.optimize.timing import BATCH, FULL, Cell
 from packager.progress import Progress
-
-FIRST: Cell = (1, 1)
-"""One thread, batch 1: where everybody is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,7 @@ class Stopwatch:
     sites: dict[str, Row] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     timed: set[str] = field(default_factory=set)
+    closely: set[str] = field(default_factory=set)
     resident: dict[str, int | None] = field(default_factory=dict)
 
     def look(self, models: Mapping[str, Model], resident: Mapping[str, int | None]) -> None:
@@ -97,27 +97,48 @@ class Stopwatch:
             for name in self.models
         }
 
-    def complete(
-        self, name: str, objective: Objective, *, whole: bool = False, alone: bool = False
-    ) -> bool:
-        """More figures of one in the race: latency over threads, for throughput (or with `whole`)
-        over batches as well; `alone` in it, the `sweep` in the same process. Whether there are new
-        ones, or a failure."""
-        threads, sizes = thread_counts(), self._batches()
-        swept: tuple[int, ...] = ()
-        if objective in (Objective.LATENCY, Objective.SIZE) and not whole:
-            swept = sizes[1:] if alone and objective is Objective.LATENCY else ()
-            sizes = sizes[:1]
-        cells = [(one, batch) for one in threads for batch in sizes]
-        return self._more(name, cells, swept, pace="full" if alone else "close")
+    def look_again(self, name: str, objective: Objective) -> bool:
+        """A few rounds where the objective is decided: latency over threads; for throughput and
+        cost all threads and the largest batch. Whether there are new figures, or a failure."""
+        threads = thread_counts()
+        if objective is Objective.LATENCY:
+            return self._more(name, [(count, 1) for count in threads], pace="look")
+        cells = sorted({(threads[-1], 1), (threads[-1], self._batches()[-1])})
+        return self._more(name, cells, pace="look")
 
-    def sweep(self, name: str, objective: Objective) -> bool:
-        """Batches of the choice, with the threads that it will run with."""
+    def look_closely(self, name: str, objective: Objective) -> bool:
+        """As many rounds as it takes, once, in the cell that decides. Whether that is new."""
+        row = self.own.get(name)
+        if row is None or name not in self.timed or name in self.closely:
+            return False
+        self.closely.add(name)
+        best = row.best(objective)
+        self._time(name, [(best.threads, best.batch)], pace="close")
+        return True
+
+    def complete(self, name: str, objective: Objective, *, whole: bool = False) -> bool:
+        """All figures of the choice: latency over threads, then batches with the threads that it
+        will run with; for throughput and cost the largest batch as well with fewer threads that are
+        nearly as fast. With `whole` every cell. Whether there are new ones, or a failure."""
+        threads, sizes = thread_counts(), self._batches()
+        if whole:
+            return self._more(name, [(one, batch) for one in threads for batch in sizes])
+        cells = [(count, 1) for count in threads]
+        swept: tuple[int, ...] = ()
+        if objective is Objective.LATENCY:
+            swept = sizes[1:]
+        elif objective is not Objective.SIZE:
+            cells = sorted({*cells, (threads[-1], sizes[-1])})
+        if self._more(name, cells, swept):
+            return True
         row = self.own.get(name)
         if row is None:
             return False
         count = row.best(objective).threads
-        return self._more(name, [(count, batch) for batch in self._batches()])
+        rest = {(count, batch) for batch in sizes}
+        if objective not in (Objective.LATENCY, Objective.SIZE):
+            rest |= {(fewer, sizes[-1]) for fewer in _nearly_as_fast(row, threads)}
+        return self._more(name, sorted(rest))
 
     def _batches(self) -> tuple[int, ...]:
         return batches(self.workshop.source, stackable=self.workshop.samples.stackable)
@@ -149,11 +170,12 @@ class Stopwatch:
         known = {(one.threads, one.batch): one for one in row.figures}
         only_looked = set(known) == {FIRST}
         seen = {threads for threads, _ in known}
+        ours = only_looked or name in self.timed
         wanted = [
             cell
             for cell in cells
-            if (cell not in known and (cell[0] in seen or only_looked or name in self.timed))
-            or (cell == FIRST and only_looked and known[FIRST].rounds < FULL.at_least)
+            if (cell not in known and (cell[0] in seen or ours))
+            or (cell in known and ours and pace != "look" and _only_looked_at(known[cell]))
         ]
         if not wanted:
             return False
@@ -213,6 +235,22 @@ class Stopwatch:
             load_ms=result.get("load_ms"),
             resident_bytes=self.resident.get(name) or result.get("resident_bytes"),
         )
+
+
+ENOUGH = 0.8
+"""Fewer threads that reach this share of the speed of all at batch 1 may do in batches; the others
+do not, since the more there is to do at once, the more threads help."""
+
+
+def _nearly_as_fast(row: Row, threads: Sequence[int]) -> list[int]:
+    latency = {f.threads: f.latency_p50_ms for f in row.figures if f.batch == 1}
+    best = min(latency.values(), default=0.0)
+    return [count for count in threads if latency.get(count, 0.0) * ENOUGH <= best]
+
+
+def _only_looked_at(figures: Figures) -> bool:
+    least = FULL if figures.batch == 1 else BATCH
+    return figures.rounds < least.at_least
 
 
 def _told(row: Row, between: tuple[float, float] | None) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from packager.domain.hardware import HardwareProfile, Precision
 from packager.domain.model import Candidate, Metric, Model, Objective, Verdict
-from packager.optimize.choosing import Choice
 from packager.optimize.estimating import estimate
 from packager.optimize.front import Front, Point, pareto_front
 from packager.optimize.making import Made
@@ -34,11 +33,11 @@ class Findings:
 _STANDING = (Verdict.CHOSEN, Verdict.ELIGIBLE, Verdict.OUTPACED)
 
 
-def table(findings: Findings, choice: Choice) -> tuple[tuple[Candidate, ...], Front]:
+def table(findings: Findings) -> tuple[tuple[Candidate, ...], Front]:
     """A row for each candidate, in the order of the rules, and the front of those that stand: what
     is outpaced stands where a look has put it."""
     tried = {trial.recipe.name: trial for trial in findings.found.trials}
-    rows = [_row(one, tried.get(one.name), findings, choice) for one in findings.rows]
+    rows = [_row(one, tried.get(one.name), findings) for one in findings.rows]
     front = pareto_front(
         _point(row, findings.metric) for row in rows if row.verdict in _STANDING and row.size
     )
@@ -80,12 +79,10 @@ def _point(row: Candidate, metric: Metric) -> Point:
     )
 
 
-def _row(
-    row: Recipe | Illegal, trial: Trial | None, findings: Findings, choice: Choice
-) -> Candidate:
+def _row(row: Recipe | Illegal, trial: Trial | None, findings: Findings) -> Candidate:
     if isinstance(row, Illegal):
         return Candidate(row.name, row.precision, Verdict.ILLEGAL, row.reason, ())
-    verdict, reason = _verdict(row.name, trial, findings.found, choice)
+    verdict, reason = _verdict(row.name, trial, findings.found)
     made = trial.outcome if trial else None
     model = findings.source if trial is None else made.model if isinstance(made, Made) else None
     figures = findings.found.measured.get(row.name)
@@ -125,7 +122,8 @@ def _notes(recipe: Recipe, made: Made | Failure | None) -> tuple[str, ...]:
     return tuple(note for note in (recipe.why, *told, twin) if note)
 
 
-def _verdict(name: str, trial: Trial | None, found: Found, choice: Choice) -> tuple[Verdict, str]:
+def _verdict(name: str, trial: Trial | None, found: Found) -> tuple[Verdict, str]:
+    choice = found.choice
     quality = f"; {trial.judgement.reason}" if trial else ""
     if name == choice.name:
         return Verdict.CHOSEN, f"{choice.reason}{quality}"

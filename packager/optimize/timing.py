@@ -39,9 +39,11 @@ LOOK = Pace(2, 5, 14, 0.25, 0.04)
 """A first look: enough to see who is far behind."""
 FULL = Pace(3, 15, 300, 0.25, 0.015)
 CLOSE = Pace(3, 15, 300, 1.0, 0.015)
-"""Where several are in the race, and noise would choose between them."""
+"""Where several are near each other, and noise would choose between them."""
 PACES = {"look": LOOK, "full": FULL, "close": CLOSE}
 BATCH = Pace(1, 4, 300, 0.2, 0.015)
+BATCH_LOOK = Pace(1, 3, 3, 0.2, 0.04)
+BATCH_PACES = {"look": BATCH_LOOK, "full": BATCH, "close": BATCH}
 
 SURELY_SLOWER = 0.8
 
@@ -58,10 +60,10 @@ def time_candidate(
     feeds: Sequence[Feed],
     cells: Sequence[Cell],
     *,
-    pace: Pace = CLOSE,
+    pace: str = "close",
     sweep: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """Figures for each cell, time to load, resident memory; `pace` is that of batch 1. Rounded.
+    """Figures for each cell, time to load, resident memory; `pace` is a name of `PACES`. Rounded.
     `between` is the 95 % interval of the ratio at batch 1 with the first number of threads.
 
     Latency is that of batch 1, and told with a batch only where both are asked for; throughput is
@@ -76,18 +78,18 @@ def time_candidate(
         opened = {threads: _opened(source, candidate, feeds, threads, told)}
         if batches[0] == 1:
             calls = [_caller(one, feeds) for one in opened[threads]]
-            single = _rounds(calls, pace)
+            single = _rounds(calls, PACES[pace])
             told["between"] = interval(single)
             latencies[threads] = _latency(single)
             told["figures"].append(_figures(threads, 1, single) | latencies[threads])
             if interval(single)[1] < SURELY_SLOWER:
                 continue
-        for figures in _batches(opened[threads], feeds, threads, batches):
+        for figures in _batches(opened[threads], feeds, threads, batches, BATCH_PACES[pace]):
             told["figures"].append(figures | latencies.get(threads, {}))
     if sweep and latencies:
         threads = fewest_threads({n: one["latency_p50_ms"] for n, one in latencies.items()})
         sessions = opened.get(threads) or _opened(source, candidate, feeds, threads, told)
-        for figures in _batches(sessions, feeds, threads, sweep):
+        for figures in _batches(sessions, feeds, threads, sweep, BATCH):
             told["figures"].append(figures | latencies[threads])
     return told
 
@@ -103,21 +105,25 @@ def _opened(
 ) -> tuple[Any, Any]:
     """Sessions of both, the candidate's first, whose load and memory are `told`."""
     before, started = resident(), time.perf_counter()
-    own = open_session(candidate, threads)
+    own = open_session(candidate, threads, in_turns=True)
     seconds = time.perf_counter() - started
     own.run(None, feeds[0])
     told.setdefault("load_ms", round(seconds * 1e3, 1))
     told.setdefault("resident_bytes", max(0, resident() - before))
-    return open_session(source, threads), own
+    return open_session(source, threads, in_turns=True), own
 
 
 def _batches(
-    sessions: tuple[Any, Any], feeds: Sequence[Feed], threads: int, batches: Sequence[int]
+    sessions: tuple[Any, Any],
+    feeds: Sequence[Feed],
+    threads: int,
+    batches: Sequence[int],
+    pace: Pace,
 ) -> Iterator[dict[str, Any]]:
     for batch in batches:
         stacked = [_stack(feeds, batch)] if batch > 1 else []
         if stacked and _takes(sessions[0], stacked[0]):
-            many = _rounds([_caller(one, stacked) for one in sessions], BATCH)
+            many = _rounds([_caller(one, stacked) for one in sessions], pace)
             yield _figures(threads, batch, many)
 
 
@@ -127,11 +133,11 @@ def look_at_all(
     """A first look at each: batch 1 on one thread, the source being loaded once for all of them.
     What `time_candidate` gives, without memory; under the empty name the source itself, from all
     rounds together."""
-    base, told = open_session(source, 1), {}
+    base, told = open_session(source, 1, in_turns=True), {}
     times: list[float] = []
     for name, path in candidates.items():
         started = time.perf_counter()
-        own = open_session(path, 1)
+        own = open_session(path, 1, in_turns=True)
         load = round((time.perf_counter() - started) * 1e3, 1)
         rounds = _rounds([_caller(base, feeds), _caller(own, feeds)], LOOK)
         times += [seconds for seconds, _ in rounds]
@@ -155,12 +161,15 @@ def interval(rounds: Rounds) -> tuple[float, float]:
 
 
 def _figures(threads: int, batch: int, rounds: Rounds) -> dict[str, Any]:
+    low, high = interval(rounds)
+    ratio = median(base / own for base, own in rounds)
     return {
         "threads": threads,
         "batch": batch,
         "rounds": len(rounds),
         "throughput_per_s": round(batch / median(candidate for _, candidate in rounds), 1),
-        "throughput_speedup": round(median(base / own for base, own in rounds), 2),
+        "throughput_speedup": round(ratio, 2),
+        "spread": round((high - low) / 2 / ratio, 3),
     }
 
 

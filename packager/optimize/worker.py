@@ -81,14 +81,14 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
 
 def measure(task: dict[str, Any]) -> dict[str, Any]:
     """Time `candidate` against `source` in interleaved rounds, over threads and batches."""
-    from packager.optimize.timing import PACES, time_candidate
+    from packager.optimize.timing import time_candidate
 
     return time_candidate(
         Path(task["source"]),
         Path(task["candidate"]),
         list(_feeds(task)),
         [(threads, batch) for threads, batch in task["cells"]],
-        pace=PACES[task["pace"]],
+        pace=task["pace"],
         sweep=task["sweep"],
     )
 

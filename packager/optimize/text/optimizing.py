@@ -22,10 +22,11 @@ from packager.domain.model import (
     QualityBudget,
 )
 from packager.optimize.anatomy import anatomy_of
+from packager.optimize.contending import choice_of
 from packager.optimize.gate import Judgement
 from packager.optimize.making import Made, Workshop
 from packager.optimize.measuring import measurable, where
-from packager.optimize.optimizing import choice_of, keep
+from packager.optimize.optimizing import keep
 from packager.optimize.processes import Failure, Workers, warmed
 from packager.optimize.reading import PROTOBUF_LIMIT, load_graph
 from packager.optimize.recipes import SOURCE, Recipe
@@ -147,16 +148,24 @@ def optimize_text(
     measured, failures = (
         _timed(timing, {SOURCE: model, **fit}, hardware, record, progress) if timed else ({}, {})
     )
+    choice = choice_of(
+        model,
+        [one for one in trials if one.eligible and one.recipe.name not in failures],
+        measured,
+        objective,
+        raced=measured.__contains__,
+        source_allowed=precision in (None, model.precision),
+        constraints=constraints,
+    )
     findings = Findings(
         rows=rows,
         source=model,
-        found=Found(tuple(trials), frozenset(measured), {}, measured, failures),
+        found=Found(tuple(trials), choice, {}, measured, failures),
         work=None,
         hardware=hardware,
         objective=objective,
         metric=bench.quality.metric,
     )
-    choice = choice_of(findings, precision, constraints)
     chosen = keep(fit[choice.name], into) if choice.name != SOURCE else model
     best = measured.get(choice.name)
     # ONNX Runtime's own number where nothing was timed for a CPU.
@@ -176,7 +185,7 @@ def optimize_text(
         )
     if isinstance(golden, Failure):
         progress.note(f"no golden answers: {golden.reason}")
-    shown, front = table(findings, choice)
+    shown, front = table(findings)
     price = next((row.estimate for row in shown if row.name == choice.name), None)
     settings = generation_settings(
         bench.generation,

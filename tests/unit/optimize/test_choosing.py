@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from random import Random
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from packager.domain.model import Constraints, Objective
 from packager.errors import OptimizationError
-from packager.optimize.choosing import Contender, choose
+from packager.optimize.choosing import Contender, Gain, as_good_as_the_best, choose, in_doubt
 
 SOURCE = Contender("source", True, 1000, 1.0)
 
@@ -87,3 +92,48 @@ def test_what_was_not_measured_cannot_keep_to_a_bound_on_speed() -> None:
     assert "p99_ms: 5.0, min_qps: 10.0" in str(finding.expected)
     assert "cannot be shown" in str(finding.got)
     assert "--measurements" in str(finding.next_step)
+
+
+def test_what_a_crowded_machine_cannot_tell_apart_is_told_apart_by_size() -> None:
+    fast, small = Contender("fast", False, 900, 3.0), Contender("small", False, 250, 2.75)
+    assert choose(SOURCE, [fast, small], Objective.LATENCY).name == "small"  # within a tenth
+    behind = replace(small, speedup=2.65)
+    assert choose(SOURCE, [fast, behind], Objective.LATENCY).name == "fast"
+    unsure = [replace(one, spread=0.02) for one in (fast, behind)]
+    assert choose(SOURCE, unsure, Objective.LATENCY).name == "small"
+    far = [fast, replace(small, speedup=2.5, spread=9.0)]
+    assert choose(SOURCE, far, Objective.LATENCY).name == "fast", "a spread counts up to a bound"
+    doubtful = Contender("doubtful", False, 250, 1.07, spread=0.04)
+    assert choose(SOURCE, [doubtful], Objective.LATENCY).name == "source"
+
+
+def test_more_rounds_are_asked_where_they_could_tell() -> None:
+    sure = {"a": Gain(3.0, 0.01), "b": Gain(2.95, 0.01), "c": Gain(2.0, 0.01)}
+    assert as_good_as_the_best(sure, Objective.LATENCY) == ["a", "b"]
+    assert in_doubt(sure, Objective.LATENCY) == [], "b is as good, whatever more rounds say"
+    unsure = sure | {"b": Gain(2.7, 0.02)}
+    assert in_doubt(unsure, Objective.LATENCY) == ["a", "b"]
+    assert in_doubt(unsure, Objective.SIZE) == in_doubt({}, Objective.LATENCY) == []
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.2, 4), st.floats(0, 0.3), st.booleans(), st.integers(100, 2000)),
+        min_size=1,
+        max_size=8,
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_the_choice_is_blind_to_order_and_never_far_behind(
+    drawn: list[tuple[float, float, bool, int]], shuffled: Random
+) -> None:
+    rivals = [
+        Contender(f"c{number}", lossless, size, speed, spread=spread)
+        for number, (speed, spread, lossless, size) in enumerate(drawn)
+    ]
+    choice = choose(SOURCE, rivals, Objective.LATENCY)
+    best = max(1.0, *(one.speedup or 0 for one in rivals))
+    speeds = {"source": 1.0} | {one.name: one.speedup or 0 for one in rivals}
+    assert speeds[choice.name] >= 0.85 * best
+    shuffled.shuffle(rivals)
+    assert choose(SOURCE, rivals, Objective.LATENCY) == choice

@@ -31,8 +31,8 @@ from packager.progress import SILENT
 
 CELLS = tuple(itertools.product((1, 2), (1, 4, 16)))
 ROUNDS = {True: 5, False: 15}
-BATCH_ROUNDS = 5
-FULL = 2 * ROUNDS[False] + 4 * BATCH_ROUNDS
+BATCH_ROUNDS = {True: 3, False: 5}
+FULL = 2 * ROUNDS[False] + 4 * BATCH_ROUNDS[False]
 """Rounds of one candidate over all cells: one evaluation."""
 
 
@@ -79,7 +79,8 @@ class _Laboratory:
         swept = [(2, batch) for batch in task["sweep"]]  # two threads are best at everything here
         for threads, batch in [*task["cells"], *swept]:
             ratio = 1.0 if name == "source" else self.table[name].ratios[threads, batch]
-            rounds = ROUNDS[(task["pace"] == "look")] if batch == 1 else BATCH_ROUNDS
+            look = task["pace"] == "look"
+            rounds = (ROUNDS if batch == 1 else BATCH_ROUNDS)[look]
             if name != "source":
                 self.rounds[name] += rounds
             told = {"threads": threads, "batch": batch, "rounds": rounds}
@@ -134,12 +135,9 @@ def _search(
     search = Search.begin(recipes, laboratory.bench, hardware, objective, record, SILENT)
     while True:
         found = search.settle()
-        choice = _choice(laboratory.table, found, objective)
-        if search.sweep(choice):
-            continue
         front = _seen_front(laboratory.table, found, objective)
         if not search.need(set(front.dominated_by.values()) & set(found.outpaced)):
-            return choice, found
+            return found.choice.name, found
 
 
 def _seen_front(table: Table, found: Found, objective: Objective) -> Front:
@@ -154,18 +152,6 @@ def _seen_front(table: Table, found: Found, objective: Objective) -> Front:
         for name, row in standing.items()
     ]
     return pareto_front([*points, Point("source", {"throughput": 1.0, "size": 1000})])
-
-
-def _choice(table: Table, found: Found, objective: Objective) -> str:
-    contenders = []
-    for trial in found.trials:
-        name = trial.recipe.name
-        if trial.eligible and name not in found.failures:
-            row = found.measured[name]
-            speed = measurement(row, objective).speedup
-            own = Contender(name, trial.recipe.lossless, table[name].size, speed)
-            contenders.append(replace(own, raced=name in found.race))
-    return choose(Contender("source", True, 1000, 1.0), contenders, objective).name
 
 
 def _by_all(table: Table, objective: Objective) -> str:
