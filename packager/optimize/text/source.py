@@ -69,8 +69,11 @@ def chat_template(folder: Path) -> str | None:
             return own.read_text(encoding="utf-8")
         if configuration.is_file():
             template: Any = json.loads(configuration.read_bytes()).get("chat_template")
+            if isinstance(template, list):  # several by name, as older files have them
+                named = {entry["name"]: entry["template"] for entry in template}
+                template = named.get("default")
             return template if isinstance(template, str) else None
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise InputError(
             "the chat template cannot be read",
             where=str(folder),

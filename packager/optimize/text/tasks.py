@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from packager.optimize.text.decoding import Reading, open_decoder
+from packager.optimize.text.templates import chat_template
 
 
 def encode(task: dict[str, Any]) -> dict[str, Any]:
@@ -17,7 +18,7 @@ def encode(task: dict[str, Any]) -> dict[str, Any]:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(task["tokenizer"])
-    template = _template(task["template"]) if task["template"] else None
+    template = chat_template(task["template"]) if task["template"] else None
     special = {
         name: "" if token is None else tokenizer.id_to_token(token) or ""
         for name, token in task["special"].items()
@@ -84,17 +85,6 @@ def _lead(logits: Any) -> float:
     second, first = np.partition(logits, -2)[-2:]
     spread = float(logits.max() - logits.min())
     return float(first - second) / spread if spread > 0 else 0.0
-
-
-def _template(source: str) -> Any:
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    def refuse(message: str) -> None:
-        raise ValueError(message)
-
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    environment.globals["raise_exception"] = refuse
-    return environment.from_string(source)
 
 
 TASKS: Mapping[str, Any] = {"text_encode": encode, "text_answer": answer, "text_judge": judge}
