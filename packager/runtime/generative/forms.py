@@ -12,10 +12,10 @@ from .speech import Piece, Usage
 
 
 class Described(Protocol):
-    """What a form needs to know of a model: its marks, and the text of a token."""
+    """What a form needs to know of a model: its marks, and the bytes of a token."""
 
     def marks(self, name: str, /) -> dict[str, Any]: ...
-    def token_text(self, token: int) -> str: ...
+    def token_bytes(self, token: int, /) -> bytes: ...
 
 
 class Form(ABC):
@@ -109,8 +109,8 @@ class ChatForm(Form):
         return {**choice, "logprobs": {"content": content}}
 
     def _token(self, token: int, logprob: float | None) -> dict[str, Any]:
-        text = self._model.token_text(token)
-        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+        data = self._model.token_bytes(token)
+        return {"token": _text(data), "logprob": logprob, "bytes": list(data)}
 
 
 class TextForm(Form):
@@ -124,13 +124,17 @@ class TextForm(Form):
             "logprobs": None,
         }
         if self._asked.logprobs is not None:
-            texts = [self._model.token_text(token) for token, _, _ in piece.tokens]
+            texts = [_text(self._model.token_bytes(token)) for token, _, _ in piece.tokens]
             choice["logprobs"] = {
                 "tokens": texts,
                 "token_logprobs": [logprob for _, logprob, _ in piece.tokens],
                 "top_logprobs": [
-                    {self._model.token_text(one): value for one, value in top}
+                    {_text(self._model.token_bytes(one)): value for one, value in top}
                     for _, _, top in piece.tokens
                 ],
             }
         return choice
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")

@@ -26,6 +26,7 @@ from .forms import ChatForm, Form, TextForm
 from .prompts import Prompts
 from .settings import GenerativeSettings
 from .speech import Piece, Speech, Usage
+from .token_bytes import TokenBytes
 
 _EVENTS = b"text/event-stream; charset=utf-8"
 _DONE = b"data: [DONE]\n\n"
@@ -41,6 +42,7 @@ class TextModel:
         self.settings = settings
         self.worker = worker
         self.prompts = Prompts(folder, settings, helpers)
+        self.token_bytes = TokenBytes(self.prompts.tokenizer)
 
     def marks(self, name: str) -> dict[str, Any]:
         """What a jurisdiction wants every object of the answer `name` to say. The label is that of
@@ -54,9 +56,6 @@ class TextModel:
     def decode(self, tokens: list[int]) -> str:
         text: str = self.prompts.tokenizer.decode(tokens, skip_special_tokens=True)
         return text
-
-    def token_text(self, token: int) -> str:
-        return self.decode([token])
 
 
 class OpenAi:
