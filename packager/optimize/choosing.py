@@ -40,6 +40,10 @@ class Gain:
         return self.times * (1 + min(self.spread, SPREAD_AT_MOST))
 
 
+ITSELF = Gain(1.0)
+"""What the source gains over itself."""
+
+
 def as_good_as_the_best(gains: Mapping[str, Gain], objective: Objective) -> list[str]:
     """The best, and whoever cannot be shown to be behind it by more than a tie. Sorted."""
     if not gains:
@@ -49,16 +53,16 @@ def as_good_as_the_best(gains: Mapping[str, Gain], objective: Objective) -> list
     return sorted(name for name, own in gains.items() if own.most >= best.least * (1 - tie))
 
 
-def in_doubt(gains: Mapping[str, Gain], objective: Objective) -> list[str]:
-    """The best and those of whom more rounds could tell whether they are as good. Sorted."""
-    if objective is Objective.SIZE:
+def in_doubt(gains: Mapping[str, Gain], chosen: str, objective: Objective) -> list[str]:
+    """Those of whom more rounds could undo the choice: the best and what was chosen because it may
+    be as good, or what may be better than the source after all. Sorted; `chosen` is in `gains`."""
+    best = max(gains, key=lambda name: gains[name].times)
+    if objective is Objective.SIZE or chosen == best:
         return []
-    near = as_good_as_the_best(gains, objective)
-    best = max(near, key=lambda name: gains[name].times, default="")
-    doubted = [
-        name for name in near if name != best and gains[name].least < gains[best].most * (1 - TIE)
-    ]
-    return sorted([best, *doubted]) if doubted else []
+    if gains[chosen] == ITSELF:
+        return [best] if gains[best].most > 1 + NOISE else []
+    sure = gains[chosen].least >= gains[best].most * (1 - TIE)
+    return [] if sure else sorted([best, chosen])
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from packager.domain.hardware import HardwareProfile, Precision
 from packager.domain.model import NO_CONSTRAINTS, Constraints, Model, Objective
-from packager.optimize.choosing import Choice, Gain, as_good_as_the_best, in_doubt
+from packager.optimize.choosing import ITSELF, Choice, Gain, as_good_as_the_best, in_doubt
 from packager.optimize.contending import choice_of, contender, source_scaling
 from packager.optimize.making import Made
 from packager.optimize.processes import Failure
@@ -131,11 +131,12 @@ class Search:
             near = (
                 race if whole else sorted({*as_good_as_the_best(gains, self.objective), *unknown})
             )
-            doubted = () if whole else in_doubt(gains, self.objective)
+            choice = self._choice(near, asked)
+            known = choice.name in gains and not whole
+            doubted = in_doubt(gains, choice.name, self.objective) if known else ()
             fresh = [self.watch.look_closely(name, self.objective) for name in doubted]
             if any(fresh):
                 return None
-            choice = self._choice(near, asked)
             # the best too: one that does not keep to the budget must not say who is as good
             best = max(near, key=lambda name: gains[name].times if name in gains else 0.0)
             if not self._ask((choice.name, best), asked):
@@ -209,7 +210,7 @@ class Search:
                 name, 0, rows.get(name), self.objective, lossless=False, source_at=source_at
             )
             if name == SOURCE:
-                known[name] = Gain(1.0)
+                known[name] = ITSELF
             elif one.speedup:
                 known[name] = Gain(one.speedup, one.spread)
         return known

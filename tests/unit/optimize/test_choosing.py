@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from packager.domain.model import Constraints, Objective
 from packager.errors import OptimizationError
-from packager.optimize.choosing import Contender, Gain, as_good_as_the_best, choose, in_doubt
+from packager.optimize.choosing import (
+    ITSELF,
+    Contender,
+    Gain,
+    as_good_as_the_best,
+    choose,
+    in_doubt,
+)
 
 SOURCE = Contender("source", True, 1000, 1.0)
 
@@ -110,10 +117,14 @@ def test_what_a_crowded_machine_cannot_tell_apart_is_told_apart_by_size() -> Non
 def test_more_rounds_are_asked_where_they_could_tell() -> None:
     sure = {"a": Gain(3.0, 0.01), "b": Gain(2.95, 0.01), "c": Gain(2.0, 0.01)}
     assert as_good_as_the_best(sure, Objective.LATENCY) == ["a", "b"]
-    assert in_doubt(sure, Objective.LATENCY) == [], "b is as good, whatever more rounds say"
+    assert in_doubt(sure, "b", Objective.LATENCY) == [], "b is as good, whatever more rounds say"
     unsure = sure | {"b": Gain(2.7, 0.02)}
-    assert in_doubt(unsure, Objective.LATENCY) == ["a", "b"]
-    assert in_doubt(unsure, Objective.SIZE) == in_doubt({}, Objective.LATENCY) == []
+    assert in_doubt(unsure, "b", Objective.LATENCY) == ["a", "b"]
+    assert in_doubt(unsure, "a", Objective.LATENCY) == [], "b would not be the choice anyway"
+    assert in_doubt(unsure, "b", Objective.SIZE) == []
+    for gain, asked in ((1.02, []), (1.06, ["a"])):
+        slow = {"source": ITSELF, "a": Gain(gain, 0.02)}
+        assert in_doubt(slow, "source", Objective.LATENCY) == asked
 
 
 @given(
