@@ -30,6 +30,7 @@ BY_HAND: Mapping[str, str] = {
     "place.telling": "needs what place.capacity and place.spike measured",
     "optimize.gpu_candidates": "needs an NVIDIA GPU",
     "optimize.real_models": "needs folders of models, see its docstring",
+    "optimize.steady": "wants the machine for minutes and loads it",
     "trust.fuzz": "needs atheris, and half a minute for each of 19 parsers",
 }
 

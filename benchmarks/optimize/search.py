@@ -70,8 +70,9 @@ def main() -> int:
         "silero": lambda room: files_of(silero(asked.silero, room)),
         "angle": lambda room: files_of(angle(asked.angle, room)),
     }
+    wanted = [name for name in opens if getattr(asked, name)] or ["convnet"]
     for name, case in opens.items():
-        if getattr(asked, name):
+        if name in wanted:
             told = json.loads(asked.out.read_text()) if asked.out and asked.out.exists() else {}
             with tempfile.TemporaryDirectory() as scratch:
                 told[name] = compared(*case(Path(scratch, name)))
