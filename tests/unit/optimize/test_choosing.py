@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from random import Random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from packager.domain.model import Constraints, Objective
 from packager.errors import OptimizationError
@@ -125,26 +122,3 @@ def test_more_rounds_are_asked_where_they_could_tell() -> None:
     for gain, asked in ((1.02, []), (1.06, ["a"])):
         slow = {"source": ITSELF, "a": Gain(gain, 0.02)}
         assert in_doubt(slow, "source", Objective.LATENCY) == asked
-
-
-@given(
-    st.lists(
-        st.tuples(st.floats(0.2, 4), st.floats(0, 0.3), st.booleans(), st.integers(100, 2000)),
-        min_size=1,
-        max_size=8,
-    ),
-    st.randoms(use_true_random=False),
-)
-def test_the_choice_is_blind_to_order_and_never_far_behind(
-    drawn: list[tuple[float, float, bool, int]], shuffled: Random
-) -> None:
-    rivals = [
-        Contender(f"c{number}", lossless, size, speed, spread=spread)
-        for number, (speed, spread, lossless, size) in enumerate(drawn)
-    ]
-    choice = choose(SOURCE, rivals, Objective.LATENCY)
-    best = max(1.0, *(one.speedup or 0 for one in rivals))
-    speeds = {"source": 1.0} | {one.name: one.speedup or 0 for one in rivals}
-    assert speeds[choice.name] >= 0.85 * best
-    shuffled.shuffle(rivals)
-    assert choose(SOURCE, rivals, Objective.LATENCY) == choice
