@@ -7,6 +7,10 @@
 
 # How long the cluster may take, after the switch, until the Service's endpoints are the new pods.
 ROUTE_SECONDS=60
+# How long pods that were in service go on answering after the endpoints are the new ones alone. Each
+# node learns of them by itself, up to 10 s later where its kube-proxy collects changes that long
+# (--iptables-min-sync-period), and cannot be asked from here.
+LEAVE_SECONDS=15
 SLOT_LABEL=packager.dev/slot
 SITE_LABEL=packager.dev/site
 
@@ -257,14 +261,16 @@ point_door() {
     asked delete service "$DOOR" --ignore-not-found >/dev/null 2>"$WORK/said"
     return
   fi
+  rm -f "$WORK/moved"
   apply "$1" rest && apply "$1" service
 }
 
-# Pods of the slot that answer, as `NAME ADDRESS`.
-pods_ready() {
-  asked get pods --selector="$SLOT_LABEL=${1##*-}" --output=jsonpath='{range .items[*]}{.metadata.name} {.status.podIP} {.metadata.deletionTimestamp} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}' 2>/dev/null |
-    sed -n 's/^\([^ ]*\) \([^ ]*\)  True$/\1 \2/p'
+# Pods of the slot, as `NAME ADDRESS DELETED READY`; pods_ready: those that answer, as `NAME ADDRESS`.
+pods_of() {
+  asked get pods --selector="$SLOT_LABEL=${1##*-}" --output=jsonpath='{range .items[*]}{.metadata.name} {.status.podIP} {.metadata.deletionTimestamp} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}' 2>/dev/null
 }
+only_ready() { sed -n 's/^\([^ ]*\) \([^ ]*\)  True$/\1 \2/p'; }
+pods_ready() { pods_of "$1" | only_ready; }
 
 # No pod was ever started again, and none is kept from starting.
 pods_steady() {
@@ -323,12 +329,14 @@ cluster_probe() {
   done
   # A busy cluster takes a while to lead callers to pods that are ready; then the watch begins.
   cp_until=$(($(date +%s) + ROUTE_SECONDS)) cp_refused=0
-  until routed "$cp_slot" || [ "$(date +%s)" -ge "$cp_until" ] || [ -z "$(pods_ready "$cp_slot")" ]; do
+  until routed "$cp_slot" || [ "$(date +%s)" -ge "$cp_until" ] || [ -z "$(pods_ready "$cp_slot")" ] || ! pods_steady "$cp_slot"; do
     sleep 0.3 2>/dev/null || sleep 1
   done
   cp_until=$(($(date +%s) + ${4:-0}))
   while :; do
     if routed "$cp_slot"; then cp_refused=0; else cp_refused=$((cp_refused + 1)); fi
+    # One that ended under its callers comes back, and would end again.
+    pods_steady "$cp_slot" || cp_refused=3
     [ "$cp_refused" -lt 3 ] || {
       echo "no longer ready: $(why_not "$cp_slot")"
       return 3
@@ -367,10 +375,31 @@ ask_pods() {
 # Whether the Service sends callers to this version, and to nobody else, and somebody answers there.
 routed() {
   [ "$(pointed_to)" = "${1##*-}" ] || return 1
-  pods_ready "$1" | cut -d ' ' -f 2 | sort >"$WORK/routed.pods"
+  pods_of "$1" >"$WORK/routed.pods"
+  cut -d ' ' -f 2 "$WORK/routed.pods" | grep . >"$WORK/routed.known"
+  only_ready <"$WORK/routed.pods" | cut -d ' ' -f 2 >"$WORK/routed.ready"
   asked get endpointslices --selector="kubernetes.io/service-name=$DOOR" \
-    --output=jsonpath='{range .items[*].endpoints[?(@.conditions.ready==true)]}{.addresses[0]}{"\n"}{end}' 2>/dev/null | sort >"$WORK/routed"
-  [ -s "$WORK/routed" ] && [ -s "$WORK/routed.pods" ] && grep -qxF -f "$WORK/routed" "$WORK/routed.pods"
+    --output=jsonpath='{range .items[*].endpoints[?(@.conditions.ready==true)]}{.addresses[0]}{"\n"}{end}' 2>/dev/null >"$WORK/routed"
+  [ -s "$WORK/routed" ] && grep -qxF -f "$WORK/routed" "$WORK/routed.ready" &&
+    ! grep -qvxF -f "$WORK/routed.known" "$WORK/routed" || return 1
+  [ -f "$WORK/moved" ] || date +%s >"$WORK/moved"
+}
+
+# callers_left: until the Service leads to the version in service alone, and every node had its time to
+# learn of it. Before, pods of another version may still be asked, and must not be stopped.
+callers_left() {
+  [ -n "$S_serving" ] || return 0
+  cl_until=$(($(date +%s) + ROUTE_SECONDS))
+  until [ -f "$WORK/moved" ] || routed "$S_serving" || [ "$(date +%s)" -ge "$cl_until" ]; do
+    sleep 0.3 2>/dev/null || sleep 1
+  done
+  cl_left=$LEAVE_SECONDS
+  [ ! -f "$WORK/moved" ] || cl_left=$(($(cat "$WORK/moved") + LEAVE_SECONDS - $(date +%s)))
+  # A clock that was set back does not make it longer.
+  [ "$cl_left" -le "$LEAVE_SECONDS" ] || cl_left=$LEAVE_SECONDS
+  [ "$cl_left" -gt 0 ] || return 0
+  note "what was in service answers for $cl_left s more: nodes learn of a switch one by one"
+  sleep "$cl_left"
 }
 
 cluster_status() {

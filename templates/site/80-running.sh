@@ -160,6 +160,13 @@ stop_server() { # SLOT
   quietly stop --time "${R_GRACE:-15}" "$1"
 }
 
+# leave_server SLOT: stopped after callers were led away from it. The door does so with the switch, and
+# waits for those that it has; nodes of a cluster learn of a switch one by one.
+leave_server() {
+  [ "$SITE_engine" != kubernetes ] || callers_left
+  stop_server "$1"
+}
+
 # A candidate that is not fit, or not wanted any more, goes; a version that was kept stays so.
 drop_candidate() {
   quietly rm -f "$PROBE"

@@ -66,12 +66,21 @@ revert() {
     note "back to $(slot_field "$S_fallback" 2)"
   fi
   S_serving=$S_fallback S_fallback=''
-  [ "$RECORDING" != install ] || forget_slot "$rv_bad"
-  save_state
-  switch_door || note "the Service does not point back yet: $(said); run: sh $SELF resume --site $SITE"
+  if [ "$SITE_engine" = kubernetes ]; then
+    # As long as the Service may lead to it, it goes on, and whoever takes over from us knows of it.
+    save_state
+    if ! switch_door; then
+      note "the Service does not point back yet: $(said); run: sh $SELF resume --site $SITE"
+      return 0
+    fi
+    callers_left
+  fi
   if [ "$RECORDING" = install ]; then
+    forget_slot "$rv_bad"
+    save_state
     remove_slot "$rv_bad" "$IMAGE_ID"
   else
+    save_state
     stop_server "$rv_bad"
   fi
 }
@@ -83,7 +92,7 @@ settle() {
   if [ -z "$S_newest" ] || older "$S_newest" "$R_VERSION"; then S_newest=$R_VERSION; fi
   if [ -n "${R_COUNTER:-}" ] && [ "$R_COUNTER" -gt "${S_counter:-0}" ]; then S_counter=$R_COUNTER; fi
   save_state
-  [ -z "$st_before" ] || stop_server "$st_before"
+  [ -z "$st_before" ] || leave_server "$st_before"
   prune
 }
 
@@ -136,7 +145,7 @@ reconcile() {
     RECORDING=$rc_recording
   else
     for rc_slot in $(printf %s "$S_slots" | cut -d ' ' -f 1); do
-      [ "$rc_slot" = "$S_serving" ] || ! running "$rc_slot" || stop_server "$rc_slot"
+      [ "$rc_slot" = "$S_serving" ] || ! running "$rc_slot" || leave_server "$rc_slot"
     done
   fi
 }

@@ -33,7 +33,16 @@ do_install() {
   activate fresh
   keep_installer
   record 'done' ''
-  echo "$R_NAME $R_VERSION is in service on $SITE_listen${R_GRPC:+ (HTTP and gRPC)}; the record is $RECORD"
+  echo "$R_NAME $R_VERSION is in service on $(served_at); the record is $RECORD"
+}
+
+# Where callers come in: the door has one port for all, a Service one for each protocol.
+served_at() {
+  case $SITE_engine-${R_GRPC:-} in
+    *-) echo "$SITE_listen" ;;
+    kubernetes-*) echo "$SITE_listen (HTTP) and $ASK_HOST:$R_GRPC_PORT (gRPC)" ;;
+    *) echo "$SITE_listen (HTTP and gRPC)" ;;
+  esac
 }
 
 # What a later command needs of this version, when the stick is gone.
@@ -106,7 +115,7 @@ do_rollback() {
     "install its release again"
   activate kept
   record 'done' ''
-  echo "$R_NAME $R_VERSION is in service on $SITE_listen again; the record is $RECORD"
+  echo "$R_NAME $R_VERSION is in service on $(served_at) again; the record is $RECORD"
 }
 
 # Puts in order what a power cut left, and nothing else: for a unit that runs at boot.

@@ -252,6 +252,7 @@ def test_a_cluster_may_be_slow_to_lead_callers_to_pods_that_are_ready(place, ali
         ask_pods() { echo agree; }
         pods_ready() { printf %s "ALIVE"; }
         routed() { echo >>"$WORK/asked" && [ -n "ALIVE" ] && [ "$(wc -l <"$WORK/asked")" -gt 6 ]; }
+        pods_steady() { :; }
         why_not() { echo "nobody is there"; }
         cluster_probe both slot-1 5 0
     """.replace("ALIVE", alive)
@@ -259,6 +260,100 @@ def test_a_cluster_may_be_slow_to_lead_callers_to_pods_that_are_ready(place, ali
     assert done.stdout.splitlines()[0] == "tested: agree"
     assert told in done.stdout.splitlines()[-1]
     assert done.returncode == (0 if alive else 3)
+
+
+def test_a_pod_that_was_started_again_ends_the_watch(place):
+    """It is ready again when it is looked at, and would end again under its next callers."""
+    faults = """
+        STATE=$WORK/state && echo serving=slot-1 >"$STATE"
+        await_pods() { :; }
+        ask_pods() { echo agree; }
+        routed() { echo >>"$WORK/asked"; }
+        asked() { printf '%s: ' "$(($(wc -l <"$WORK/asked") / 3))"; }
+        why_not() { echo "it fell over"; }
+        cluster_probe both slot-1 5 60
+    """
+    done = place("1.0.0").does(faults)
+    assert done.stdout.splitlines()[-1] == "no longer ready: it fell over"
+    assert done.returncode == 3
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_pods_that_were_in_service_answer_until_every_node_knows_of_the_switch(place, shell):
+    """However short the watch is: endpoints first, then the time that nodes are given."""
+    faults = """
+        S_serving=multiply-new
+        routed() {
+          echo >>"$WORK/asked"
+          [ "$(wc -l <"$WORK/asked")" -gt 3 ] && date +%s >"$WORK/moved"
+        }
+        sleep() { [ "$1" = 0.3 ] || echo "$(wc -l <"$WORK/asked") asked, slept $1" >>"$WORK/did"; }
+        by_cluster() { echo "$*" >>"$WORK/did"; }
+        leave_server multiply-old
+        echo $(($(date +%s) - LEAVE_SECONDS)) >"$WORK/moved"
+        leave_server multiply-older
+        cat "$WORK/did"
+    """
+    done = place("1.0.0", shell).does(faults)
+    assert done.returncode == 0, done.stderr
+    slept, *stopped = done.stdout.splitlines()
+    assert slept in {"4 asked, slept 15", "4 asked, slept 14"}
+    assert [line.split()[0] for line in stopped] == ["stop", "stop"]
+    assert [line.split()[-1] for line in stopped] == ["multiply-old", "multiply-older"]
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "led"),
+    [
+        *(("10.0.0.1", True), ("10.0.0.1 10.0.0.2", True), ("10.0.0.1 10.0.0.9", False)),
+        *(("10.0.0.9", False), ("10.0.0.2", False), ("", False)),
+    ],
+)
+def test_a_service_leads_to_a_version_when_it_leads_to_nobody_else(place, endpoints, led):
+    """Of its two pods one is ready; 10.0.0.9 is another version's."""
+    faults = """
+        asked() {
+          case "$*" in
+            *"get service"*) printf new ;;
+            *"get pods"*) printf 'one 10.0.0.1  True\\ntwo 10.0.0.2  False\\nthree    \\n' ;;
+            *"get endpointslices"*) for address in ENDPOINTS; do echo "$address"; done ;;
+          esac
+        }
+        routed multiply-new && [ -s "$WORK/moved" ]
+    """.replace("ENDPOINTS", endpoints)
+    assert (place("1.0.0").does(faults).returncode == 0) is led
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_a_bad_version_is_known_of_while_the_service_may_lead_to_it(place, back):
+    """Else whoever takes over from a killed installer would find a stranger's installation."""
+    faults = """
+        mkdir -p "$HOME_DIR"
+        S_slots='multiply-old 1.0.0 a t i 1
+multiply-bad 1.1.0 b t j 2
+'
+        S_serving=multiply-bad S_fallback=multiply-old RECORDING=install IMAGE_ID=j
+        running() { :; }
+        callers_left() { :; }
+        switch_door() { grep -c '^slot=' "$STATE"; grep ^serving "$STATE"; BACK; }
+        remove_slot() { echo "removed $1"; }
+        revert
+        grep -c '^slot=' "$STATE"
+    """.replace("BACK", "true" if back else "false")
+    done = place("1.0.0").does(faults)
+    rest = ["removed multiply-bad", "1"] if back else ["2"]
+    assert done.stdout.splitlines() == ["2", "serving=multiply-old", *rest], done.stderr
+    assert ("does not point back" in done.stderr) is not back
+
+
+def test_where_callers_come_in_is_told_for_each_protocol(place):
+    site = place("1.0.0")
+    assert site.does("served_at").stdout == f"{NAME}.{NAME}-sa-x86-64-v3.svc:8080\n"
+    told = site.does("R_GRPC=1; served_at; SITE_engine=podman SITE_listen=127.0.0.1:80; served_at")
+    service, door = told.stdout.splitlines()
+    where = f"{NAME}.{NAME}-sa-x86-64-v3.svc"
+    assert service == f"{where}:8080 (HTTP) and {where}:8081 (gRPC)"
+    assert door == "127.0.0.1:80 (HTTP and gRPC)"
 
 
 def test_neither_cluster_nor_registry_answers(place, tmp_path):
