@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 
 import pytest
-from real_site import PORT, RealSite, real_site
+from real_site import PORT, real_site
 from site_releases import site_release
-from stock_clients import HERE, client_python
+from stock_clients import client_python
 
 pytestmark = pytest.mark.engine
 
@@ -37,24 +35,9 @@ def test_a_stock_client_by_grpc_before_and_after_a_switch(engine, tmp_path):
             done = site.run("install", release)
             assert done.code == 0, done.err
         assert "gRPC" in done.out
-        with site.load() as http:
-            told = asked(site, python, lambda: site.run("install", second))
+        with site.load() as http, site.grpc_load(python, str(PORT)) as told:
+            done = site.run("install", second)
+        assert done.code == 0, done.err
         assert http["failures"] == []
         assert told["failures"] == []
         assert set(told["answers"]) == {"2.0", "3.0"}
-
-
-def asked(site: RealSite, python: str, action) -> dict:
-    """What the callers by gRPC saw while it was done."""
-    inside = ["nsenter", f"--target={site.room.holder}", "--net", "--"]
-    client = subprocess.Popen(
-        [*inside, python, str(HERE / "grpc_load_client.py"), f"127.0.0.1:{PORT}"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        done = action()
-    finally:
-        out, _ = client.communicate("", timeout=120)
-    assert done.code == 0, done.err
-    told: dict = json.loads(out.splitlines()[-1])
-    return told

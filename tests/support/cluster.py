@@ -37,6 +37,7 @@ _PROGRAMS = (
     *("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"),
     *("kubelet", "kube-proxy", "pause"),
 )
+_UNANSWERED = "nf_conntrack_tcp_timeout_syn_sent"
 # The kubelet sets these of the kernel, which are the whole machine's: here it writes to files.
 _KERNEL = {
     "vm/overcommit_memory": "1", "vm/panic_on_oom": "0", "kernel/panic": "10",
@@ -108,6 +109,18 @@ class Cluster:
         command = ("kubectl", f"--kubeconfig={self.kubeconfig}", *words)
         return self.room.run(*command, check=check, text=text).stdout
 
+    def untranslated(self, address: str) -> list[str]:
+        """Connections begun to a Service's address that the kernel tracks without translation.
+
+        When a Service without any endpoint gets one, kube-proxy takes the refusal away before it
+        writes the way there, and what is sent between the two goes nowhere. Whoever is given the
+        same source port again, as long as the kernel remembers, goes there too
+        (kubernetes/kubernetes#48719).
+        """
+        tool = (f"{CLUSTER_ROOT}/bin/conntrack", "--dump", "--proto", "tcp", "--reply-src", address)
+        libraries = {"LD_LIBRARY_PATH": f"{CLUSTER_ROOT}/bin"}
+        return self.room.run(*tool, environment=libraries).stdout.splitlines()
+
 
 @contextlib.contextmanager
 def cluster(room: EngineRoom, folder: Path) -> Iterator[Cluster]:
@@ -138,6 +151,8 @@ def _prepare(room: EngineRoom, folder: Path) -> None:
         ("route", "add", "10.96.0.0/16", "dev", "node0"),
     ):
         room.run("ip", *words)
+    # How long an unanswered connection is remembered: 120 s, which a test need not wait for.
+    room.run("sh", "-c", f"echo 15 >/proc/sys/net/netfilter/{_UNANSWERED}")
     room.run("openssl", "genrsa", "-out", str(folder / "accounts.pem"), "2048")
     (folder / "tokens.csv").write_text(
         'admin-token,admin,1,"system:masters"\nguest-token,guest,2,"guests"\n'

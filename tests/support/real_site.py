@@ -117,15 +117,21 @@ class RealSite:
         rows = (line.split() for line in told.stdout.splitlines())
         return {row[0]: row[1] == "running" for row in rows}
 
-    @contextlib.contextmanager
-    def load(self) -> Iterator[dict]:
+    def load(self) -> contextlib.AbstractContextManager[dict]:
         """Callers ask until the block ends; what came of it is in the dictionary then."""
-        program = str(Path(__file__).with_name("load_client.py"))
+        return self._asked(sys.executable, "load_client.py", *self.asked_at)
+
+    def grpc_load(self, python: str, port: str) -> contextlib.AbstractContextManager[dict]:
+        """The same by gRPC; `python` has a stock client."""
+        return self._asked(python, "grpc_load_client.py", f"{self.asked_at[1]}:{port}")
+
+    @contextlib.contextmanager
+    def _asked(self, python: str, client: str, *words: str) -> Iterator[dict]:
+        program = [python, str(Path(__file__).with_name(client)), *words]
         inside = ["nsenter", f"--target={self.room.holder}", "--net", "--"]
         asking = subprocess.Popen(
-            [*inside, sys.executable, program, *self.asked_at],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            [*inside, *program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         told: dict = {}
         try:
             yield told
