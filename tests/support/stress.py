@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from grpc_callers import GrpcServer
 from runtime_process import RuntimeProcess
 from tiny_models import RuntimeFolder, classifier, classifier_answer, spinner, tensor
 
 from packager.bench.connection import LOST, Connection
 from packager.bench.figures import percentile
 from packager.bench.server import Identity, Server
+from packager.runtime.grpc_service.messages import message
 
 X, Y = [tensor("x", "FP32", [-1, 4])], [tensor("y", "FP32", [-1, 4])]
 BROKEN = """
@@ -67,6 +69,22 @@ def request(server: Server, model: str, rest: bytes) -> bytes:
 
 def at(process: RuntimeProcess) -> Server:
     return Server.at(f"http://127.0.0.1:{process.port}", Identity())
+
+
+def message_of(
+    model: str, x: np.ndarray[Any, Any], outputs: tuple[str, ...] = (), call_id: str = ""
+) -> bytes:
+    """The same as a message of gRPC."""
+    asked = message("inference.ModelInferRequest")(model_name=model, id=call_id)
+    asked.inputs.add(name="x", datatype="FP32", shape=x.shape)
+    for name in outputs:
+        asked.outputs.add(name=name)
+    asked.raw_input_contents.append(x.tobytes())
+    return bytes(asked.SerializeToString())
+
+
+def over_grpc(process: RuntimeProcess) -> GrpcServer:
+    return GrpcServer(next(line["grpc_port"] for line in process.log if "grpc_port" in line))
 
 
 def resident_mib(pid: int) -> float:
@@ -220,9 +238,10 @@ class _Outcome:
 
 
 class _Load:
-    """Times from when a request was sent: the generator's own delays are not the server's."""
+    """`server` is one of REST or of gRPC, `asking` what it is sent. Times count from when a request
+    was sent: the generator's own delays are not the server's."""
 
-    def __init__(self, server: Server, asking: bytes) -> None:
+    def __init__(self, server: Server | GrpcServer, asking: bytes) -> None:
         self._server = server
         self._asking = asking
 
@@ -456,25 +475,31 @@ async def _leaving(process: RuntimeProcess, clients: int) -> tuple[Counter[str],
 
 
 def soak(folder: Path, seconds: float, clients: int = 32, every: float = 5) -> dict[str, Any]:
-    """Full load for `seconds`: memory and open files in the first and the last quarter."""
+    """Full load for `seconds`, half of the clients over gRPC: memory and open files in the first
+    and the last quarter."""
     image = RuntimeFolder(folder)
     image.add_classifier()["batching"] = {"max_batch_size": 32}
+    image.document["grpc"] = {"port": 0}
     image.document["http"] |= {"max_concurrency": 256}
     with RuntimeProcess(image.write()) as process:
         process.wait_ready()
         # The journal of hours would fill this process's own memory.
         process._lines.maxsize = 0
-        found = asyncio.run(_soak(at(process), process, seconds, clients, every))
+        found = asyncio.run(_soak(process, seconds, clients, every))
         found["exit"] = process.stop()
     return found
 
 
 async def _soak(
-    server: Server, process: RuntimeProcess, seconds: float, clients: int, every: float
+    process: RuntimeProcess, seconds: float, clients: int, every: float
 ) -> dict[str, Any]:
     pid, samples = process.process.pid, []
-    asking = request(server, "classifier", body(np.ones((1, 4), np.float32), binary=True))
-    load = _Load(server, asking)
+    x, server = np.ones((1, 4), np.float32), at(process)
+    asking = request(server, "classifier", body(x, binary=True))
+    loads = {
+        "REST": _Load(server, asking),
+        "gRPC": _Load(over_grpc(process), message_of("classifier", x)),
+    }
 
     async def sample() -> None:
         while True:
@@ -483,18 +508,22 @@ async def _soak(
             while not process._lines.empty():
                 process._lines.get_nowait()
 
-    statuses: Counter[int] = Counter()
+    statuses: Counter[str] = Counter()
     sampling = asyncio.create_task(sample())
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
-        outcome = await load.closed(clients, min(60, max(1, end - time.perf_counter())))
-        statuses += outcome.statuses
+        turn = min(60, max(1, end - time.perf_counter()))
+        outcomes = await asyncio.gather(
+            *(load.closed(clients // len(loads), turn) for load in loads.values())
+        )
+        for name, outcome in zip(loads, outcomes, strict=True):
+            statuses.update({f"{name} {status}": n for status, n in outcome.statuses.items()})
     sampling.cancel()
     quarter = max(1, len(samples) // 4)
     first, last = samples[:quarter], samples[-quarter:]
     return {
         "seconds": seconds,
-        "requests": {str(status): count for status, count in sorted(statuses.items())},
+        "requests": dict(sorted(statuses.items())),
         "mib_first_quarter": round(max(mib for mib, _ in first), 1),
         "mib_last_quarter": round(max(mib for mib, _ in last), 1),
         "files_first_quarter": max(files for _, files in first),
