@@ -17,6 +17,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
 
 import stress
+from grpc_exactness import grpc_exactness
+from grpc_hostile import grpc_hostile
 
 RESULTS = Path(__file__).parent / "results" / "stress.json"
 WHAT: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {
@@ -25,6 +27,11 @@ WHAT: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {
     "hostile": lambda folder, _: stress.hostile(folder, 10_000, 200, 20),
     "recovery": lambda folder, _: stress.recovery(folder),
     "leaving": lambda folder, _: stress.leaving(folder, 20),
+    "grpc-exactness": lambda folder, _: grpc_exactness(folder, 10_000),
+    "grpc-overload": lambda folder, _: stress.overload(folder, 60, over="gRPC"),
+    "grpc-hostile": lambda folder, _: grpc_hostile(folder, 10_000, 200, 20),
+    "grpc-recovery": lambda folder, _: stress.recovery(folder, over="gRPC"),
+    "grpc-leaving": lambda folder, _: stress.leaving(folder, 20, over="gRPC"),
     "soak": lambda folder, options: stress.soak(folder, options.soak_seconds),
 }
 

@@ -8,6 +8,7 @@ know how they came; `LOST` is a call that broke off without a word.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import time
 from collections.abc import Callable
 from typing import Any, cast
@@ -28,10 +29,11 @@ Told = Callable[[int, bytes], None]
 
 
 class Line(asyncio.Protocol):
-    """One connection. `told` of a call gets a status and the message of the answer, once."""
+    """One connection. `told` of a call gets a status and the message of the answer, once; `open`
+    while the server takes calls on it."""
 
     def __init__(self) -> None:
-        self.open = self.leaving = False
+        self.open = False
         self.fields: dict[str, str] = {}
         self._calls: dict[int, tuple[Told, bytearray]] = {}
         self._next = 1
@@ -43,20 +45,23 @@ class Line(asyncio.Protocol):
     def calls(self) -> int:
         return len(self._calls)
 
-    def ask(self, message: bytes, told: Told, path: str = INFER, **fields: str) -> int:
-        """Begin a call; its stream. A line that takes no calls any more tells it UNTOUCHED."""
-        if not self.open or self.leaving:
+    def ask(self, message: bytes, told: Told, *, packed: bool = False) -> int:
+        """Begin a ModelInfer; its stream. A line that is not open tells it UNTOUCHED."""
+        if not self.open:
             asyncio.get_running_loop().call_soon(told, UNTOUCHED, b"")
             return 0
         stream = self._next
         self._next += 2
         self._calls[stream] = (told, bytearray())
         head = [
-            (":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "x"),
-            ("te", "trailers"), ("content-type", "application/grpc"), *fields.items(),
+            (":method", "POST"), (":scheme", "http"), (":path", INFER), (":authority", "x"),
+            ("te", "trailers"), ("content-type", "application/grpc"),
         ]  # fmt: skip
+        if packed:
+            head.append(("grpc-encoding", "gzip"))
+            message = gzip.compress(message, 1)
         block = self._encoder.encode(head)
-        data = b"\0" + len(message).to_bytes(4, "big") + message
+        data = bytes([packed]) + len(message).to_bytes(4, "big") + message
         parts = [frame(frames.HEADERS, frames.END_HEADERS, stream, block)]
         size = frames.LARGEST_FRAME
         for first in range(0, len(data), size):
@@ -102,7 +107,7 @@ class Line(asyncio.Protocol):
             elif kind == frames.PING and not flags & frames.ACK:
                 self._transport.write(frame(frames.PING, frames.ACK, 0, payload))
             elif kind == frames.GOAWAY:
-                self.leaving = True
+                self.open = False
                 last = int.from_bytes(payload[:4], "big")
                 self._tell_all(lambda one, last=last: one > last, UNTOUCHED)
 
@@ -140,14 +145,14 @@ class Caller(Line):
         self.stream = 0
         self._answered = answered
 
-    def ask(self, message: bytes, since: float, **fields: str) -> int:  # type: ignore[override]
+    def ask(self, message: bytes, since: float) -> int:  # type: ignore[override]
         self.asked = time.perf_counter()
 
         def told(status: int, body: bytes) -> None:
             self.body = body
             self._answered(self, status, time.perf_counter() - since)
 
-        self.stream = super().ask(message, told, **fields)
+        self.stream = super().ask(message, told)
         return self.stream
 
 

@@ -13,11 +13,11 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
-from grpc_callers import GrpcServer
+from grpc_callers import RESET, UNTOUCHED, GrpcServer
 from runtime_process import RuntimeProcess
 from tiny_models import RuntimeFolder, classifier, classifier_answer, spinner, tensor
 
@@ -27,6 +27,7 @@ from packager.bench.server import Identity, Server
 from packager.runtime.grpc_service.messages import message
 
 X, Y = [tensor("x", "FP32", [-1, 4])], [tensor("y", "FP32", [-1, 4])]
+Over = Literal["REST", "gRPC"]
 BROKEN = """
 import sys, time
 from packager.runtime import session
@@ -83,6 +84,15 @@ def message_of(
     return bytes(asked.SerializeToString())
 
 
+def door(process: RuntimeProcess, model: str, over: Over) -> tuple[Server | GrpcServer, bytes]:
+    """Where a row is sent to, and the bytes that ask for it."""
+    row = np.ones((1, 4), np.float32)
+    if over == "gRPC":
+        return over_grpc(process), message_of(model, row)
+    server = at(process)
+    return server, request(server, model, body(row, binary=True))
+
+
 def over_grpc(process: RuntimeProcess) -> GrpcServer:
     return GrpcServer(next(line["grpc_port"] for line in process.log if "grpc_port" in line))
 
@@ -101,6 +111,16 @@ def open_files(pid: int) -> int:
 
 def exactness(folder: Path, count: int, seed: int = 7) -> dict[str, Any]:
     """`count` connections ask at the same time, 1 to 5 rows in every form; one in ten leaves."""
+    with RuntimeProcess(crowd_image(folder, count).write()) as process:
+        process.wait_ready()
+        found = asyncio.run(_exactness(at(process), count, seed))
+        found |= counted(process)
+        found["exit"] = process.stop()
+    return found
+
+
+def crowd_image(folder: Path, count: int) -> RuntimeFolder:
+    """The classifier in batches, with room for `count` requests at once."""
     image = RuntimeFolder(folder)
     x = np.arange(8, dtype=np.float32).reshape(2, 4)
     scores, label = classifier_answer(x)
@@ -111,16 +131,17 @@ def exactness(folder: Path, count: int, seed: int = 7) -> dict[str, Any]:
         "default_queue_policy": {"max_queue_size": 2 * count},
     }
     image.document["http"] |= {"max_concurrency": 2 * count, "max_connections": 2 * count}
-    with RuntimeProcess(image.write()) as process:
-        process.wait_ready()
-        found = asyncio.run(_exactness(at(process), count, seed))
-        client = process.client()
-        page = client.request("GET", "/metrics")[2].decode()
-        client.close()
-        found["runs"] = _metric(page, "nv_inference_exec_count")
-        found["rows"] = _metric(page, "nv_inference_count")
-        found["exit"] = process.stop()
-    return found
+    image.document["grpc"] = {"port": 0}
+    return image
+
+
+def counted(process: RuntimeProcess) -> dict[str, int]:
+    """Runs of the session, and rows in them."""
+    client = process.client()
+    page = client.request("GET", "/metrics")[2].decode()
+    client.close()
+    names = {"runs": "nv_inference_exec_count", "rows": "nv_inference_count"}
+    return {key: _metric(page, name) for key, name in names.items()}
 
 
 async def _exactness(server: Server, count: int, seed: int) -> dict[str, Any]:
@@ -181,26 +202,27 @@ def _metric(page: str, name: str) -> int:
 # Overload
 
 
-def overload(folder: Path, seconds: float, times: float = 10, calm: float = 5) -> dict[str, Any]:
+def overload(
+    folder: Path, seconds: float, times: float = 10, calm: float = 5, *, over: Over = "REST"
+) -> dict[str, Any]:
     """`times` what the server can do, at random, for `seconds`; then what one client sees. Capacity
     is measured for `calm` seconds before and after, since a shared machine wanders."""
     image = RuntimeFolder(folder)
     slow = image.add("slow", spinner(20_000), X, Y)
     slow["batching"] = {"default_queue_policy": {"max_queue_size": 16}, "instances": 1}
     image.document["http"] |= {"max_concurrency": 32}
+    image.document["grpc"] = {"port": 0}
     with RuntimeProcess(image.write()) as process:
         process.wait_ready()
-        found = asyncio.run(_overload(at(process), process.process.pid, seconds, times, calm))
+        load = _Load(*door(process, "slow", over))
+        found = asyncio.run(_overload(load, process.process.pid, seconds, times, calm))
         found["exit"] = process.stop()
     return found
 
 
 async def _overload(
-    server: Server, pid: int, seconds: float, times: float, calm: float
+    load: _Load, pid: int, seconds: float, times: float, calm: float
 ) -> dict[str, Any]:
-    rest = body(np.ones((1, 4), np.float32), binary=True)
-    asking = request(server, "slow", rest)
-    load = _Load(server, asking)
     alone = await load.closed(1, calm / 2)
     full = await load.closed(8, calm)
     before = len(full.good) / full.seconds
@@ -219,12 +241,12 @@ async def _overload(
         "asked_per_s": round(heavy.asked / heavy.seconds, 1),
         "goodput_share": round(len(heavy.good) / heavy.seconds / capacity, 3),
         "refused": len(heavy.refused),
-        "refused_p50_ms": _ms(heavy.refused, 50),
-        "refused_p99_ms": _ms(heavy.refused, 99),
+        "refused_p50_ms": milliseconds(heavy.refused, 50),
+        "refused_p99_ms": milliseconds(heavy.refused, 99),
         "statuses": {str(status): n for status, n in sorted(heavy.statuses.items())},
         "memory_growth": round(max(memory[third:]) / max(memory[:third]), 3),
-        "alone_p50_ms": _ms(alone.good, 50),
-        "a_second_after_p50_ms": _ms(after.good, 50),
+        "alone_p50_ms": milliseconds(alone.good, 50),
+        "a_second_after_p50_ms": milliseconds(after.good, 50),
     }
 
 
@@ -303,7 +325,7 @@ async def _sample(into: list[float], pid: int) -> None:
         await asyncio.sleep(0.5)
 
 
-def _ms(values: list[float], percent: float) -> float | None:
+def milliseconds(values: list[float], percent: float) -> float | None:
     return round(percentile(sorted(values), percent) * 1e3, 2) if values else None
 
 
@@ -388,35 +410,40 @@ async def _hostile(
     await asyncio.gather(*tasks)
     for peer in held:
         peer.close()
-    return dict(found) | {"asked_p99_ms": _ms(taken, 99), "asked_max_ms": _ms(taken, 100)}
+    return dict(found) | {
+        "asked_p99_ms": milliseconds(taken, 99),
+        "asked_max_ms": milliseconds(taken, 100),
+    }
 
 
 # A session that fails
 
 
-def recovery(folder: Path, seconds: float = 30) -> dict[str, Any]:
+def recovery(folder: Path, seconds: float = 30, *, over: Over = "REST") -> dict[str, Any]:
     """The session fails for 2.5 seconds: out of rotation, then back, within `seconds`."""
     image = RuntimeFolder(folder)
     image.add_classifier()
+    image.document["grpc"] = {"port": 0}
     config = image.write()
     command = [sys.executable, "-c", BROKEN, "--config", str(config), "--host", "127.0.0.1"]
     with RuntimeProcess(config, command=[*command, "--port", "0"]) as process:
         process.wait_ready()
-        found = asyncio.run(_recovery(at(process), seconds))
+        found = asyncio.run(_recovery(at(process), door(process, "classifier", over), seconds))
         found["exit"] = process.stop()
         events = Counter(line["event"] for line in process.log)
         found["revived"] = events["session_revived"]
     return found
 
 
-async def _recovery(server: Server, seconds: float) -> dict[str, Any]:
+async def _recovery(
+    server: Server, asked: tuple[Server | GrpcServer, bytes], seconds: float
+) -> dict[str, Any]:
     found: Counter[str] = Counter()
-    rest = body(np.ones((1, 4), np.float32), binary=False)
     end = time.perf_counter() + seconds
     slowest = 0.0
     while time.perf_counter() < end:
         began = time.perf_counter()
-        status, _ = await server.ask(request(server, "classifier", rest))
+        status, _ = await asked[0].ask(asked[1])
         slowest = max(slowest, time.perf_counter() - began)
         found[f"inference {status}"] += 1
         status, _ = await server.ask(server.request("GET", "/v2/health/ready"))
@@ -429,18 +456,22 @@ async def _recovery(server: Server, seconds: float) -> dict[str, Any]:
 
 # Leaving under load
 
+_ENDS = {LOST: "lost", RESET: "reset", UNTOUCHED: "crossed"}
 
-def leaving(folder: Path, times: int, clients: int = 32) -> dict[str, Any]:
-    """SIGTERM under load, `times` times: what was accepted is answered, and the process ends."""
+
+def leaving(folder: Path, times: int, clients: int = 32, *, over: Over = "REST") -> dict[str, Any]:
+    """SIGTERM under load, `times` times: what was accepted is answered, and the process ends. Over
+    gRPC a call may cross the server's GOAWAY, which says that it was never looked at."""
     total: Counter[str] = Counter()
     slowest = 0.0
     for turn in range(times):
         image = RuntimeFolder(folder / str(turn))
         image.path.mkdir(parents=True)
         image.add("short", spinner(5_000), X, Y)
+        image.document["grpc"] = {"port": 0}
         with RuntimeProcess(image.write()) as process:
             process.wait_ready()
-            found, seconds = asyncio.run(_leaving(process, clients))
+            found, seconds = asyncio.run(_leaving(process, door(process, "short", over), clients))
             code = process.wait()
         total.update(found)
         total[f"exit {code}"] += 1
@@ -448,9 +479,10 @@ def leaving(folder: Path, times: int, clients: int = 32) -> dict[str, Any]:
     return dict(total) | {"times": times, "slowest_stop_s": round(slowest, 2)}
 
 
-async def _leaving(process: RuntimeProcess, clients: int) -> tuple[Counter[str], float]:
-    server = at(process)
-    asking = request(server, "short", body(np.ones((1, 4), np.float32), binary=True))
+async def _leaving(
+    process: RuntimeProcess, asked: tuple[Server | GrpcServer, bytes], clients: int
+) -> tuple[Counter[str], float]:
+    server, asking = asked
     found: Counter[str] = Counter()
 
     async def client() -> None:
@@ -459,7 +491,7 @@ async def _leaving(process: RuntimeProcess, clients: int) -> tuple[Counter[str],
         while connection.open:
             connection.ask(asking, time.perf_counter())
             status = await done.get()
-            found["lost" if status == LOST else f"status {status}"] += 1
+            found[_ENDS.get(status, f"status {status}")] += 1
 
     tasks = [asyncio.create_task(client()) for _ in range(clients)]
     await asyncio.sleep(1)
@@ -494,12 +526,8 @@ async def _soak(
     process: RuntimeProcess, seconds: float, clients: int, every: float
 ) -> dict[str, Any]:
     pid, samples = process.process.pid, []
-    x, server = np.ones((1, 4), np.float32), at(process)
-    asking = request(server, "classifier", body(x, binary=True))
-    loads = {
-        "REST": _Load(server, asking),
-        "gRPC": _Load(over_grpc(process), message_of("classifier", x)),
-    }
+    kinds: tuple[Over, ...] = ("REST", "gRPC")
+    loads = {over: _Load(*door(process, "classifier", over)) for over in kinds}
 
     async def sample() -> None:
         while True:
