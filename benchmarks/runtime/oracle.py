@@ -3,9 +3,9 @@
 Triton comes out of `nvidia-pytriton` in `$BENCH_VENVS/venv-pytriton` (a wheel of 55 MB; no
 container, no GPU; made by a Python whose shared library is the system's, as Debian's), the clients
 out of `$BENCH_VENVS/venv-triton`. Compared are the checks of `triton_conformance.py`, and for each
-broken request of the unit tests whether both refuse it, and with the same class of status: Triton
-tells 500 of much that a client did wrong, where we must tell 4xx. Exit code 1 when fewer than 95 %
-are answered or refused alike. The outcome goes to `results/oracle.json`.
+broken request of the unit tests, over REST and over gRPC, whether both refuse it, and with the same
+class of status: Triton tells 500 of much that a client did wrong, where we must tell 4xx. Exit code
+1 when fewer than 95 % are answered or refused alike. The outcome goes to `results/oracle.json`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,17 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.support.tiny_models import ONNX_TYPES, RuntimeFolder, spinner, tensor
 
 ROOT = Path(__file__).parents[2]
 sys.path += [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "unit" / "runtime")]
 
+import grpc  # noqa: E402
 import test_malformed_requests as broken  # noqa: E402
+from broken_messages import BROKEN, GOOD  # noqa: E402
+from http2_peer import INFER  # noqa: E402
 from runtime_process import RuntimeProcess  # noqa: E402
 
 from benchmarks.runtime.compare import _free_port  # noqa: E402
@@ -46,7 +50,7 @@ def triton() -> Iterator[Ports]:
         list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while status(ports[0], "GET", "/v2/models/slow/ready") != 200:
             if time.monotonic() > end or process.poll() is not None:
                 raise SystemExit("Triton did not become ready")
@@ -109,6 +113,20 @@ def statuses(port: int) -> dict[str, int]:
     return found
 
 
+def codes(port: int) -> dict[str, str]:
+    """The same over gRPC: the code of each message of the table."""
+    found = {}
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.unary_unary(INFER)
+        for name, data in {**GOOD, **BROKEN}.items():
+            try:
+                call(data, timeout=20)
+                found[name] = "OK"
+            except grpc.RpcError as error:
+                found[name] = error.code().name
+    return found
+
+
 def suite(ports: Ports) -> dict[str, str]:
     """What stock clients make of it: check → ok, or the last line of what went wrong."""
     found = {}
@@ -131,25 +149,37 @@ def main() -> None:
     outcomes = {}
     for name, server in (("triton", triton), ("packager", ours)):
         with server() as ports:
-            outcomes[name] = (suite(ports), statuses(ports[0]))
+            outcomes[name] = (suite(ports), statuses(ports[0]), codes(ports[1]))
     theirs, mine = outcomes["triton"], outcomes["packager"]
-    checks = {n: {"triton": theirs[0].get(n), "packager": o} for n, o in mine[0].items()}
-    answers = {n: {"triton": theirs[1][n], "packager": s} for n, s in mine[1].items()}
+    checks, answers, calls = (
+        {n: {"triton": theirs[part].get(n), "packager": o} for n, o in mine[part].items()}
+        for part in range(3)
+    )
     apart = {n: o for n, o in answers.items() if len({s < 400 for s in o.values()}) > 1}
+    called_apart = {n: o for n, o in calls.items() if len({c == "OK" for c in o.values()}) > 1}
     unlike = {n: o for n, o in checks.items() if set(o.values()) != {"ok"}}
-    classes = Counter(f"{o['triton']} / {o['packager']}" for o in answers.values())
     alike = len(answers) - len(apart)
+    called_alike = len(calls) - len(called_apart)
     found = {
         "answered_or_refused_alike": f"{alike} of {len(answers)}",
-        "statuses_triton_and_packager": dict(sorted(classes.items())),
+        "calls_answered_or_refused_alike": f"{called_alike} of {len(calls)}",
+        "statuses_triton_and_packager": _pairs(answers),
+        "codes_triton_and_packager": _pairs(calls),
         "checks_that_both_pass": f"{len(checks) - len(unlike)} of {len(checks)}",
         "checks_that_differ": unlike,
         "answers_that_differ": apart,
+        "calls_that_differ": called_apart,
     }
     print(json.dumps(found, indent=2))
     text = json.dumps(found, indent=2, sort_keys=True) + "\n"
     (HERE / "results" / "oracle.json").write_text(text)
-    sys.exit(0 if alike >= 0.95 * len(answers) else 1)
+    total = len(answers) + len(calls)
+    sys.exit(0 if alike + called_alike >= 0.95 * total else 1)
+
+
+def _pairs(outcomes: dict[str, dict[str, Any]]) -> dict[str, int]:
+    counts = Counter(f"{one['triton']} / {one['packager']}" for one in outcomes.values())
+    return dict(sorted(counts.items()))
 
 
 if __name__ == "__main__":

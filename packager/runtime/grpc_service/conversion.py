@@ -56,6 +56,8 @@ def request_of(model: Model, given: Any) -> InferenceRequest:
         _refuse_unsupported(tensor.parameters)
         shape = checked_shape(list(tensor.shape), spec)
         if raw:
+            if tensor.HasField("contents"):
+                raise bad(f"input {quoted(spec.name)} has contents beside the raw ones")
             inputs[spec.name] = from_binary(spec.name, spec.datatype, shape, memoryview(raw[place]))
         else:
             inputs[spec.name] = _from_contents(spec, shape, tensor.contents)
