@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from pytriton.model_config import ModelConfig, Tensor
-from pytriton.triton import Triton, TritonConfig
+from pytriton.triton import Triton, TritonConfig, TritonSecurityConfig
 
 DTYPES = {
     "bool": np.bool_,
@@ -55,7 +55,9 @@ def main() -> None:
         log_verbose=0,
     )
     usual = ModelConfig(batching=False)
-    with Triton(config=config) as triton:
+    # PyTriton asks for a token before it tells statistics and index; Triton itself does not.
+    open_to_all = TritonSecurityConfig(restricted_endpoints=[])
+    with Triton(config=config, security_config=open_to_all) as triton:
         triton.bind(
             model_name="classifier",
             infer_func=classify,
