@@ -2,7 +2,8 @@
 
 Four processes run side by side under strace: on the installed ONNX Runtime, on one that has
 telemetry built in, on that one with the silence switch removed, and on the installed one with every
-optional feature on (gRPC, texts, images, TLS, keys, records). Each starts, loads, answers, idles
+optional feature on (gRPC, texts, images, versions, TLS both ways, keys, records, traces), asked for
+what goes wrong as well. Each starts, loads, answers, idles
 for 30 s and stops.
 """
 
@@ -30,13 +31,22 @@ REQUIRED = os.environ.get("PACKAGER_REQUIRE_ENGINES") == "1"
 
 ANSWERS = {
     **dict.fromkeys(("/", "/v2", "/metrics", "/openapi.json", "/v2/models/stats"), 200),
-    **dict.fromkeys(("/v2/models/classifier/config", "/v2/repository/index"), 200),
+    "/v2/models/classifier/config": 200,
+    "/v2/repository/index": 405,  # asked twice, the second time by PUT
     "/v2/models/classifier/infer": 200,
     "/v1/embeddings": 200,
     "/v2/models/bright/classify": 200,
+    "/v2/models/classifier/versions/1/infer": 200,
+    "/v2/models/classifier/versions/2/infer": 400,
     "/v2/models/classifier/versions/9/infer": 404,
+    "/elsewhere": 404,
     "without a key": 401,
+    "a body too large": 413,
+    "without a certificate": True,
+    "without TLS": True,
     "gRPC": "OK",
+    "gRPC Watch": b"\x08\x01",
+    "gRPC, no message": "INVALID_ARGUMENT",
     "gRPC without a key": "UNAUTHENTICATED",
 }
 

@@ -1,5 +1,6 @@
-"""A server with every optional feature on, and a client that asks each of them: gRPC, embeddings,
-classes of an image, TLS, keys, records, metrics, statistics, status page, OpenAPI, wrong requests.
+"""A server with every optional feature on, and a client that asks each of them: gRPC and its health
+watched, embeddings, classes of an image, a second version, TLS both ways, keys, records, traces,
+metrics, statistics, status page, OpenAPI, and requests that are wrong in every part of the server.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ import hashlib
 import http.client
 import io
 import json
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ _INFER = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": 
 def add_everything(folder: RuntimeFolder) -> dict[str, str]:
     """Models and settings into `folder`; returns the environment that switches the rest on."""
     folder.add_classifier()
+    folder.add_classifier(version="2")
     ids = [tensor(name, "INT64", [-1, -1]) for name in ("input_ids", "attention_mask")]
     texts = folder.add("colours", embedder(), ids, [tensor("vectors", "FP32", [-1, -1, 4])])
     tokenizer = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1, "red": 2}, unk_token="[UNK]"))
@@ -47,6 +50,7 @@ def add_everything(folder: RuntimeFolder) -> dict[str, str]:
     folder.document["grpc"] = {"port": 0}
     authority = Authority(folder.path)
     certificate, private = authority.issue("server")
+    authority.issue("clinic")
     keys = folder.path / "keys"
     keys.write_text(f"tester {hashlib.sha256(KEY.encode()).hexdigest()}\n")
     audit = folder.path / "audit"
@@ -54,8 +58,11 @@ def add_everything(folder: RuntimeFolder) -> dict[str, str]:
     return {
         "PACKAGER_TLS_CERTIFICATE_FILE": str(certificate),
         "PACKAGER_TLS_KEY_FILE": str(private),
+        "PACKAGER_TLS_CLIENT_CA_FILE": str(authority.certificate),
         "PACKAGER_API_KEYS_FILE": str(keys),
         "PACKAGER_AUDIT_DIR": str(audit),
+        "PACKAGER_TRACES_DIR": str(folder.path / "traces"),
+        "PACKAGER_TRACES_SHARE": "1",
         "PACKAGER_REGION": "site/lab",
     }
 
@@ -65,6 +72,8 @@ def ask_everything(folder: Path, port: int, grpc_port: int) -> dict[str, Any]:
     authority = folder / "test-authority.pem"
     found: dict[str, Any] = {}
     tls = ssl.create_default_context(cafile=str(authority))
+    mine, my_key = folder / "clinic.pem", folder / "clinic.key"
+    tls.load_cert_chain(mine, my_key)
     connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=tls)
     known = {"Authorization": f"Bearer {KEY}"}
     picture = io.BytesIO()
@@ -82,7 +91,11 @@ def ask_everything(folder: Path, port: int, grpc_port: int) -> dict[str, Any]:
         ("POST", infer, json.dumps(_INFER).encode(), {"Accept-Encoding": "gzip"}),
         ("POST", "/v1/embeddings", json.dumps(texts).encode(), {}),
         ("POST", "/v2/models/bright/classify", picture.getvalue(), {"Content-Type": "image/png"}),
+        ("POST", "/v2/models/classifier/versions/1/infer", json.dumps(_INFER).encode(), {}),
+        ("POST", "/v2/models/classifier/versions/2/infer", b"{", {}),
         ("POST", "/v2/models/classifier/versions/9/infer", b"{", {}),
+        ("GET", "/elsewhere", None, {}),
+        ("PUT", "/v2/repository/index", b"", {}),
     ):
         connection.request(method, path, body, known | headers)
         answer = connection.getresponse()
@@ -92,8 +105,18 @@ def ask_everything(folder: Path, port: int, grpc_port: int) -> dict[str, Any]:
     answer = connection.getresponse()
     answer.read()
     found["without a key"] = answer.status
+    connection.request("POST", "/v1/embeddings", bytes(2 << 20), known)
+    answer = connection.getresponse()
+    answer.read()
+    found["a body too large"] = answer.status
     connection.close()
-    credentials = grpc.ssl_channel_credentials(authority.read_bytes())
+    found["without a certificate"] = _refused(
+        ssl.create_default_context(cafile=str(authority)), port
+    )
+    found["without TLS"] = _refused(None, grpc_port)
+    credentials = grpc.ssl_channel_credentials(
+        authority.read_bytes(), my_key.read_bytes(), mine.read_bytes()
+    )
     with grpc.secure_channel(f"127.0.0.1:{grpc_port}", credentials) as channel:
         call = channel.unary_unary("/inference.GRPCInferenceService/ServerMetadata")
         call(b"", metadata=(("authorization", f"Bearer {KEY}"),), timeout=60)
@@ -104,8 +127,28 @@ def ask_everything(folder: Path, port: int, grpc_port: int) -> dict[str, Any]:
         call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
         call(given.SerializeToString(), metadata=(("x-api-key", KEY),), timeout=60)
         found["gRPC"] = "OK"
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=60)
+        found["gRPC Watch"] = next(watch)
+        watch.cancel()
+        try:
+            call(b"\xff", metadata=(("x-api-key", KEY),), timeout=60)
+        except grpc.RpcError as error:
+            found["gRPC, no message"] = error.code().name
         try:
             call(b"\xff", timeout=60)
         except grpc.RpcError as error:
             found["gRPC without a key"] = error.code().name
+    keys = folder / "keys"
+    keys.write_text(f"{keys.read_text()}# changed, so that it is read again\n")
     return found
+
+
+def _refused(tls: ssl.SSLContext | None, port: int) -> bool:
+    """Whether a peer that does not show who it is gets no answer."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as peer:
+        try:
+            with tls.wrap_socket(peer, server_hostname="127.0.0.1") if tls else peer as inside:
+                inside.sendall(b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n")
+                return inside.recv(1) == b""
+        except OSError:
+            return True
