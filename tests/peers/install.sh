@@ -18,7 +18,7 @@ suite=trixie
 next=forky
 packages="ca-certificates cosign skopeo openssl oras docker-compose
   podman crun netavark aardvark-dns passt uidmap buildah containerd docker.io docker-cli umoci
-  kubernetes-client systemd iproute2 iptables nftables procps busybox dash curl xdelta3 zstd jq
+  kubernetes-client systemd iproute2 iptables nftables procps busybox dash curl xdelta3 bsdiff zstd jq
   golang-go golang-github-masterminds-sprig-dev golang-gopkg-yaml.v3-dev"
 # crane is in Debian as source alone: this is what its source and the packages that it imports are in.
 crane_sources="golang-github-google-go-containerregistry-dev golang-github-klauspost-compress-dev
@@ -33,7 +33,7 @@ stamp="$suite cosign3=$next crane $(echo "$packages" | tr -s ' \n' ' ')"
 tools_run() {
   for command in "cosign version" "cosign3 version" "skopeo --version" "oras version" "openssl version" \
     "crane version" "podman --version" "buildah --version" "umoci --version" "dockerd --version" \
-    "containerd --version" "kubectl version --client" "xdelta3 -V"; do
+    "containerd --version" "kubectl version --client" "xdelta3 -V" "test -x /usr/bin/bsdiff"; do
     # Engines look into /proc; the mount is gone with the process.
     # shellcheck disable=SC2016,SC2086 # the shell inside expands; a command with its arguments
     unshare --mount sh -c 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"' "$1" $command \
