@@ -76,6 +76,14 @@ class InputError(PackagerError):
     kind = "input"
 
 
+class CallError(InputError):
+    """The call itself, or the profile of the site that it names, cannot be used as it is; nothing
+    was looked at yet. Exit code 2 like a usage error, as `install.sh` says it."""
+
+    exit_code = 2
+    kind = "usage"
+
+
 class OptimizationError(PackagerError):
     """No candidate of the optimizer is fit to be shipped."""
 

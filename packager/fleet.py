@@ -109,6 +109,8 @@ def _standing(site: Site, report: SiteReport | None, release: ReleaseFolder) -> 
         serving.version if serving else "",
         report.ready if report else None,
         release.version,
+        report.kept if report else (),
+        report.time if report else "",
     )
 
 

@@ -21,7 +21,7 @@ from packager.bundle.opening import stands_on
 from packager.carrying import MAX_ROOT, Listing
 from packager.domain.target import DeploymentPlatform, TargetName
 from packager.domain.trust import TrustFiles
-from packager.errors import Finding, InputError, PackagerError, PolicyRefusal
+from packager.errors import CallError, Finding, InputError, PackagerError, PolicyRefusal
 from packager.oci.decryption import DecryptionKey
 from packager.oci.encryption import is_encrypted
 from packager.oci.layout import read_layout
@@ -81,7 +81,7 @@ def install(
             )
         else:
             path = Path(release)
-            if bases := bases or _stock(path, site):
+            if bases := _bases(path, bases, site):
                 path = _whole(path, bases, trust, site, stack, progress)
         return _install_whole(path, trust, site, target, operator, dry_run, key, stack, progress)
 
@@ -116,7 +116,7 @@ def _trust(trust: TrustFiles, site: Site) -> TrustFiles:
         required=max(trust.required, site.require),
     )
     if not trust.keys:
-        raise InputError(
+        raise CallError(
             "no public key is given",
             where=f"{site.file}: keys",
             next_step="give the key from paper with --key, or name it in the site profile",
@@ -124,11 +124,26 @@ def _trust(trust: TrustFiles, site: Site) -> TrustFiles:
     return trust
 
 
-def _stock(release: Path, site: Site) -> Sequence[Path]:
-    """What a delta stands on, where the site has it; nothing for a whole release."""
+def _bases(release: Path, given: Sequence[Path], site: Site) -> Sequence[Path]:
+    """What a delta stands on: what is given, else what the site has; nothing for what is whole."""
     wanted = stands_on(release)
-    kept = stock_of(site.data, wanted.base) if wanted else None
-    return [kept] if kept else []
+    if wanted is None and given:
+        raise CallError(
+            "this bundle is whole: it stands on no other release",
+            where=str(release),
+            next_step="install it without --base",
+        )
+    if wanted is None or given:
+        return given
+    kept = stock_of(site.data, wanted.base)
+    if kept is None:
+        raise CallError(
+            "this is a delta, and what it stands on is not here",
+            where=str(release),
+            expected=f"{wanted.name} {wanted.version}, {wanted.base}",
+            next_step="name that release with --base: a folder, a bundle, or its parts",
+        )
+    return [kept]
 
 
 def _whole(

@@ -9,24 +9,26 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.border.big_release import big_release, bytes_of
-from benchmarks.border.figures import best, packager, run
+from benchmarks.border.figures import Figure, best, packager, run
 
 BOUND, MEMORY_MIB = 0.8, 200
 TIMES = 3
 
 
-def main(mebibytes: int = 1024, where: Path | None = None) -> None:
+def figures(mebibytes: int = 1024, where: Path | None = None) -> Iterator[Figure]:
+    """Speed as a share of theirs, and memory in MiB."""
     folder = Path(tempfile.mkdtemp(prefix="packager-border-", dir=where))
     try:
-        _measure(folder, mebibytes)
+        yield from _measure(folder, mebibytes)
     finally:
         shutil.rmtree(folder)
 
 
-def _measure(folder: Path, mebibytes: int) -> None:
+def _measure(folder: Path, mebibytes: int) -> Iterator[Figure]:
     weights = folder / "weights"
     run(["sh", "-c", f"head -c {mebibytes}M /dev/urandom > {weights}"])
     release = big_release(folder / "made", weights, "1.0.0")
@@ -47,11 +49,12 @@ def _measure(folder: Path, mebibytes: int) -> None:
         bundle.unlink,
     )
     packager("bundle", release.folder, "--key", key, "-o", bundle, "-q")
-    print(
-        f"bundle of {size >> 20} MiB: {ours.seconds:.2f} s, cp + sync + sha256sum "
-        f"{theirs.seconds:.2f} s: {theirs.seconds / ours.seconds:.2f} of its speed "
-        f"(bound {BOUND}); {ours.mebibytes:.0f} MiB of memory (bound {MEMORY_MIB})"
-    )
+    yield Figure(
+        f"making a bundle of {size >> 20} MiB: share of the speed of cp + sync + sha256sum",
+        theirs.seconds / ours.seconds, BOUND, False,
+        f"{ours.seconds:.2f} s, theirs {theirs.seconds:.2f} s",
+    )  # fmt: skip
+    yield Figure("making it: MiB of memory", ours.mebibytes, MEMORY_MIB)
     theirs = best(
         TIMES,
         lambda: run(
@@ -63,15 +66,17 @@ def _measure(folder: Path, mebibytes: int) -> None:
     )  # fmt: skip
     for name, path in (("bundle", bundle), ("folder", release.folder)):
         ours = best(TIMES, lambda p=path: packager("verify", p, "--key", key, "-q"), lambda: None)
-        print(
-            f"verify {name}: {ours.seconds:.2f} s, parallel sha256sum {theirs.seconds:.2f} s: "
-            f"{theirs.seconds / ours.seconds:.2f} of its speed (bound {BOUND}); "
-            f"{ours.mebibytes:.0f} MiB"
-        )
+        yield Figure(
+            f"verifying a {name}: share of the speed of a parallel sha256sum",
+            theirs.seconds / ours.seconds, BOUND, False,
+            f"{ours.seconds:.2f} s, theirs {theirs.seconds:.2f} s",
+        )  # fmt: skip
+        yield Figure(f"verifying a {name}: MiB of memory", ours.mebibytes, MEMORY_MIB)
 
 
 if __name__ == "__main__":
-    main(
+    for figure in figures(
         int(sys.argv[1]) if len(sys.argv) > 1 else 1024,
         Path(sys.argv[2]) if len(sys.argv) > 2 else None,
-    )
+    ):
+        print(figure, flush=True)

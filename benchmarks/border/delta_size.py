@@ -1,4 +1,4 @@
-"""What a fine-tune's delta weighs, and how long it takes, beside zstd --patch-from and xdelta3.
+"""What a fine-tune's delta weighs and costs, beside zstd --patch-from, xdelta3 and bsdiff.
 
 Initializers of 4 KiB to 4 MiB of float32, 5 % of their bytes changed a little, as a fine-tune of
 some layers does. Bounds: the delta bundle at most 8 % of the weights; where all weights changed, at
@@ -10,60 +10,73 @@ changed initializer whole, nothing else.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.border.big_release import big_release
-from benchmarks.border.figures import packager, run
+from benchmarks.border.figures import Figure, packager
+from benchmarks.border.patching import patches, room
 from packager.bundle.matching import ChunkIndex, OldBlob, match
 from packager.digest import Digest
 
-PEERS = Path(os.environ.get("PACKAGER_PEERS_ROOT", "/var/lib/packager-peers"))
 SIZES = (4 << 10, 64 << 10, 512 << 10, 1 << 20, 4 << 20)
-SHARE, BOUND, WHOLE_BOUND = 0.05, 0.08, 1.02
+SHARE, BOUND, WHOLE_BOUND = 0.05, 8.0, 102.0
+MEMORY_MIB = 200
 
 
-def main(mebibytes: int = 128, where: Path | None = None) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="packager-delta-", dir=where))
+def figures(mebibytes: int = 128, where: Path | None = None) -> Iterator[Figure]:
+    """Sizes in percent of the weights; memory in MiB."""
+    folder = Path(tempfile.mkdtemp(prefix="packager-delta-", dir=where or room()))
     try:
-        _measure(folder, mebibytes << 20)
+        yield from _measure(folder, mebibytes << 20)
     finally:
         shutil.rmtree(folder)
 
 
-def _measure(folder: Path, size: int) -> None:
+def _measure(folder: Path, size: int) -> Iterator[Figure]:
     chance = np.random.default_rng(1)
     old, new, other = (folder / name for name in ("old", "new", "other"))
     changed = _write(old, new, size, chance)
     other.write_bytes(chance.bytes(old.stat().st_size))
     size = old.stat().st_size
-    print(f"weights {size} bytes; by initializer {changed} bytes ({100 * changed / size:.2f} %)")
-    _grains(old, new, changed)
-    _tools(old, new, folder, size)
+    yield Figure(
+        f"by initializer: % of {size >> 20} MiB of weights", 100 * changed / size,
+        told=f"{changed} bytes",
+    )  # fmt: skip
+    yield from _grains(old, new, changed)
+    for one in patches(old, new, folder):
+        yield Figure(
+            f"{one.name}, fine-tune: % of the weights", 100 * one.size / size,
+            told=f"made in {one.made.seconds:.2f} s with {one.made.mebibytes:.0f} MiB, "
+            f"applied in {one.applied.seconds:.2f} s with {one.applied.mebibytes:.0f} MiB",
+        )  # fmt: skip
     first = big_release(folder / "first", old, "1.0.0")
     for name, weights, version in (("fine-tune", new, "1.1.0"), ("new weights", other, "2.0.0")):
         made = big_release(folder / version, weights, version, first.key_file)
         delta = folder / f"{version}.tar"
         taken = packager("bundle", made.folder, "--key", first.public_file, "-o", delta, "-q",
                          "--delta-from", first.folder)  # fmt: skip
-        found = delta.stat().st_size
         applied = packager("delta", "apply", first.folder, delta, "--key", first.public_file,
                            "-o", folder / "applied.tar", "-q")  # fmt: skip
         whole = folder / "whole.tar"
         packager("bundle", made.folder, "--key", first.public_file, "-o", whole, "-q")
-        same = Digest.of_file(whole) == Digest.of_file(folder / "applied.tar")
-        bound = BOUND if name == "fine-tune" else WHOLE_BOUND
-        print(
-            f"packager, {name}: {found} bytes ({100 * found / size:.2f} % of the weights, bound "
-            f"{100 * bound:.0f} %), made in {taken.seconds:.2f} s with {taken.mebibytes:.0f} MiB, "
-            f"applied in {applied.seconds:.2f} s with {applied.mebibytes:.0f} MiB, "
-            f"{'the same bytes as the whole bundle' if same else 'NOT THE SAME BYTES'}"
+        if Digest.of_file(whole) != Digest.of_file(folder / "applied.tar"):
+            raise SystemExit(f"{name}: applied, the delta does not give the whole bundle's bytes")
+        yield Figure(
+            f"packager, {name}: % of the weights", 100 * delta.stat().st_size / size,
+            BOUND if name == "fine-tune" else WHOLE_BOUND,
+            told=f"made in {taken.seconds:.2f} s with {taken.mebibytes:.0f} MiB, applied and "
+            f"verified in {applied.seconds:.2f} s with {applied.mebibytes:.0f} MiB, the same bytes "
+            "as the whole bundle",
+        )  # fmt: skip
+        yield Figure(
+            f"packager, {name}: MiB of memory", max(taken.mebibytes, applied.mebibytes), MEMORY_MIB
         )
         for path in (whole, folder / "applied.tar"):
             path.unlink()
@@ -85,7 +98,7 @@ def _write(old: Path, new: Path, size: int, chance: np.random.Generator) -> int:
     return changed
 
 
-def _grains(old: Path, new: Path, changed: int) -> None:
+def _grains(old: Path, new: Path, changed: int) -> Iterator[Figure]:
     def blob(path: Path) -> OldBlob:
         return OldBlob(Digest.of_file(path), path.stat().st_size, lambda: path.open("rb"))
 
@@ -94,38 +107,15 @@ def _grains(old: Path, new: Path, changed: int) -> None:
         recipe, _ = match(blob(new), ChunkIndex([blob(old)], bits), bits)
         seconds = time.perf_counter() - start
         total = recipe.new_bytes + len(recipe.as_bytes())
-        print(
-            f"  chunks of {1 << bits >> 10} KiB: {total} bytes, {100 * (total / changed - 1):+.3f} "
-            f"% over by initializer, {len(recipe.runs)} runs, {seconds:.2f} s"
-        )
-
-
-def _tools(old: Path, new: Path, folder: Path, size: int) -> None:
-    patch = folder / "patch"
-    room = folder if str(folder).startswith(str(PEERS)) else None
-    zstd = ["zstd", "-q", "-f", "--long=31", f"--patch-from={old}", new, "-o", patch]
-    commands = {"zstd -3 --patch-from": zstd}
-    if room:
-        inside = {path: f"/{path.relative_to(PEERS)}" for path in (old, new, patch)}
-        commands["xdelta3 -9 -S none"] = [
-            "chroot", PEERS, "xdelta3", "-e", "-f", "-9", "-S", "none", "-B", str(min(size, 2**31)),
-            "-s", inside[old], inside[new], inside[patch],
-        ]  # fmt: skip
-    else:
-        print("  xdelta3: give a folder within the tree of peers to measure it")
-    for name, command in commands.items():
-        if not (shutil.which(str(command[0]))):
-            continue
-        taken = run(command)
-        found = patch.stat().st_size
-        print(
-            f"  {name}: {found} bytes ({100 * found / size:.2f} %), {taken.seconds:.2f} s, "
-            f"{taken.mebibytes:.0f} MiB"
-        )
+        yield Figure(
+            f"chunks of {1 << bits >> 10} KiB: % over by initializer", 100 * (total / changed - 1),
+            told=f"{len(recipe.runs)} runs, {seconds:.2f} s",
+        )  # fmt: skip
 
 
 if __name__ == "__main__":
-    main(
+    for figure in figures(
         int(sys.argv[1]) if len(sys.argv) > 1 else 128,
         Path(sys.argv[2]) if len(sys.argv) > 2 else None,
-    )
+    ):
+        print(figure, flush=True)

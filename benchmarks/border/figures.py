@@ -1,4 +1,4 @@
-"""Measuring commands: seconds, and the most memory that one took."""
+"""Measuring commands: seconds, and the most memory that one took; figures beside their bounds."""
 
 from __future__ import annotations
 
@@ -24,6 +24,43 @@ class Run:
 
     seconds: float
     mebibytes: float
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value beside its bound; without one it is there to be compared, and cannot fail.
+
+    `at_most` says on which side of the bound it must lie, `told` what else was seen.
+    """
+
+    what: str
+    value: float
+    bound: float | None = None
+    at_most: bool = True
+    told: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """`holds`, `FAILS`, or `beside` for what has no bound."""
+        if self.bound is None:
+            return "beside"
+        fits = self.value <= self.bound if self.at_most else self.value >= self.bound
+        return "holds" if fits else "FAILS"
+
+    def __str__(self) -> str:
+        sign = "" if self.bound is None else f" {'≤' if self.at_most else '≥'} {self.bound:g}"
+        more = f"  ({self.told})" if self.told else ""
+        return f"{self.verdict:6}  {self.what}: {self.value:.3f}{sign}{more}"
+
+    def as_dict(self) -> dict[str, object]:
+        """For the file of results."""
+        return {
+            "what": self.what,
+            "value": round(self.value, 4),
+            "bound": self.bound,
+            "verdict": self.verdict,
+            "told": self.told,
+        }
 
 
 def run(command: Sequence[object], cwd: Path | None = None) -> Run:

@@ -1,4 +1,4 @@
-"""Memory and disk with a big bundle: making, verifying, splitting it, and a delta of it.
+"""Memory and disk with a big bundle: making, verifying, splitting, joining it, and a delta of it.
 
 The weights are zeros but for a random page in every MiB, so that they take no room as a source. The
 bundle is written as it is. Bounds: 200 MiB of memory; on the disk, while it works, 1.05 times what
@@ -15,24 +15,26 @@ import shutil
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.border.big_release import big_release
-from benchmarks.border.figures import Run, packager
+from benchmarks.border.figures import Figure, Run, packager
 
 MEMORY_MIB, DISK = 200, 1.05
 MEBI = 1 << 20
 
 
-def main(gibibytes: int = 10, where: Path | None = None) -> None:
+def figures(gibibytes: int = 10, where: Path | None = None) -> Iterator[Figure]:
+    """Memory in MiB; room on the disk as a share of what comes out."""
     folder = Path(tempfile.mkdtemp(prefix="packager-memory-", dir=where))
     try:
-        _measure(folder, gibibytes << 30)
+        yield from _measure(folder, gibibytes << 30)
     finally:
         shutil.rmtree(folder)
 
 
-def _measure(folder: Path, size: int) -> None:
+def _measure(folder: Path, size: int) -> Iterator[Figure]:
     old, new = folder / "old", folder / "new"
     for path, seed in ((old, "old"), (new, "new")):
         with path.open("wb") as stream:
@@ -50,18 +52,21 @@ def _measure(folder: Path, size: int) -> None:
             os.system(f"fallocate --dig-holes '{path}'")
     key = ("--key", first.public_file, "-q")
     whole, delta, made = folder / "whole.tar", folder / "delta.tar", folder / "made.tar"
-    _tell("bundle", *_watched(folder, "bundle", second.folder, *key, "-o", whole))
-    _tell("verify", *_watched(folder, "verify", whole, *key))
-    _tell("delta", *_watched(folder, "bundle", second.folder, *key, "-o", delta,
-                             "--delta-from", first.folder))  # fmt: skip
-    print(f"  the delta has {delta.stat().st_size >> 20} MiB of {whole.stat().st_size >> 20}")
+    yield from _told("bundle", *_watched(folder, "bundle", second.folder, *key, "-o", whole))
+    yield from _told("verify", *_watched(folder, "verify", whole, *key))
+    yield from _told("delta", *_watched(folder, "bundle", second.folder, *key, "-o", delta,
+                                        "--delta-from", first.folder))  # fmt: skip
+    yield Figure("the delta: % of the whole bundle", 100 * _size(delta) / _size(whole))
     whole.unlink()
-    _tell("apply", *_watched(folder, "delta", "apply", first.folder, delta, *key, "-o", made))
+    yield from _told(
+        "apply", *_watched(folder, "delta", "apply", first.folder, delta, *key, "-o", made)
+    )
     made.unlink()
     parts = folder / "parts"
-    _tell("split", *_watched(folder, "bundle", second.folder, *key, "-o", parts, "--split", "1G",
-                             "--signing-key", first.key_file))  # fmt: skip
-    _tell("verify parts", *_watched(folder, "verify", parts, *key))
+    cut = ("--split", "1G", "--signing-key", first.key_file)
+    yield from _told("split", *_watched(folder, "bundle", second.folder, *key, "-o", parts, *cut))
+    yield from _told("verify parts", *_watched(folder, "verify", parts, *key))
+    yield from _told("join", *_watched(folder, "bundle", parts, *key, "-o", made))
 
 
 def _watched(folder: Path, *words: object) -> tuple[Run, int, int]:
@@ -96,17 +101,23 @@ def _taken(folder: Path) -> int:
     return sum(seen.values())
 
 
-def _tell(name: str, done: Run, most: int, left: int) -> None:
-    share = f", {most / left:.3f} times what came out (bound {DISK})" if left > MEBI else ""
-    print(
-        f"{name}: {done.seconds:.1f} s, {done.mebibytes:.0f} MiB of memory (bound {MEMORY_MIB}), "
-        f"at most {most >> 20} MiB more on the disk{share}",
-        flush=True,
-    )
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def _told(name: str, done: Run, most: int, left: int) -> Iterator[Figure]:
+    seconds = f"{done.seconds:.1f} s"
+    yield Figure(f"{name}: MiB of memory", done.mebibytes, MEMORY_MIB, told=seconds)
+    if left > MEBI:
+        more = f"{most >> 20} MiB at most"
+        yield Figure(f"{name}: room on the disk / what comes out", most / left, DISK, told=more)
+    else:
+        yield Figure(f"{name}: MiB more on the disk", most / MEBI, 1.0)
 
 
 if __name__ == "__main__":
-    main(
+    for figure in figures(
         int(sys.argv[1]) if len(sys.argv) > 1 else 10,
         Path(sys.argv[2]) if len(sys.argv) > 2 else None,
-    )
+    ):
+        print(figure, flush=True)

@@ -8,7 +8,8 @@ the site refuses it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -46,17 +47,24 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class SiteReport:
-    """What a site said of itself. `ready` is whether its server answered then."""
+    """What a site said of itself. `ready` is whether its server answered then, `time` when that
+    was by its clock (RFC 3339), empty in the report of an older packager."""
 
     site: str
     release: str
     ready: bool
     installed: tuple[Installed, ...]
+    time: str = ""
 
     @property
     def serving(self) -> Installed | None:
         """The version in service."""
         return next((one for one in self.installed if one.state == "serving"), None)
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The other versions that lie there, which a rollback could start."""
+        return tuple(one.version for one in self.installed if one != self.serving)
 
     @classmethod
     def parse(cls, data: bytes, where: str) -> SiteReport:
@@ -90,6 +98,7 @@ class SiteReport:
                 )
                 for slot in found["slots"]
             ),
+            _time(found.get("time", "")),
         )
 
 
@@ -97,8 +106,9 @@ class SiteReport:
 class SiteStanding:
     """One row: a site, what it has, what it should have, and what travels there.
 
-    `targets` are those of the release that fit the site; `bundle` is the file made for it, `size`
-    its bytes, `base` the release that a delta stands on.
+    `targets` are those of the release that fit the site; `keeps` are versions beside the one that
+    it `has` in service, `reported` is when it said so; `bundle` is the file made for it, `size` its
+    bytes, `base` the release that a delta stands on.
     """
 
     name: str
@@ -109,6 +119,8 @@ class SiteStanding:
     has: str
     ready: bool | None
     wants: str
+    keeps: tuple[str, ...] = ()
+    reported: str = ""
     bundle: str = ""
     size: int = 0
     base: str = ""
@@ -124,6 +136,8 @@ class SiteStanding:
             "has": self.has,
             "ready": self.ready,
             "wants": self.wants,
+            "keeps": list(self.keeps),
+            "reported": self.reported,
             "bundle": self.bundle,
             "size": self.size,
             "base": self.base,
@@ -147,6 +161,20 @@ def drift_of(
     if report.release != name or there is None or wanted is None or there == wanted:
         return Drift.OTHER
     return Drift.BEHIND if there < wanted else Drift.AHEAD
+
+
+def versions_of(sites: Sequence[SiteStanding], wanted: str) -> list[str]:
+    """Every version that lies somewhere, and the wanted one, oldest first; what is no version by
+    SemVer comes first, by name."""
+    found = {site.has for site in sites if site.has} | {wanted}
+    found.update(kept for site in sites for kept in site.keeps)
+    return sorted(found, key=lambda version: (counter_of(version) or -1, version))
+
+
+def _time(text: object) -> str:
+    if not isinstance(text, str) or not re.fullmatch(r"(?:[0-9TZ:.+-]{10,40})?", text):
+        raise ValueError(f"time is {text!r}")
+    return text
 
 
 def _digest(text: str) -> Digest:

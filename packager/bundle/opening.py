@@ -9,7 +9,7 @@ from packager.bundle.document import Delta
 from packager.bundle.parts import Parts, is_parts
 from packager.bundle.reading import BundleSource
 from packager.bundle.rebuilding import RebuiltSource
-from packager.errors import VerificationError
+from packager.errors import InputError, VerificationError
 from packager.progress import SILENT, Progress
 from packager.release_source import FolderSource, ReleaseSource
 
@@ -52,9 +52,15 @@ def open_source(
 def stands_on(path: Path) -> Delta | None:
     """What a delta says that it stands on; None for what is whole. Believed by nobody.
 
+    Of parts that are not all there it is None, too: which ones lack is told when they are checked.
     Raises InputError when there is nothing, VerificationError when it is no bundle.
     """
-    source = _open(path, None, SILENT)
+    try:
+        source = _open(path, None, SILENT)
+    except InputError:
+        if is_parts(path):
+            return None
+        raise
     return source.document.delta if isinstance(source, BundleSource) else None
 
 

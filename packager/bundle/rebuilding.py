@@ -132,8 +132,16 @@ class RebuiltSource:
     def _read_recipe(self, path: str) -> Recipe:
         name = delta_name(path, "recipe")
         where = f"{self._delta.location}: {name}"
-        with self._delta.open_member(name) as stream:
-            data = stream.read(MAX_RECIPE + 1)
+        try:
+            with self._delta.open_member(name) as stream:
+                data = stream.read(MAX_RECIPE + 1)
+        except OSError as error:
+            raise VerificationError(
+                "the delta cannot be read: a recipe",
+                where=where,
+                got=error.strerror or str(error),
+                next_step="try another medium, or get it again",
+            ) from None
         listed = self._rebuilt[path].recipe
         if len(data) > MAX_RECIPE or Digest.of(data) != listed.digest:
             raise VerificationError(

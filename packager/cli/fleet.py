@@ -54,13 +54,14 @@ def show(
             row.has or "–",
             row.drift.value,
             {None: "unknown", True: "yes", False: "no"}[row.ready],
+            row.reported[:10] or "–",
             ", ".join(row.targets),
             row.bundle + (f" (on {row.base})" if row.base else ""),
             human_size(row.size) if row.size else "",
         ]
         for row in rows
     ]
-    headings = ["site", "has", "drift", "ready", "target", "to bring", "size"]
+    headings = ["site", "has", "drift", "ready", "reported", "target", "to bring", "size"]
     console.result(
         f"{release.name} {release.version}\n\n{table(headings, lines)}",
         {

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from packager.errors import (
+    CallError,
     Finding,
-    InputError,
     PackagerError,
     PolicyRefusal,
     UnavailableError,
@@ -26,7 +26,7 @@ from packager.progress import Progress
 # What each exit code of the program means; 2 is a profile or an argument that cannot be used.
 _KINDS: dict[int, type[PackagerError]] = {
     1: PackagerError,
-    2: InputError,
+    2: CallError,
     3: PolicyRefusal,
     4: VerificationError,
     5: UnavailableError,

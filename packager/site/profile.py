@@ -14,7 +14,7 @@ from pathlib import Path
 
 from packager.document import parse_document
 from packager.domain.target import DeploymentPlatform, Region
-from packager.errors import InputError
+from packager.errors import CallError, InputError
 from packager.section import Section
 
 API_VERSION = "packager/v1"
@@ -116,7 +116,14 @@ class Site:
 
 
 def read_site(file: Path) -> Site:
-    """Read a site profile. Raises InputError with all findings, each with its line."""
+    """Read a site profile. Raises CallError with all findings, each with its line."""
+    try:
+        return _read(file)
+    except InputError as error:
+        raise CallError.of(error.findings) from error
+
+
+def _read(file: Path) -> Site:
     try:
         data = file.read_bytes()[: MAX_BYTES + 1]
     except OSError as error:

@@ -174,7 +174,7 @@ do_status() {
       printf '  %-10s  %-10s  %-9s  %.12s\n' "$(slot_field "$ds_slot" 2)" "$ds_state" "$ds_container" "$(slot_field "$ds_slot" 3)"
     fi
   done
-  [ -z "$JSON" ] || printf ']}\n'
+  [ -z "$JSON" ] || printf '],"time":%s}\n' "$(json "$(now)")"
   [ $ds_ready = true ] || leave 1
 }
 

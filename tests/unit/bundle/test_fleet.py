@@ -12,7 +12,7 @@ from small_release import SmallRelease, build_targets, make_release
 from weights import fine_tuned, initializers
 
 from packager import fleet, pipeline
-from packager.bundle.fleet import Drift
+from packager.bundle.fleet import Drift, versions_of
 from packager.bundle.fleet_page import fleet_html
 from packager.digest import Digest
 from packager.errors import InputError, VerificationError
@@ -164,3 +164,29 @@ def test_the_page_shows_every_site_and_needs_nothing_from_outside(world, tmp_pat
     assert "1.0.0" in page
     for word in ("http:", "https:", "src=", "<script"):
         assert word not in page
+
+
+def test_the_page_tells_versions_in_their_order_and_what_is_kept(world, tmp_path):
+    file = site(tmp_path, "riyadh")
+    reports(file, world.digest(0), "1.9.0")
+    report = file.with_name("riyadh.status.json")
+    told = json.loads(report.read_text())
+    told["slots"].append({**told["slots"][0], "version": "1.10.0", "state": "kept"})
+    report.write_text(json.dumps({**told, "time": "2026-11-20T08:00:00Z"}))
+    found, (row,) = standing(world, [file])
+    assert (row.has, row.keeps, row.reported) == ("1.9.0", ("1.10.0",), "2026-11-20T08:00:00Z")
+    assert versions_of([row], "1.2.0") == ["1.2.0", "1.9.0", "1.10.0"]
+    page = fleet_html(found.name, found.version, str(found.digest), [row])
+    assert page.index(">1.9.0<") < page.index(">1.10.0<")
+    assert page.index("●") < page.index("○")
+    assert "2026-11-20" in page
+
+
+@pytest.mark.parametrize("time", [17, "<b>", "yesterday", "2" * 99])
+def test_a_time_that_is_none_is_no_report(world, tmp_path, time):
+    file = site(tmp_path, "riyadh")
+    reports(file, world.digest(0))
+    report = file.with_name("riyadh.status.json")
+    report.write_text(json.dumps({**json.loads(report.read_text()), "time": time}))
+    with pytest.raises(InputError):
+        standing(world, [file])

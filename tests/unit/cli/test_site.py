@@ -93,7 +93,7 @@ def test_the_sites_own_key_is_enough_and_another_makers_is_not(packager, site, m
     wrong = replace(maker["1.1.0"], public_file=other.private.with_suffix(".pub"))
     assert install(packager, site, wrong).code == 4
     site.profile()
-    assert packager("install", maker["1.0.0"].folder, "--site", site.site_file).code == 1
+    assert packager("install", maker["1.0.0"].folder, "--site", site.site_file).code == 2
 
 
 def test_the_findings_of_the_installer_come_out_with_their_code(packager, site, maker):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from bundles import make_bundle, trusting
 
@@ -31,6 +33,7 @@ def test_a_report_carried_back_decides_between_a_delta_and_a_bundle(
     _, (row,) = fleet.bundle_for(new.folder, trusting(new), [carried], sticks, older, SILENT)
     assert (row.drift, row.has, row.ready) == (Drift.BEHIND, "1.0.0", True)
     assert bool(row.base) == (keeps == "true")
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", row.reported)
 
     done = dash.install(new, sticks / row.bundle)
     assert done.code == 0, done.err
