@@ -39,6 +39,7 @@ class Line(asyncio.Protocol):
         self._next = 1
         self._received = 0
         self._encoder, self._decoder = Encoder(), Decoder()
+        self._read: dict[bytes, dict[str, str]] = {}
         self._reader = FrameReader()
 
     @property
@@ -120,7 +121,9 @@ class Line(asyncio.Protocol):
             self._calls[stream][1].extend(payload)
 
     def _headers(self, flags: int, stream: int, payload: bytes) -> None:
-        found = dict(self._decoder.decode(payload))
+        found = self._read.get(payload)
+        if found is None:  # what the server says leaves the table as it is
+            found = self._read[payload] = dict(self._decoder.decode(payload))
         if flags & frames.END_STREAM:
             self.fields = found
             self._tell(stream, _STATUSES[int(found["grpc-status"])])
