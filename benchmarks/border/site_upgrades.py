@@ -1,11 +1,10 @@
 """Plain upgrades of a site one after another, on a real engine, while callers ask without pause.
 
-    python -m benchmarks.border.site_upgrades ENGINE [BY] [UPGRADES] [STALL] [RESULTS.jsonl]
+    python -m benchmarks.border.site_upgrades ENGINE [BY] [UPGRADES] [RESULTS.jsonl]
 
 ENGINE is docker, podman, quadlet or containerd; BY is dash, ash or python. Nobody kills anything
-here: what is looked for is a request that fails because a version came and another went. With
-STALL, containerd's shims stand still for so many seconds (SIGSTOP) in the midst of each upgrade, as
-on a machine that has too much to do. Each upgrade is one JSON line:
+here: what is looked for is a request that fails because a version came and another went. Each
+upgrade is one JSON line:
 
   failed    requests that did not get their answer; why: what they met, and how many did
   worst_ms  the longest that a caller waited
@@ -19,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sys
 import tempfile
 import threading
@@ -35,7 +33,7 @@ from real_site import RealSite, real_site
 from benchmarks.border.site_killing import Stick
 
 
-def main(engine: str, by: str, upgrades: int, stall: float, results: Path) -> None:
+def main(engine: str, by: str, upgrades: int, results: Path) -> None:
     rows = []
     with tempfile.TemporaryDirectory(prefix="packager-upgrades-", dir="/var/tmp") as scratch:
         base, stick = Path(scratch) / "site", Stick(Path(scratch) / "stick")
@@ -46,21 +44,21 @@ def main(engine: str, by: str, upgrades: int, stall: float, results: Path) -> No
             first = site.run("install", stick.release(0), stick.bundle(0))
             assert first.code == 0, first.err
             for number in range(1, upgrades + 1):
-                rows.append(upgrade(site, stick, number, stall))
+                rows.append(upgrade(site, stick, number))
                 with results.open("a") as stream:
                     stream.write(json.dumps(rows[-1]) + "\n")
     print(json.dumps(sums(rows)))
 
 
-def upgrade(site: RealSite, stick: Stick, number: int, stall: float) -> dict[str, object]:
+def upgrade(site: RealSite, stick: Stick, number: int) -> dict[str, object]:
     release, bundle = stick.release(number), stick.bundle(number)
     began = time.monotonic()
-    with seen(site) as processes, site.load() as told, stalled(site, stall):
+    with seen(site) as processes, site.load() as told:
         done = site.run("install", release, bundle)
     failed = told.pop("failures")
     answers = told.pop("answers")
     row = {
-        "engine": site.engine, "by": site.by, "upgrade": number, "stall": stall, "exit": done.code,
+        "engine": site.engine, "by": site.by, "upgrade": number, "exit": done.code,
         "seconds": round(time.monotonic() - began, 1), "load": round(os.getloadavg()[0], 1),
         "asked": sum(answers.values()), "versions": len(answers), "failed": len(failed),
         "why": Counter(why.partition(": ")[2] for why in failed).most_common(5), **told,
@@ -94,31 +92,6 @@ def seen(site: RealSite) -> Iterator[dict[str, set[str]]]:
             watcher.join()
 
 
-@contextlib.contextmanager
-def stalled(site: RealSite, seconds: float) -> Iterator[None]:
-    """Meanwhile the shims of all that runs stand still once, for so long."""
-    if not seconds:
-        yield
-        return
-
-    def stop() -> None:
-        time.sleep(1)
-        listed = site.room.run("pgrep", "-f", "containerd-shim", check=False).stdout.split()
-        for number in listed:
-            with contextlib.suppress(AssertionError):
-                site.room.run("kill", f"-{signal.SIGSTOP.value}", number)
-        time.sleep(seconds)
-        for number in listed:
-            site.room.run("kill", f"-{signal.SIGCONT.value}", number, check=False)
-
-    stopper = threading.Thread(target=stop)
-    stopper.start()
-    try:
-        yield
-    finally:
-        stopper.join()
-
-
 def sums(rows: list[dict]) -> dict[str, object]:
     return {
         "upgrades": len(rows),
@@ -136,6 +109,5 @@ if __name__ == "__main__":
         words[0] if words else "containerd",
         words[1] if words[1:] else "dash",
         int(words[2]) if words[2:] else 20,
-        float(words[3]) if words[3:] else 0.0,
-        Path(words[4]) if words[4:] else Path("benchmarks/border/results/site_upgrades.jsonl"),
+        Path(words[3]) if words[3:] else Path("benchmarks/border/results/site_upgrades.jsonl"),
     )

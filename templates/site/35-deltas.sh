@@ -130,6 +130,13 @@ STOCK_PID=''
 keep_stock() {
   [ "$SITE_stock" = true ] && [ "$RELEASE" = "$HOME_DIR/incoming" ] || return 0
   ks_to=$HOME_DIR/slots/$SLOT/release
+  # Of a version that the state knows already, `status` tells as soon as they are there: they are on
+  # the disk before, and what was there goes as a whole.
+  if [ -n "$(slot_line "$SLOT")" ]; then
+    find "$RELEASE" -exec sync {} + 2>/dev/null || sync
+    rm -rf "$HOME_DIR/incoming.base"
+    [ ! -e "$ks_to" ] || mv "$ks_to" "$HOME_DIR/incoming.base"
+  fi
   rm -rf "$ks_to"
   mv "$RELEASE" "$ks_to" || return 0
   RELEASE=$ks_to

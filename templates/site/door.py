@@ -34,12 +34,15 @@ IDLE_SECONDS = 120
 CONNECT_SECONDS = 10
 # In SOCKETS: containerd's monitor looks every 10 s, and what it starts needs some as well.
 HEALING_SECONDS = 30
+OPEN_SECONDS = 2
 END_SECONDS = 0.2
 MAX_CONNECTIONS = 1024
 # A request of up to so many bytes is given to another version when the first one ends without a
 # word. An inference changes nothing, so asking again does no harm.
 MAX_KEPT = 128 * 1024
 TRIES = 3
+# On a machine that stands still all of CONNECT_SECONDS may be over before anybody was asked twice.
+LEAST_ROUNDS = 3
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 NO_BODY = (204, 304)
@@ -69,6 +72,7 @@ class Slots:
         self._seen = None
         self._names = {}
         self._addresses = {}
+        self._lookups = {}
 
     def named(self, asked):
         """The containers for a request, best first; `asked` is its Packager-Slot, or None.
@@ -100,6 +104,7 @@ class Slots:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (HEALING_SECONDS if self._sockets else CONNECT_SECONDS)
+        rounds = 0
         while True:
             names = self.named(asked)
             if not names and asked is not None:
@@ -107,7 +112,8 @@ class Slots:
             for name in sorted(names, key=lambda name: name in tried):
                 with contextlib.suppress(OSError):
                     return name, *await self._open(name, grpc)
-            if loop.time() >= deadline:
+            rounds += 1
+            if loop.time() >= deadline and rounds >= LEAST_ROUNDS:
                 raise Refused(503, "no version answers")
             await asyncio.sleep(0.05)
 
@@ -116,20 +122,37 @@ class Slots:
             place = self._sockets / name / ("grpc" if grpc else "server")
             return await asyncio.open_unix_connection(place, limit=MAX_HEAD)
         port = self._grpc_port if grpc else self._port
-        address = self._addresses.get(name)
-        if address is None:
-            loop = asyncio.get_running_loop()
-            found = await loop.getaddrinfo(name, self._port, family=socket.AF_INET)
-            address = self._addresses[name] = found[0][4][0]
         try:
+            address = self._addresses.get(name) or await self._look_up(name)
             reader, writer = await asyncio.wait_for(
-                asyncio.open_connection(address, port, limit=MAX_HEAD), 2
+                asyncio.open_connection(address, port, limit=MAX_HEAD), OPEN_SECONDS
             )
         except (TimeoutError, OSError) as error:
             self._addresses.pop(name, None)  # it may have come back under another address
             raise OSError("no connection") from error
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return reader, writer
+
+    async def _look_up(self, name):
+        """The address of a container. A resolver may take long to say that one is gone, and nobody
+        waits for that who has another to ask; nor do lookups of it stand in the way of others.
+        """
+
+        def looked_up(lookup):
+            del self._lookups[name]
+            if not lookup.cancelled() and not lookup.exception():
+                self._addresses[name] = lookup.result()[0][4][0]
+
+        lookup = self._lookups.get(name)
+        if lookup is None:
+            loop = asyncio.get_running_loop()
+            lookup = asyncio.ensure_future(
+                loop.getaddrinfo(name, self._port, family=socket.AF_INET)
+            )
+            self._lookups[name] = lookup
+            lookup.add_done_callback(looked_up)
+        found = await asyncio.wait_for(asyncio.shield(lookup), OPEN_SECONDS)
+        return found[0][4][0]
 
 
 class Head:

@@ -101,12 +101,25 @@ def versions():
         server.server_close()
 
 
+# A resolver that takes its time over a container that is gone, as on a machine with too much to do.
+SLOW_RESOLVER = """
+import socket, time
+look_up = socket.getaddrinfo
+def slow(name, *rest, **named):
+    if name == "gone":
+        time.sleep(6)
+        raise socket.gaierror("nobody of that name")
+    return look_up(name, *rest, **named)
+socket.getaddrinfo = slow
+"""
+
+
 class Door:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, before: str = "") -> None:
         self.state = folder / "state"
         self.name(serving="127.0.0.2")
         # As shipped but for its patience with a version that does not answer.
-        text = DOOR.read_text().replace("CONNECT_SECONDS = 10", "CONNECT_SECONDS = 1")
+        text = before + DOOR.read_text().replace("CONNECT_SECONDS = 10", "CONNECT_SECONDS = 1")
         ports = f"{PORT},{GRPC_PORT}"
         program = [sys.executable, "-I", "-c", text, self.state, "127.0.0.1:0", ports, "5"]
         self.process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
@@ -244,6 +257,30 @@ def test_who_stands_by_answers_for_one_that_ends_without_a_word(door, versions):
     versions[1].shutdown()
     versions[1].server_close()
     assert once(door, path="/die") == (200, b"127.0.0.2:x")
+
+
+def test_nobody_waits_long_for_the_name_of_one_that_is_gone(tmp_path, versions):
+    door = Door(tmp_path, SLOW_RESOLVER)
+    try:
+        door.name(serving="gone", fallback="127.0.0.2")
+        took = queue.SimpleQueue()
+
+        def caller():
+            began = time.monotonic()
+            took.put((once(door), time.monotonic() - began))
+
+        callers = [threading.Thread(target=caller) for _ in range(20)]
+        for each in callers:
+            each.start()
+        for each in callers:
+            each.join()
+        answers = [took.get() for _ in callers]
+    finally:
+        door.process.kill()
+        door.process.wait()
+        door.process.stdout.close()
+    assert {answer for answer, _ in answers} == {(200, b"127.0.0.2:x")}
+    assert max(seconds for _, seconds in answers) < 5.5
 
 
 @pytest.mark.parametrize(

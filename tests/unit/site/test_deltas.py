@@ -140,3 +140,21 @@ def test_what_only_python_knows_is_refused_with_the_next_step(dash, releases, op
     assert done.code == 2
     assert "packager install" in done.err
     assert "site.yaml" in done.err
+
+
+def test_what_a_kept_version_gets_anew_is_on_the_disk_before_it_is_there(dash, bundles, heavy):
+    """`status` tells of it at once: after a power cut it would tell of empty files."""
+    for version in ("1.0.0", "1.1.0"):
+        assert dash.install(heavy[version], bundles[version]).code == 0
+    assert dash.run(None, "rollback").code == 0
+    place, done = stock(dash, "1.1.0"), dash.base / "done"
+    for name in ("sync", "mv"):
+        dash.tool(name, f'echo "{name} $*" >>{done}; PATH=${{PATH#*:}}; exec {name} "$@"')
+    assert dash.install(heavy["1.1.0"], bundles["1.1.0"]).code == 0
+    told = done.read_text().splitlines()
+    synced = [n for n, line in enumerate(told) if line.startswith("sync") and "checksums" in line]
+    moved = told.index(f"mv {dash.home}/incoming {place}")
+    assert synced[0] < moved
+    assert f"{dash.home}/incoming/checksums.txt" in told[synced[0]]
+    assert files(place) == files(heavy["1.1.0"].folder)
+    assert not list(dash.home.glob("incoming*"))
