@@ -199,11 +199,12 @@ def judged(
     others = list(full)  # the source is one of them
     rounds = sum(one["rounds"] for name in others for one in full[name].values())
     timed = sum(inferences(full[name].values()) for name in others)
-    key = "latency_speedup" if objective is Objective.LATENCY else "throughput_speedup"
-    best = {name: max(one[key] for one in own.values()) for name, own in full.items()}
+    place = 0 if objective is Objective.LATENCY else 1
+    gained = dict(zip(full, standing(full, sizes), strict=True))
+    best = {name: one[place] for name, one in gained.items()}
     front = [row.name for row in found.candidates if row.on_front]
     all_would = by_all(full, sizes, lossless, objective)
-    points = {name: point(name, own, sizes) for name, own in full.items()}
+    points = gained
     whole, kept = volume(list(points.values())), volume([points[n] for n in front if n in points])
     return {
         "chosen": found.chosen.name,
@@ -232,14 +233,7 @@ def by_all(
 ) -> str:
     """The choice of whoever measures everything, by the same rule."""
     contenders = []
-    rows = {}
-    for name, own in full.items():
-        rows[name] = Row(
-            *(Digest.of(b""),) * 2,
-            "",
-            "",
-            tuple(Figures(**cast("Any", {"latency_p99_ms": 0.0, **cell})) for cell in own.values()),
-        )
+    rows = rows_of(full)
     source_at = scaling((row for name, row in rows.items() if name != SOURCE), objective)
     for name, row in rows.items():
         contenders.append(
@@ -285,12 +279,37 @@ def moved(cells: dict[str, Cells]) -> dict[str, float]:
     return {name: round(value, 3) for name, value in most.items()}
 
 
-def point(name: str, own: Cells, sizes: dict[str, int]) -> tuple[float, float, float]:
-    """Latency, throughput and size of a candidate at its best, larger being better. Speeds
-    are ratios to the source's in the same cell, as on the front."""
-    fastest = max(one["latency_speedup"] for one in own.values())
-    most = max(one["throughput_speedup"] for one in own.values())
-    return fastest, most, 1 / sizes[name]
+def standing(full: dict[str, Cells], sizes: dict[str, int]) -> list[tuple[float, float, float]]:
+    """Latency, throughput and size of each candidate at its best, larger being better. Speeds are
+    ratios to the source at its best, as the choice compares them."""
+    rows = rows_of(full)
+    axes = []
+    for objective in (Objective.LATENCY, Objective.THROUGHPUT):
+        source_at = scaling((row for name, row in rows.items() if name != SOURCE), objective)
+        axes.append(
+            [
+                contender(
+                    name, sizes[name], row, objective, lossless=False, source_at=source_at
+                ).speedup
+                or 0.0
+                for name, row in rows.items()
+            ]
+        )
+    return [(fast, many, 1 / sizes[name]) for fast, many, name in zip(*axes, full, strict=True)]
+
+
+def rows_of(full: dict[str, Cells]) -> dict[str, Row]:
+    nobody = Digest.of(b"")
+    return {
+        name: Row(
+            nobody,
+            nobody,
+            "",
+            "",
+            tuple(Figures(**cast("Any", {"latency_p99_ms": 0.0, **one})) for one in own.values()),
+        )
+        for name, own in full.items()
+    }
 
 
 def volume(points: list[tuple[float, float, float]]) -> float:

@@ -219,4 +219,4 @@ def _figure(source: Contender, rival: Contender, objective: Objective) -> str:
     if objective is Objective.SIZE:
         return f"{source.size / rival.size:.2f}× smaller than the source"
     kind = "throughput" if objective in (Objective.THROUGHPUT, Objective.COST) else "speed"
-    return f"{rival.speedup or 0:.2f}× the source's {kind}"
+    return f"{rival.speedup or 0:.2f}× the source's {kind}, each at its best"

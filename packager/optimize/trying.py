@@ -36,6 +36,8 @@ SYNTHETIC_SIZES = (32, 1, 224)
 # A candidate that takes this many times longer than the source is no candidate.
 PATIENCE_FACTOR = 20
 PATIENCE_SECONDS = 120
+PATIENCE_BYTES_PER_SECOND = 10_000_000
+"""And what is large is read and written several times, on a slow disk that others use."""
 
 RUNGS = (16, 4)
 """The first part of the held-out samples is a sixteenth of them, the second goes to a quarter."""
@@ -187,6 +189,7 @@ def _attempt(recipe: Recipe, bench: Bench) -> Trial:
 def _patience(bench: Bench) -> Limits:
     bounds = bench.workshop.workers.limits
     seconds = max(PATIENCE_SECONDS, int(PATIENCE_FACTOR * bench.source.seconds))
+    seconds += bench.workshop.source.size // PATIENCE_BYTES_PER_SECOND
     return Limits(min(seconds, bounds.seconds), bounds.memory_bytes)
 
 
