@@ -73,6 +73,16 @@ def test_batches_where_they_pay_and_none_where_they_do_not() -> None:
     assert measurement(row(100, 190, 200), Objective.LATENCY).throughput_per_s == 200
 
 
+def test_batches_must_beat_rows_side_by_side_on_all_threads() -> None:
+    """Two threads on one row: 120 a second; one row on each: 200."""
+    cells = ((1, 1, 100.0), (2, 1, 120.0), (2, 16, 230.0))
+    figures = tuple(Figures(t, b, 20, 1.0, 1.0, rate, 1.0, 1.0) for t, b, rate in cells)
+    row = Row(Digest.of(b"s"), Digest.of(b"c"), "cpu", "here", figures)
+    assert row.batching(2) == Batching(0, 1.15)
+    better = replace(row, figures=(*figures[:2], replace(figures[2], throughput_per_s=300.0)))
+    assert better.batching(2) == Batching(16, 1.5)
+
+
 def test_memory_and_load_time_travel_where_they_are_known(tmp_path: Path) -> None:
     known = replace(ROW, load_ms=12.5, resident_bytes=1000)
     record = MeasurementRecord().having([known])
