@@ -22,6 +22,7 @@ def test_all_families_are_run_and_each_says_what_it_measures():
 def test_a_family_or_one_of_it():
     assert runner.chosen(["trust"]) == ["trust.verify_speed"]
     assert runner.chosen(["optimize"]) == [
+        "optimize.batcher",
         "optimize.criteria",
         "optimize.robust",
         "optimize.search",
