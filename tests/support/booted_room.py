@@ -155,7 +155,7 @@ def _join(groups: list[Path]) -> None:
 def _first_process(holder: subprocess.Popen[bytes], scratch: Path) -> int:
     """systemd's number, as this machine counts; the shell before it has the same."""
     children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children")
-    for _ in range(200):
+    for _ in range(1200):
         if holder.poll() is not None:
             missing(f"no room can be booted here: {(scratch / 'console').read_text()[-500:]}")
         for child in children.read_text().split():
@@ -167,13 +167,13 @@ def _first_process(holder: subprocess.Popen[bytes], scratch: Path) -> int:
 
 def _wait_until_up(room: EngineRoom, holder: subprocess.Popen[bytes]) -> None:
     told = ""
-    for _ in range(300):
+    for _ in range(600):
         told = room.run("systemctl", "is-system-running", check=False).stdout.strip()
         if told in ("running", "degraded"):
             return
         assert holder.poll() is None, (room.scratch / "console").read_text()[-2000:]
         time.sleep(0.1)
-    raise AssertionError(f"systemd is {told or 'not to be asked'} after 30 s")
+    raise AssertionError(f"systemd is {told or 'not to be asked'} after a minute")
 
 
 def _dissolve(group: Path) -> None:
