@@ -168,9 +168,13 @@ bring_up() {
   start_server kept
 }
 
+# Asked by its name, so that nobody answers for it, and for as long as it would have been watched.
 finish_watch() {
   ensure_door
-  if probe test "" "$R_START_SECONDS" running; then
+  fw_mode=both
+  [ "$SITE_engine" != kubernetes ] || fw_mode='test' # pods that a power cut ended count there as started again
+  start_probe "$fw_mode" "$SLOT" "$R_START_SECONDS" "$SITE_watch"
+  if await_answer running && probe_ended; then
     note "$SELFTEST"
     settle
   else

@@ -236,6 +236,26 @@ def test_an_interrupted_watch_is_finished_by_the_next_command(site, releases):
     assert [slot["container"] for slot in site.status()["slots"]] == ["stopped", "running"]
 
 
+def test_an_interrupted_watch_is_not_done_with_one_good_answer(dash, releases):
+    dash.install(releases["1.0.0"])
+    dash.environment["STUB_WATCH"] = "30"
+    started = subprocess.Popen(
+        dash.command(releases["1.1.0"], "install"),
+        env=dash.surroundings(), stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    for line in started.stderr:
+        if "watch" in line:
+            break
+    os.killpg(started.pid, 9)
+    started.communicate()
+    del dash.environment["STUB_WATCH"]
+    dash.verdict(releases["1.1.0"], watch="no longer ready: HTTP 503")
+    done = dash.run(None, "resume")
+    assert (done.code, serving(dash)) == (0, "1.0.0"), done.err
+    assert "no longer ready" in done.err
+    assert dash.state()["fallback"] == ""
+
+
 @pytest.mark.parametrize("words", [(), ("install",), ("frobnicate",), ("install", "--bogus")])
 def test_what_is_not_understood_is_usage(dash, releases, words):
     script = installer(releases["1.0.0"].folder)
