@@ -11,12 +11,14 @@ import asyncio
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from .batching_settings import Batching, TimeoutAction
+from .bell import Bell
 from .datatypes import Array
 from .errors import RequestError
 from .lifecycle import unavailable
@@ -29,6 +31,21 @@ if TYPE_CHECKING:
 _SMOOTHING = 0.2
 _MOST_RETRY_SECONDS = 30
 _BROKEN = 3
+
+
+# (Jobs, rows, seconds) of a run of the session.
+_Runs = list[tuple[int, int, float]]
+
+
+class _Ended(NamedTuple):
+    """A batch that has been run, and the seconds that all of it took. `results` has one for each
+    job, or the rows of all of them together: to take those apart is the event loop's work, because
+    between two batches the thread has no time for it."""
+
+    batch: list[Job]
+    results: list[Result] | Mapping[str, Array]
+    runs: _Runs
+    seconds: float
 
 
 class Scheduler:
@@ -45,6 +62,8 @@ class Scheduler:
         self._idle = 0
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._bell: Bell | None = None
+        self._ended: deque[_Ended] = deque()
         self._threads: list[threading.Thread] = []
         self._batch_seconds = 0.0
         self._in_work: dict[int, tuple[float, list[Job]]] = {}
@@ -53,6 +72,7 @@ class Scheduler:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the threads; they deliver into `loop`."""
         self._loop = loop
+        self._bell = Bell(loop, self._deliver_ended)
         name = f"inference-{self.session.settings.name}"
         for _ in range(self.instances):
             thread = threading.Thread(target=self._serve, name=name, daemon=True)
@@ -66,6 +86,9 @@ class Scheduler:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
+        if self._bell is not None:
+            self._bell.close()
+            self._bell = None
 
     @property
     def failing(self) -> bool:
@@ -190,6 +213,7 @@ class Scheduler:
             if batch is None:
                 return
             began = time.perf_counter()
+            results: list[Result] | Mapping[str, Array]
             try:
                 results, runs = self._run(batch)
             except BaseException as error:  # a thread that dies would leave its requests hanging
@@ -197,7 +221,13 @@ class Scheduler:
                 results, runs = [fault] * len(batch), []
             with self._changed:
                 self._in_work.pop(threading.get_ident(), None)
-            self._deliver_from_thread(batch, results, runs, time.perf_counter() - began)
+            self._ended.append(_Ended(batch, results, runs, time.perf_counter() - began))
+
+    def _tell(self) -> None:
+        """Let the event loop see to what has ended. That is done when the next batch is ready to
+        run: a loop that is awake would take the interpreter while it is put together."""
+        if self._ended and self._bell is not None:
+            self._bell.ring()
 
     def _next(self) -> list[Job] | None:
         with self._changed:
@@ -212,14 +242,15 @@ class Scheduler:
                     if self._waiting.count and self._idle:
                         self._changed.notify()
                     return batch
+                self._tell()
                 if self._stopping:
                     return None
                 self._idle += 1
                 self._changed.wait(self._waiting.patience(now) or None)
                 self._idle -= 1
 
-    def _run(self, batch: list[Job]) -> tuple[list[Result], list[tuple[int, int, float]]]:
-        """A result for each job, and (jobs, rows, seconds) of each run of the session."""
+    def _run(self, batch: list[Job]) -> tuple[list[Result] | Mapping[str, Array], _Runs]:
+        """What `_Ended` has of it."""
         if len(batch) == 1:
             return self._run_one(batch[0])
         names = batch[0].outputs
@@ -232,6 +263,7 @@ class Scheduler:
                 name: np.concatenate([job.inputs[name] for job in batch])
                 for name in batch[0].inputs
             }
+            self._tell()
             found = self._infer(joined, names, rows)
             if any(array.shape[:1] != (rows,) for array in found.values()):
                 raise RequestError(500, "the model does not answer row by row")
@@ -240,10 +272,11 @@ class Scheduler:
             singles = [self._run_one(job) for job in batch]
             return [one[0][0] for one in singles], [run for one in singles for run in one[1]]
         taken = time.perf_counter() - began
-        return _split(batch, found), [(len(batch), rows, taken)]
+        return found, [(len(batch), rows, taken)]
 
-    def _run_one(self, job: Job) -> tuple[list[Result], list[tuple[int, int, float]]]:
+    def _run_one(self, job: Job) -> tuple[list[Result], _Runs]:
         inputs, most = job.inputs, self.settings.max_batch_size
+        self._tell()
         if job.done:
             return [RequestError(499, "the client left")], []
         began = time.perf_counter()
@@ -294,30 +327,21 @@ class Scheduler:
             raise RequestError(500, "the model does not answer row by row")
         return {name: array[:rows] for name, array in found.items()}
 
-    def _deliver_from_thread(
-        self,
-        batch: list[Job],
-        results: list[Result],
-        runs: list[tuple[int, int, float]],
-        seconds: float,
-    ) -> None:
-        loop = self._loop
-        if loop is None:
-            return
-        try:
-            loop.call_soon_threadsafe(self._deliver, batch, results, runs, seconds)
-        except RuntimeError:
-            return  # the loop has ended; nobody waits any more
-
     # Back in the event loop
 
-    def _deliver(
-        self,
-        batch: list[Job],
-        results: list[Result],
-        runs: list[tuple[int, int, float]],
-        seconds: float,
-    ) -> None:
+    def _deliver_ended(self) -> None:
+        """One batch a turn of the loop, so that requests which came meanwhile are read as well."""
+        if not self._ended:
+            return
+        try:
+            self._deliver(self._ended.popleft())
+        finally:
+            if self._ended and self._loop is not None:
+                self._loop.call_soon(self._deliver_ended)
+
+    def _deliver(self, ended: _Ended) -> None:
+        batch, found, runs, seconds = ended
+        results = found if isinstance(found, list) else _split(batch, found)
         with self._changed:
             self.running -= 1
         known = self._batch_seconds

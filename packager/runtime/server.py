@@ -30,6 +30,7 @@ from .extensions import Extensions
 from .figures import Figures
 from .housekeeping import Housekeeping
 from .http_settings import HttpSettings
+from .huge_pages import use_huge_pages
 from .inference import Inference
 from .journal import Journal
 from .lifecycle import Lifecycle, Phase
@@ -170,7 +171,7 @@ class _Service:
                 self._journal.event("cuda_graphs_off", model=line)
             self._journal.event("ready", host=host, port=port, **told)
             self._record_start()
-            loop.call_soon(settle)
+            loop.call_soon(self._settle)
             keeping = asyncio.create_task(self._housekeeping(models).run(models))
             received = await self._signals.get()
             await self._drain(received, server, remote)
@@ -180,6 +181,11 @@ class _Service:
             if remote is not None:
                 remote.close()
         return await self._leave()
+
+    def _settle(self) -> None:
+        settle()
+        if self._configuration.models:
+            self._helpers.submit(use_huge_pages)
 
     async def _listen_for_grpc(self) -> tuple[Any, dict[str, int]]:
         """The gRPC server and its port, in images that carry what it needs."""

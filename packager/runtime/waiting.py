@@ -103,6 +103,10 @@ class _Level:
             del self.clients[job.client]
         return True
 
+    def clear(self) -> None:
+        self.clients.clear()
+        self.count = 0
+
     def heads(self) -> Iterator[Job]:
         return (jobs[0] for jobs in self.clients.values())
 
@@ -160,6 +164,10 @@ class Waiting:
         rows, limit = 0, self._limit()
         for level in self._levels:
             passed_over = 0
+            if not batch and len(level.clients) == 1 and self._all_together(level, limit):
+                ((_, jobs),) = level.clients.items()
+                batch, rows = list(jobs), self.rows
+                level.clear()
             while level.clients and passed_over < len(level.clients) and rows < limit:
                 client, jobs = next(iter(level.clients.items()))
                 head = jobs[0]
@@ -175,6 +183,14 @@ class Waiting:
         self.count -= len(batch)
         self.rows -= rows
         return batch
+
+    def _all_together(self, level: _Level, limit: int) -> bool:
+        """Whether all that waits is one client's, of one shape, and fits into one batch."""
+        if level.count != self.count or self.rows > limit:
+            return False
+        ((_, jobs),) = level.clients.items()
+        key = jobs[0].key
+        return all(job.key == key for job in jobs)
 
     def patience(self, now: float) -> float:
         """Seconds for which it is worth waiting for more requests; 0 when it is not."""
