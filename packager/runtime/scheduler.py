@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,7 +21,9 @@ from .batching_settings import Batching, TimeoutAction
 from .bell import Bell
 from .datatypes import Array
 from .errors import RequestError
+from .event_loop import EventLoop
 from .lifecycle import unavailable
+from .solitude import Solitude
 from .statistics import Statistics
 from .waiting import Job, Result, Waiting
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 _SMOOTHING = 0.2
 _MOST_RETRY_SECONDS = 30
 _BROKEN = 3
+_CPU = "CPUExecutionProvider"
 
 
 # (Jobs, rows, seconds) of a run of the session.
@@ -58,10 +61,12 @@ class Scheduler:
         self.instances = threads
         self.running = 0
         self._waiting = Waiting(settings)
+        self._solitude = Solitude()
         self._changed = threading.Condition()
         self._idle = 0
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_awaited: Callable[[], bool] | None = None
         self._bell: Bell | None = None
         self._ended: deque[_Ended] = deque()
         self._threads: list[threading.Thread] = []
@@ -72,6 +77,8 @@ class Scheduler:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the threads; they deliver into `loop`."""
         self._loop = loop
+        if isinstance(loop, EventLoop):
+            self._is_awaited = loop.is_awaited
         self._bell = Bell(loop, self._deliver_ended)
         name = f"inference-{self.session.settings.name}"
         for _ in range(self.instances):
@@ -134,6 +141,10 @@ class Scheduler:
         if job.rows <= self.settings.inline_rows and not self._waiting.count and not self.running:
             self._run_in_place(job)
             return
+        busy = bool(self._waiting.count or self.running)
+        if self._solitude.permits(job, busy=busy) and self._fits_alone(job):
+            self._run_in_place(job, alone=True)
+            return
         with self._changed:
             victim = self._waiting.push(job)
             if victim is not job and self._idle:
@@ -191,7 +202,18 @@ class Scheduler:
             self.statistics.refused("timeout")
             job.finish(self._too_late(job, "the request waited longer than it may"))
 
-    def _run_in_place(self, job: Job) -> None:
+    def _fits_alone(self, job: Job) -> bool:
+        """Whether it may be run in the event loop: in one run, on the CPU, which hangs nobody, and
+        where no release asks for waiting."""
+        most = self.settings.max_batch_size
+        return (
+            self._is_awaited is not None
+            and self.session.execution_provider == _CPU
+            and not self.settings.max_queue_delay_microseconds
+            and (not most or job.rows <= most)
+        )
+
+    def _run_in_place(self, job: Job, *, alone: bool = False) -> None:
         began = time.perf_counter()
         result: Result
         try:
@@ -202,6 +224,9 @@ class Scheduler:
         statistics = self.statistics
         statistics.executed(1, job.rows, taken)
         statistics.queue.add(0.0)
+        self._solitude.took(job, taken)
+        if alone and self._is_awaited is not None and self._is_awaited():
+            self._solitude.ends()
         self._note(result)
         job.finish(result)
 
@@ -349,6 +374,8 @@ class Scheduler:
         statistics = self.statistics
         for jobs, rows, taken in runs:
             statistics.executed(jobs, rows, taken)
+        if len(batch) == 1 and runs:
+            self._solitude.took(batch[0], runs[0][2])
         fault: Exception | None = None
         for job, result in zip(batch, results, strict=True):
             waited = job.taken - job.arrived

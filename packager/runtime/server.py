@@ -25,6 +25,7 @@ from .checking_ahead import Contents
 from .configuration import Configuration
 from .dumps import forbid_dumps
 from .errors import ExitCode, Refusal
+from .event_loop import EventLoop
 from .exchange import Exchange
 from .extensions import Extensions
 from .figures import Figures
@@ -63,8 +64,8 @@ def run(configuration: Configuration, http: HttpSettings, checked: Checked = ())
     sys.setswitchinterval(_SWITCH_SECONDS)
     journal = Journal(sys.stdout, configuration.records.retention)
     try:
-        with listening(http) as listener:
-            return asyncio.run(_serve(configuration, http, journal, listener, checked))
+        with listening(http) as listener, asyncio.Runner(loop_factory=EventLoop) as runner:
+            return runner.run(_serve(configuration, http, journal, listener, checked))
     finally:
         journal.close()
 
