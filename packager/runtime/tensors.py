@@ -23,6 +23,7 @@ from .errors import RequestError, quoted
 from .exchange import dump
 
 _LENGTH = struct.Struct("<I")
+_MOST_PACKED = 1 << 12
 _JSON_TYPES: dict[str, set[type]] = {
     "b": {bool},
     "u": {int},
@@ -48,8 +49,8 @@ def from_json(name: str, datatype: Datatype, shape: tuple[int, ...], data: Any) 
     if not datatype.json:
         raise bad(f"{_input(name)}: {datatype.name} has no JSON form; send it as binary data")
     kind = datatype.dtype.kind
-    flat = _flattened(name, shape, data)
-    if not set(map(type, flat)) <= _JSON_TYPES[kind]:
+    flat, types = _flattened(name, shape, data)
+    if not types <= _JSON_TYPES[kind]:
         raise bad(
             f"{_input(name)}: data of {datatype.name} must be {_JSON_NAMES.get(kind, 'text')}"
         )
@@ -69,8 +70,8 @@ def json_text(name: str, datatype: Datatype, array: Array) -> bytes:
         )
     flat = array.ravel()
     text = dump(flat.tolist() if datatype is BYTES else flat)
-    # NaN and infinity come out as null, and no number does.
-    if flat.dtype.kind == "f" and b"null" in text:
+    # NaN and infinity come out as null, and no number has an n.
+    if flat.dtype.kind == "f" and b"n" in text:
         raise bad(
             f"output {name!r} holds NaN or infinity, which JSON cannot say; ask for binary data"
             ' with "parameters": {"binary_data": true}'
@@ -110,21 +111,23 @@ def from_raw_text(name: str, rank: int, data: memoryview) -> Array:
     return _texts([_text(name, data)]).reshape((1,) * rank)
 
 
-def _flattened(name: str, shape: tuple[int, ...], data: Any) -> list[Any]:
-    """The elements of a flat list, or of one nested exactly as `shape` says."""
+def _flattened(name: str, shape: tuple[int, ...], data: Any) -> tuple[list[Any], set[type]]:
+    """The elements of a flat list, or of one nested exactly as `shape` says, and their types."""
     if type(data) is not list:
         raise bad(f"{_input(name)}: data must be a list")
     count = math.prod(shape)
-    if len(data) == count and list not in map(type, data):
-        return data
+    types = set(map(type, data))
+    if len(data) == count and list not in types:
+        return data, types
     level: list[Any] = [data]
     for size in shape:
         if set(map(type, level)) - {list} or set(map(len, level)) - {size}:
             raise bad(f"{_input(name)}: data is neither flat nor nested as shape {list(shape)}")
         level = list(chain.from_iterable(level))
-    if not shape or len(level) != count or list in map(type, level):
+    types = set(map(type, level))
+    if not shape or len(level) != count or list in types:
         raise bad(f"{_input(name)}: data must have {count} elements, as shape {list(shape)} says")
-    return level
+    return level, types
 
 
 def _check_range(name: str, datatype: Datatype, least: int, most: int) -> None:
@@ -140,17 +143,24 @@ def _numbers(name: str, datatype: Datatype, flat: list[Any]) -> Array:
     if datatype.dtype.kind != "f":
         return np.array(flat, dtype=datatype.dtype)
     most = _LARGEST[datatype.name]
-    if flat and -most <= min(flat) and max(flat) <= most:
-        return np.array(flat, dtype=datatype.dtype)
     try:
-        wide = np.array(flat, dtype=np.float64)
+        wide = _doubles(flat)
+        if wide.size and -most <= wide.min() and wide.max() <= most:
+            return wide.astype(datatype.dtype, copy=False)
         with np.errstate(over="raise"):
             array: Array = wide.astype(datatype.dtype)
-    except (OverflowError, FloatingPointError):
+    except (OverflowError, FloatingPointError, struct.error):
         array = np.array([math.inf])
     if not np.isfinite(array).all():
         raise bad(f"{_input(name)}: a number is too large for {datatype.name}")
     return array
+
+
+def _doubles(flat: list[Any]) -> Array:
+    """FP64 of numbers; a third of the time that numpy takes, which asks each what it is."""
+    if len(flat) > _MOST_PACKED:
+        return np.array(flat, dtype=np.float64)
+    return np.frombuffer(struct.pack(f"<{len(flat)}d", *flat), np.dtype("<f8"))
 
 
 def _texts_from_json(name: str, flat: list[str]) -> Array:
