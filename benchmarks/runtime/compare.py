@@ -1,8 +1,9 @@
 """Our server beside a bare session and other servers, one after the other, each run beside its own
 bare measurement: `python -m benchmarks.runtime.compare [--seconds 2] [--model wide] [--peer NAME]`.
 
-Figures are ratios of runs that lie next to each other, because the machine's speed wanders. Rows in
-which we lose are printed like all others.
+Figures are ratios of runs that lie next to each other, because the machine's speed wanders: the
+bare session's rates are the means of one measurement before a server's load and one after it. Rows
+in which we lose are printed like all others.
 """
 
 from __future__ import annotations
@@ -115,7 +116,9 @@ def _measure(
         rss = _resident(process.pid)
         if any(one.errors for one in loads.values()):
             print(f"{peer.name} {kind}: answers other than 2xx; see the last column")
-    return Row(f"{peer.name} {kind}", start, rss, loads, bare)
+    after = _bare(graph, model).rates
+    rates = {batch: (rate + after[batch]) / 2 for batch, rate in bare.rates.items()}
+    return Row(f"{peer.name} {kind}", start, rss, loads, replace(bare, rates=rates))
 
 
 def _bare(graph: Path, model: BenchModel) -> Bare:
@@ -244,7 +247,7 @@ def _free_port() -> int:
 
 
 def _print(name: str, rows: list[Row]) -> None:
-    print(f"\n{name}: ratios to the bare session measured just before each server")
+    print(f"\n{name}: ratios to the bare session measured just before and after each server")
     print(
         f"{'server':28} {'start s':>8} {'×bare':>6} {'MiB':>6} {'×bare':>6}"
         f" {'c1 /s':>8} {'p50 ms':>7} {'p99':>7} {'c32 /s':>8} {'p50':>7} {'p99':>7}"

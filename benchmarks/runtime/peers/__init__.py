@@ -91,5 +91,13 @@ PEERS = {
             path="/v2/models/m/infer",
             kinds=("json",),
         ),
+        _peer(
+            "pytriton",
+            "pytriton_start.py",
+            'pip install nvidia-pytriton onnxruntime "numpy<2", by a system\'s Python 3.11',
+            path="/v2/models/m/infer",
+            ready="/v2/models/m/ready",
+            kinds=("binary", "json"),
+        ),
     )
 }
