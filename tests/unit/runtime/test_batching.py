@@ -164,7 +164,7 @@ def test_a_deadline_that_cannot_be_met_is_refused_at_once(server: RuntimeProcess
 
 def test_a_full_queue_refuses_and_an_old_request_times_out(tmp_path: Path) -> None:
     folder = RuntimeFolder(tmp_path)
-    folder.add("slow", spinner(200_000), X, Y)["batching"] = {
+    folder.add("slow", spinner(600_000), X, Y)["batching"] = {
         "instances": 1,
         "default_queue_policy": {"max_queue_size": 1, "default_timeout_microseconds": 100_000},
     }
@@ -180,7 +180,7 @@ def test_a_full_queue_refuses_and_an_old_request_times_out(tmp_path: Path) -> No
         threads = [threading.Thread(target=one, args=(number,)) for number in range(3)]
         for thread in threads:
             thread.start()
-            time.sleep(0.03)
+            time.sleep(0.05)
         for thread in threads:
             thread.join(30)
     # On a busy machine they may come in another order.
