@@ -17,6 +17,7 @@ from collections.abc import Iterator
 _BLOCK = 2 << 20  # huge pages of x86-64, and of ARM with pages of 4 KiB
 _PAGE = 4096
 _COLLAPSE = 25
+_MOST_FAILURES = 16
 _FULL = b"\1" * (_BLOCK // _PAGE)
 
 
@@ -29,13 +30,17 @@ def use_huge_pages() -> int:
         mincore.argtypes = (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_char_p)
         madvise.argtypes = (ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int)
         pages = ctypes.create_string_buffer(len(_FULL))
-        count = 0
+        count = failures = 0
         for block in _anonymous_blocks():
             if mincore(block, _BLOCK, pages) or pages.raw != _FULL:
                 continue
-            if madvise(block, _BLOCK, _COLLAPSE):
-                break  # an old kernel, or no memory to spare: the rest would fare no better
-            count += 1
+            if not madvise(block, _BLOCK, _COLLAPSE):
+                count += 1
+                continue
+            # A page may be in use just now; an old kernel, or memory in pieces, says no to all.
+            failures += 1
+            if failures >= _MOST_FAILURES:
+                break
     except (OSError, AttributeError, ValueError):
         return 0
     return count
