@@ -36,6 +36,11 @@ class Line:
     travels: int
     why: str
 
+    @property
+    def label(self) -> str:
+        """For people: a blob is what it is, since its path is a digest; else the path."""
+        return self.what if self.path.startswith(BLOBS) else self.path
+
     def as_dict(self) -> dict[str, object]:
         return {
             "path": self.path,

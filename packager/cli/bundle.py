@@ -40,8 +40,9 @@ from packager.domain.trust import TrustFiles
 )
 @click.option(
     "--for",
-    "first_site",
+    "sites",
     type=FILE,
+    multiple=True,
     metavar="SITE.yaml...",
     help="Make what each of these sites needs, into a new folder.",
 )
@@ -63,7 +64,7 @@ def bundle(
     part_size: int | None,
     signing_key: str | None,
     delta_from: Path | None,
-    first_site: Path | None,
+    sites: tuple[Path, ...],
     older: Path | None,
     html: Path | None,
 ) -> None:
@@ -87,11 +88,11 @@ def bundle(
     """
     from packager import fleet, pipeline
 
-    if first_site:
+    if sites:
         if targets or part_size or delta_from:
             raise click.UsageError("--for decides on targets and deltas; it makes no parts")
         found, standings = fleet.bundle_for(
-            release, trust, [first_site, *more_sites], output, older, console
+            release, trust, [*sites, *more_sites], output, older, console
         )
         show(console, found, standings, html)
         return

@@ -33,7 +33,7 @@ def explain(console: Console, delta_file: Path) -> None:
 
     found = explained(BundleSource.at(delta_file))
     rows = [
-        [line.what, line.fate.value, human_size(line.size), human_size(line.travels), line.why]
+        [line.label, line.fate.value, human_size(line.size), human_size(line.travels), line.why]
         for line in found.lines[:_SHOWN]
     ]
     rest = found.lines[_SHOWN:]

@@ -260,6 +260,9 @@ def test_a_base_that_lacks_what_is_needed_is_refused(history, tmp_path, number):
 
 def test_what_travels_and_why_is_told(history):
     found = explain(BundleSource.at(history.delta(1)))
+    named = {line.label for line in found.lines}
+    assert "model layer" in named
+    assert any(label.startswith("evidence/") for label in named), "which evidence, not only that"
     assert found.size == history.delta(1).stat().st_size
     by_fate = {fate: [line for line in found.lines if line.fate is fate] for fate in Fate}
     assert {line.what for line in by_fate[Fate.REBUILT]} == {"model layer"}

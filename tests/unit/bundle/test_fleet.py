@@ -14,6 +14,7 @@ from weights import fine_tuned, initializers
 from packager import fleet, pipeline
 from packager.bundle.fleet import Drift, versions_of
 from packager.bundle.fleet_page import fleet_html
+from packager.cli.main import main
 from packager.digest import Digest
 from packager.errors import InputError, VerificationError
 from packager.progress import SILENT
@@ -130,6 +131,16 @@ def test_sites_that_need_the_same_share_a_bundle(world, tmp_path):
     _, rows = fleet.bundle_for(world.releases[0].folder, world.trust, files, output, None, SILENT)
     assert [row.bundle for row in rows] == ["a.tar", "a.tar"]
     assert len(list(output.iterdir())) == 1
+
+
+@pytest.mark.parametrize("again", [["--for"], []], ids=["each with --for", "as a shell expands it"])
+def test_no_site_of_the_command_line_is_passed_over(world, tmp_path, capsys, again):
+    one, two, three = (str(site(tmp_path, name)) for name in ("one", "two", "three"))
+    release, key = str(world.releases[0].folder), str(world.releases[0].public_file)
+    command = ["bundle", release, "--key", key, "-o", str(tmp_path / "sticks"), "--json", "-q"]
+    assert main([*command, "--for", one, *again, two, *again, three]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [row["site"] for row in told["sites"]] == ["one", "two", "three"]
 
 
 def test_all_that_cannot_be_read_is_told_at_once(world, tmp_path):
