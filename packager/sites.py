@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from packager import pipeline
+from packager.attest.keys import read_public_key
 from packager.attest.trust import read_trust
 from packager.attest.verifying import verify
 from packager.bundle.opening import stands_on
@@ -114,6 +115,7 @@ def _trust(trust: TrustFiles, site: Site) -> TrustFiles:
         trust,
         keys=trust.keys or site.key_files,
         required=max(trust.required, site.require),
+        revoked=(*trust.revoked, *site.revoked),
     )
     if not trust.keys:
         raise CallError(
@@ -121,7 +123,26 @@ def _trust(trust: TrustFiles, site: Site) -> TrustFiles:
             where=f"{site.file}: keys",
             next_step="give the key from paper with --key, or name it in the site profile",
         )
+    _refuse_unknown(trust.keys, site)
     return trust
+
+
+def _refuse_unknown(keys: Sequence[Path], site: Site) -> None:
+    """A key that is given must be one that the site names, if it names any."""
+    known = {read_public_key(file).fingerprint for file in site.key_files}
+    unknown = [key for key in keys if known and read_public_key(key).fingerprint not in known]
+    if unknown:
+        raise PolicyRefusal.of(
+            [
+                Finding(
+                    "the key is none that the site trusts",
+                    where=str(key),
+                    expected=f"one of {site.file}: keys",
+                    got=read_public_key(key).fingerprint,
+                )
+                for key in unknown
+            ]
+        )
 
 
 def _bases(release: Path, given: Sequence[Path], site: Site) -> Sequence[Path]:

@@ -126,8 +126,9 @@ def read_trust(files: TrustFiles) -> TrustPolicy:
             expected=f"number {files.minimum_revocations} or higher",
             got=str(newest) if lists else None,
         )
-    revoked = frozenset(key for each in lists for key in each.keys)
-    policy = _rotated(given, rotations, revoked)
+    told = frozenset(f"sha256:{one.removeprefix('sha256:')}" for one in files.revoked)
+    revoked = told.union(*(each.keys for each in lists))
+    policy = replace(_rotated(given, rotations, revoked), revoked_keys=told)
     for each in lists:
         policy = policy.revoking(each)
     permits = [open_permit(_read(path), policy.usable, str(path)) for path in files.permits]

@@ -17,7 +17,7 @@ class TrustFiles:
     are statements that `packager keys rotate`, `revoke` and `allow-rollback` wrote, each signed by
     a key that is trusted; `minimum` maps a release's name (or `*` for any) to the smallest counter
     that is accepted; `minimum_revocations` is the number of the newest revocation list that this
-    site has seen.
+    site has seen; `revoked` are digests of keys that count for nothing by the site's own word.
     """
 
     keys: tuple[Path, ...]
@@ -27,3 +27,4 @@ class TrustFiles:
     permits: tuple[Path, ...] = ()
     minimum: Mapping[str, int] = field(default_factory=dict)
     minimum_revocations: int = 0
+    revoked: tuple[str, ...] = ()

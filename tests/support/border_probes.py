@@ -73,17 +73,10 @@ _SIGSTORE = {
     *("bundle with more", "bundle of another type", "bundle with a hint of another key"),
     *("bundle in loose base64", "bundle about an envelope"),
 }
-# What a delta does not bring: the base has it, and the harm is not there.
-KEPT_BY_BASE = {
-    "flip oci-layout",
-    "flip gzip layer",
-    "flip model layer",
-    "remove layer",
-}
 
 
 def _harm(name: str) -> Row:
-    media = tuple(m for m in MEDIA if not (m == "delta" and name in KEPT_BY_BASE))
+    media = MEDIA
     if name in _SIGSTORE:
         return Row(name, media, 4, dict.fromkeys(media, 0), "sigstore")
     if name == "add folder":

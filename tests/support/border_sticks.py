@@ -33,7 +33,7 @@ from packager.render.installer import NAME as INSTALLER
 from packager.render.rendering import render_target
 
 NAME = "stick"
-PART = 400 << 10
+PART = 96 << 10
 _DELTA = "delta/"
 Members = list[tuple[tarfile.TarInfo, bytes]]
 _write_manifest = small_release._write_manifest
@@ -57,9 +57,14 @@ class Stick:
 
 @dataclass(frozen=True)
 class Makers:
-    """A release that nobody harmed, and the one before it; made below `base`."""
+    """A release that nobody harmed, and the one before it; made below `base`.
+
+    Heavy ones have weights that a delta rebuilds. A whole bundle of them cannot be packed anew by
+    Python's tar, which does not align big files as ours are (docs/bundle.md).
+    """
 
     base: Path
+    heavy: bool = False
 
     @cached_property
     def old(self) -> SmallRelease:
@@ -92,7 +97,7 @@ class Makers:
         return generate_key(self.base / "stranger.pem", None).private
 
     def _release(self, version: str, share: float, key: Path | None) -> SmallRelease:
-        weights = b"".join(fine_tuned(initializers(5 << 18), share)[0])
+        weights = b"".join(fine_tuned(initializers(5 << 18 if self.heavy else 1 << 18), share)[0])
         (self.base / version).mkdir(parents=True)
         return make_release(
             self.base / version,

@@ -50,6 +50,11 @@ def makers(tmp_path_factory) -> Makers:
     return Makers(tmp_path_factory.mktemp("makers"))
 
 
+@pytest.fixture(scope="module")
+def heavy(tmp_path_factory) -> Makers:
+    return Makers(tmp_path_factory.mktemp("heavy"), heavy=True)
+
+
 def cells(group: Group, step: int = 1) -> list:
     """(name, medium, door) of each row by one way, another one each time, or by all of them."""
     found = []
@@ -132,15 +137,6 @@ def test_a_harm_without_the_key(makers, tmp_path, row, medium, door, monkeypatch
     ends_as_told(site, row.expected(medium, door), code, told)
 
 
-@pytest.mark.parametrize("name", sorted(border_probes.KEPT_BY_BASE))
-def test_what_a_delta_does_not_bring_cannot_be_harmed_in_it(makers, tmp_path, name):
-    stick, whole = tmp_path / "a", tmp_path / "b"
-    stick.mkdir()
-    whole.mkdir()
-    given, good = harmed(makers, name, "delta", stick), unharmed(makers, "delta", whole)
-    assert given.path.read_bytes() == good.path.read_bytes()
-
-
 @pytest.mark.parametrize(("row", "medium", "door"), cells(SIGNED, EVERY))
 def test_signed_by_the_maker_and_wrong(makers, tmp_path, row, medium, door, monkeypatch):
     made = signed_and_wrong(makers, row.name, tmp_path, monkeypatch)
@@ -167,9 +163,9 @@ def test_parts_gone_wrong(makers, tmp_path, row, medium, door, monkeypatch):
 
 
 @pytest.mark.parametrize(("row", "medium", "door"), cells(DELTA))
-def test_deltas_gone_wrong(makers, tmp_path, row, medium, door, monkeypatch):
-    stick, site = delta_gone_wrong(makers, row.name, tmp_path), a_site(tmp_path, door, makers)
-    code, told = install(site, door, stick, makers.good, monkeypatch)
+def test_deltas_gone_wrong(heavy, tmp_path, row, medium, door, monkeypatch):
+    stick, site = delta_gone_wrong(heavy, row.name, tmp_path), a_site(tmp_path, door, heavy)
+    code, told = install(site, door, stick, heavy.good, monkeypatch)
     ends_as_told(site, row.expected(medium, door), code, told)
 
 
@@ -185,7 +181,10 @@ def test_not_for_this_site(releases, tmp_path, row, medium, door, monkeypatch):
         code, told = install(site, door, stick, release, monkeypatch, key=key)
     assert code == row.expected(medium, door), told
     assert told
-    assert _here(site) == before
+    if row.name == "the engine loads another image":
+        assert site.containers() == before[0]  # it lies in the engine, and nothing starts it
+    else:
+        assert _here(site) == before
 
 
 def carried(release: SmallRelease, medium: str, into: Path) -> Stick:
