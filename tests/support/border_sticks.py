@@ -223,7 +223,7 @@ def _linked(makers: Makers, folder: Path) -> None:
 
 def _older_part(makers: Makers, folder: Path) -> None:
     older = cut(makers.old_bundle.read_bytes(), folder.parent / "old" / NAME, makers.good.signer)
-    shutil.copyfile(_part(older.parent, 2), _part(folder, 2))
+    shutil.copyfile(_part(older.parent, 1), _part(folder, 1))  # release.json lies in it
 
 
 def _other_order(makers: Makers, folder: Path) -> None:
