@@ -1,8 +1,7 @@
 """Runs a model's requests: in place, alone, or put together into batches, on its own threads.
 
 The event loop pushes, the threads take; a thread that has finished takes its next batch itself, so
-that no time passes between two batches. Whatever happens to one request of a batch happens to that
-one only: a batch that fails is run again one by one.
+that no time passes between two batches. How a batch is run stands in `batch_runs`.
 """
 
 from __future__ import annotations
@@ -12,14 +11,12 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
+from .batch_runs import BatchRuns, Results, Runs, split
 from .batching_settings import Batching, TimeoutAction
 from .bell import Bell
-from .datatypes import Array
 from .errors import RequestError
 from .event_loop import EventLoop
 from .lifecycle import unavailable
@@ -36,18 +33,14 @@ _BROKEN = 3
 _CPU = "CPUExecutionProvider"
 
 
-# (Jobs, rows, seconds) of a run of the session.
-_Runs = list[tuple[int, int, float]]
-
-
 class _Ended(NamedTuple):
     """A batch that has been run, and the seconds that all of it took. `results` has one for each
     job, or the rows of all of them together: to take those apart is the event loop's work, because
     between two batches the thread has no time for it."""
 
     batch: list[Job]
-    results: list[Result] | Mapping[str, Array]
-    runs: _Runs
+    results: Results
+    runs: Runs
     seconds: float
 
 
@@ -55,13 +48,13 @@ class Scheduler:
     """The queue and the threads of one model. All public methods are the event loop's."""
 
     def __init__(self, session: Session, settings: Batching, threads: int) -> None:
-        self.session = session
         self.settings = settings
         self.statistics = Statistics()
         self.instances = threads
         self.running = 0
         self._waiting = Waiting(settings)
         self._solitude = Solitude()
+        self._runs = BatchRuns(session, settings, self._tell)
         self._changed = threading.Condition()
         self._idle = 0
         self._stopping = False
@@ -98,13 +91,17 @@ class Scheduler:
             self._bell = None
 
     @property
+    def session(self) -> Session:
+        return self._runs.session
+
+    @property
     def failing(self) -> bool:
         """Whether the session seems to be broken: it failed three times in a row, or hangs."""
         return self.stuck or self.statistics.failures_in_a_row >= _BROKEN
 
     def replace(self, session: Session) -> None:
         """Go on with another session."""
-        self.session = session
+        self._runs.session = session
         self.statistics.failures_in_a_row = 0
 
     def give_up_after(self, seconds: float) -> None:
@@ -217,7 +214,7 @@ class Scheduler:
         began = time.perf_counter()
         result: Result
         try:
-            result = self._infer(job.inputs, job.outputs, job.rows)
+            result = self._runs.infer(job.inputs, job.outputs, job.rows)
         except RequestError as error:
             result = error
         taken = time.perf_counter() - began
@@ -238,9 +235,9 @@ class Scheduler:
             if batch is None:
                 return
             began = time.perf_counter()
-            results: list[Result] | Mapping[str, Array]
+            results: Results
             try:
-                results, runs = self._run(batch)
+                results, runs = self._runs.batch(batch)
             except BaseException as error:  # a thread that dies would leave its requests hanging
                 fault = RequestError(500, f"inference failed: {type(error).__name__}")
                 results, runs = [fault] * len(batch), []
@@ -274,84 +271,6 @@ class Scheduler:
                 self._changed.wait(self._waiting.patience(now) or None)
                 self._idle -= 1
 
-    def _run(self, batch: list[Job]) -> tuple[list[Result] | Mapping[str, Array], _Runs]:
-        """What `_Ended` has of it."""
-        if len(batch) == 1:
-            return self._run_one(batch[0])
-        names = batch[0].outputs
-        if any(job.outputs != names for job in batch):
-            names = tuple(dict.fromkeys(name for job in batch for name in job.outputs))
-        rows = sum(job.rows for job in batch)
-        began = time.perf_counter()
-        try:
-            joined = {
-                name: np.concatenate([job.inputs[name] for job in batch])
-                for name in batch[0].inputs
-            }
-            self._tell()
-            found = self._infer(joined, names, rows)
-            if any(array.shape[:1] != (rows,) for array in found.values()):
-                raise RequestError(500, "the model does not answer row by row")
-        except Exception:
-            # One of them is at fault, or they do not go together: each gets its own answer.
-            singles = [self._run_one(job) for job in batch]
-            return [one[0][0] for one in singles], [run for one in singles for run in one[1]]
-        taken = time.perf_counter() - began
-        return found, [(len(batch), rows, taken)]
-
-    def _run_one(self, job: Job) -> tuple[list[Result], _Runs]:
-        inputs, most = job.inputs, self.settings.max_batch_size
-        self._tell()
-        if job.done:
-            return [RequestError(499, "the client left")], []
-        began = time.perf_counter()
-        try:
-            if most and job.rows > most:
-                found = self._run_in_pieces(inputs, job.outputs, job.rows, most)
-            else:
-                found = self._infer(inputs, job.outputs, job.rows)
-        except RequestError as error:
-            return [error], [(1, job.rows, time.perf_counter() - began)]
-        return [found], [(1, job.rows, time.perf_counter() - began)]
-
-    def _run_in_pieces(
-        self, inputs: Mapping[str, Array], outputs: tuple[str, ...], rows: int, most: int
-    ) -> dict[str, Array]:
-        pieces = [
-            self._infer(
-                {name: array[first : first + most] for name, array in inputs.items()},
-                outputs,
-                min(most, rows - first),
-            )
-            for first in range(0, rows, most)
-        ]
-        return {name: np.concatenate([piece[name] for piece in pieces]) for name in outputs}
-
-    def _infer(
-        self, inputs: Mapping[str, Array], outputs: tuple[str, ...], rows: int
-    ) -> dict[str, Array]:
-        """One inference, in runs of the sizes that the session has where it has some.
-
-        Rows are filled up with the last one. Only a model that was seen to answer row by row has a
-        `max_batch_size` here, so the rows that are added change no other. Raises RequestError.
-        """
-        sizes = self.session.sizes if self.settings.max_batch_size and rows > 0 else ()
-        if not sizes:
-            return self.session.run(inputs, outputs)
-        if rows > sizes[-1]:
-            return self._run_in_pieces(inputs, outputs, rows, sizes[-1])
-        size = next(size for size in sizes if size >= rows)
-        if size == rows:
-            return self.session.run(inputs, outputs)
-        filled = {
-            name: np.concatenate([array, np.repeat(array[-1:], size - rows, axis=0)])
-            for name, array in inputs.items()
-        }
-        found = self.session.run(filled, outputs)
-        if any(array.shape[:1] != (size,) for array in found.values()):
-            raise RequestError(500, "the model does not answer row by row")
-        return {name: array[:rows] for name, array in found.items()}
-
     # Back in the event loop
 
     def _deliver_ended(self) -> None:
@@ -366,7 +285,7 @@ class Scheduler:
 
     def _deliver(self, ended: _Ended) -> None:
         batch, found, runs, seconds = ended
-        results = found if isinstance(found, list) else _split(batch, found)
+        results = found if isinstance(found, list) else split(batch, found)
         with self._changed:
             self.running -= 1
         known = self._batch_seconds
@@ -384,9 +303,7 @@ class Scheduler:
             self._note(result)
             try:
                 job.finish(result)
-            except (
-                Exception
-            ) as error:  # whoever takes an answer minds its own; the others get theirs
+            except Exception as error:  # the others get theirs all the same
                 fault = error
         if fault is not None:
             raise fault
@@ -397,13 +314,3 @@ class Scheduler:
                 self.statistics.failures_in_a_row += 1
         else:
             self.statistics.failures_in_a_row = 0
-
-
-def _split(batch: list[Job], found: Mapping[str, Array]) -> list[Result]:
-    results: list[Result] = []
-    first = 0
-    for job in batch:
-        last = first + job.rows
-        results.append({name: found[name][first:last] for name in job.outputs})
-        first = last
-    return results
