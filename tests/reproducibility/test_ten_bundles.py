@@ -48,7 +48,7 @@ class World:
 
     @property
     def folder(self) -> str:
-        return "/".join(["a place", "ünder", "x" * 40][: self.number % 4]) + f"/{self.number}"
+        return "/".join([*["a place", "ünder", "x" * 40][: self.number % 4], str(self.number)])
 
 
 ZONES = ("UTC", "Asia/Riyadh", "Pacific/Kiritimati", "America/St_Johns", "Asia/Kathmandu")
