@@ -40,6 +40,7 @@ MAX_CONNECTIONS = 1024
 # A request of up to so many bytes is given to another version when the first one ends without a
 # word. An inference changes nothing, so asking again does no harm.
 MAX_KEPT = 128 * 1024
+MAX_ANSWER = 1024 * 1024
 TRIES = 3
 # On a machine that stands still all of CONNECT_SECONDS may be over before anybody was asked twice.
 LEAST_ROUNDS = 3
@@ -346,28 +347,17 @@ class Client:
                     await sending
 
     async def answer(self, there, method, stay, sending, left):
-        """Carry the answer; interim ones (100 Continue) as they come. Whether to stay connected."""
-        begun = False
-        while True:
-            try:
-                head = Head(await read_head(there))
-                status = int(head.first.split(b" ", 2)[1])
-            except (Refused, ValueError, IndexError):
-                raise Refused(502, "the server's answer cannot be understood") from None
-            except (OSError, asyncio.IncompleteReadError) as error:
-                if begun or getattr(error, "partial", b""):
-                    raise OSError("the answer ended early") from None
-                raise Silent from None
-            if status == UNAVAILABLE and left and not begun:
-                raise Silent  # somebody else stands by, and may be able
-            begun = True
-            if status == 101:
-                raise Refused(502, "no other protocol is spoken here")
-            if status >= 200:
-                break
-            self.writer.write(head.forwarded())
+        """Carry the answer. Whether to stay connected."""
+        head, status, first = await self.last_head(there, left)
         length = head.body()
         bodiless = method == b"HEAD" or status in NO_BODY
+        whole = None
+        if left and first and not bodiless and isinstance(length, int) and length <= MAX_ANSWER:
+            # A server that ends in the midst of a small answer has not answered: another one does.
+            try:
+                whole = await there.readexactly(length)
+            except (OSError, asyncio.IncompleteReadError):
+                raise Silent from None
         if length is None and not bodiless:
             stay = False  # the end of the connection is the end of the answer
         # An answer before the end of the request (413, 503) leaves the rest of it unread.
@@ -375,13 +365,37 @@ class Client:
         read = sending.done() and sending.exception() is None
         stay = stay and read and not self.door.stopping.is_set()
         self.writer.write(head.forwarded(*(() if stay else (b"Connection: close",))))
-        if not bodiless:
-            if length is None:
-                await carry_all(there, self.writer)
-            else:
-                await carry(there, self.writer, length)
+        if whole is not None:
+            self.writer.write(whole)
+        elif not bodiless and length is None:
+            await carry_all(there, self.writer)
+        elif not bodiless:
+            await carry(there, self.writer, length)
         await self.writer.drain()
         return stay
+
+    async def last_head(self, there, left):
+        """The answer's head, its status, and whether no interim one (100 Continue) came before;
+        those are carried as they come."""
+        first = True
+        while True:
+            try:
+                head = Head(await read_head(there))
+                status = int(head.first.split(b" ", 2)[1])
+            except (Refused, ValueError, IndexError):
+                raise Refused(502, "the server's answer cannot be understood") from None
+            except (OSError, asyncio.IncompleteReadError) as error:
+                if not first or getattr(error, "partial", b""):
+                    raise OSError("the answer ended early") from None
+                raise Silent from None
+            if status == UNAVAILABLE and left and first:
+                raise Silent  # somebody else stands by, and may be able
+            if status == 101:
+                raise Refused(502, "no other protocol is spoken here")
+            if status >= 200:
+                return head, status, first
+            first = False
+            self.writer.write(head.forwarded())
 
     async def tunnel(self, head):
         """Bytes in both directions until one side ends."""

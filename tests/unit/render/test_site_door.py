@@ -24,7 +24,8 @@ DOOR = data_folder("templates") / "site" / "door.py"
 
 
 class Version(BaseHTTPRequestHandler):
-    """Says which version it is; `/slow` takes half a second, `/die` closes without a word."""
+    """Says which version it is; `/slow` takes half a second, `/die` closes without a word,
+    `/half` in the midst of its answer."""
 
     protocol_version = "HTTP/1.1"
 
@@ -40,6 +41,14 @@ class Version(BaseHTTPRequestHandler):
         if self.path == "/slow":
             time.sleep(0.5)
         if self.path == "/die" and self.server.dies:
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        if self.path == "/half" and self.server.dies:
+            self.send_response(200)
+            self.send_header("Content-Length", "80000")
+            self.end_headers()
+            self.wfile.write(b"never whole")
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
@@ -257,6 +266,16 @@ def test_who_stands_by_answers_for_one_that_ends_without_a_word(door, versions):
     versions[1].shutdown()
     versions[1].server_close()
     assert once(door, path="/die") == (200, b"127.0.0.2:x")
+
+
+def test_who_stands_by_answers_for_one_that_ends_in_the_midst(door, versions):
+    """A small answer is passed on when it is whole, as long as somebody else could give it."""
+    versions[1].dies = True
+    door.name(serving="127.0.0.3")
+    with pytest.raises(http.client.IncompleteRead):
+        once(door, path="/half")  # nobody else: what came is what there is
+    door.name(serving="127.0.0.3", fallback="127.0.0.2")
+    assert once(door, path="/half") == (200, b"127.0.0.2:x")
 
 
 def test_nobody_waits_long_for_the_name_of_one_that_is_gone(tmp_path, versions):
