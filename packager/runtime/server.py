@@ -16,8 +16,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NoReturn
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NoReturn
 
 from .access import Access
 from .application import Application
@@ -26,7 +26,6 @@ from .configuration import Configuration
 from .dumps import forbid_dumps
 from .errors import ExitCode, Refusal
 from .event_loop import EventLoop
-from .exchange import Exchange
 from .extensions import Extensions
 from .figures import Figures
 from .housekeeping import Housekeeping
@@ -40,16 +39,11 @@ from .memory import Growth, allowed, bound
 from .metrics import MetricsPage
 from .model_list import ModelList
 from .models import Models, load_all
-from .records_settings import AUDIT_FOLDER
-from .routes import Answer, Handler, Kind, Routes
+from .optional_features import generation_of, on_demand, records_of, traces_of_run
+from .routes import Handler, Kind, Routes
 from .server_routes import ServerRoutes
 from .settling import settle
 from .tls import Tls
-
-if TYPE_CHECKING:
-    from .generative.feature import Generation
-    from .records import Records
-    from .traces import Traces
 
 Checked = Sequence[Callable[[], Contents]]
 _QUIET_SECONDS = 0.5
@@ -90,12 +84,12 @@ class _Service:
         self._lifecycle = Lifecycle(http.max_concurrency)
         self._helpers = ThreadPoolExecutor(2, "helper")
         self._server_routes = ServerRoutes(configuration, self._lifecycle)
-        self._generation = _generation(configuration, self._lifecycle, journal, self._helpers)
+        self._generation = generation_of(configuration, self._lifecycle, journal, self._helpers)
         routes = Routes()
         self._access = Access(configuration.access)
         self._tls = Tls(configuration.access)
-        self._records = _records(configuration)
-        self._traces = _traces(configuration, journal)
+        self._records = records_of(configuration)
+        self._traces = traces_of_run(configuration, journal)
         self._connections = Connections(http.limits)
         figures = Figures(self._lifecycle, self._connections, self._models)
         self._register(routes, figures)
@@ -136,9 +130,9 @@ class _Service:
             listed.sources.append(meaning.listed)
         listed.register(routes)
         routes.add("GET", "/metrics", MetricsPage(figures), Kind.METADATA)
-        page = _on_demand(lambda: self._status_page(figures))
+        page = on_demand(lambda: self._status_page(figures))
         routes.add("GET", "/", page, Kind.METADATA)
-        description = _on_demand(lambda: self._openapi(routes))
+        description = on_demand(lambda: self._openapi(routes))
         routes.add("GET", "/openapi.json", description, Kind.METADATA)
 
     def _status_page(self, figures: Figures) -> Handler:
@@ -317,57 +311,3 @@ class _Service:
         self._server_routes.models.stop()
         self._helpers.shutdown()
         return ExitCode.OK
-
-
-def _traces(configuration: Configuration, journal: Journal) -> Traces | None:
-    if not os.environ.get("PACKAGER_TRACES_DIR"):
-        return None
-    from .traces import traces_of
-
-    release, records = configuration.release, configuration.records
-    resource = {
-        "service.name": release.name,
-        "service.version": release.version,
-        "packager.target": release.target,
-        "packager.region": os.environ.get("PACKAGER_REGION", ""),
-        "packager.retention": records.retention or "",
-    }
-    told = {key: value for key, value in resource.items() if value}
-    return traces_of(os.environ, told, lambda why: journal.event("traces_failed", why=why))
-
-
-def _on_demand(make: Callable[[], Handler]) -> Handler:
-    """A handler whose code is loaded when somebody asks for the first time, not at the start."""
-    made: list[Handler] = []
-
-    def handler(exchange: Exchange) -> Answer:
-        if not made:
-            made.append(make())
-        return made[0](exchange)
-
-    return handler
-
-
-def _generation(
-    configuration: Configuration, lifecycle: Lifecycle, journal: Journal, helpers: Executor
-) -> Generation | None:
-    if not configuration.generative:
-        return None
-    # Its libraries are in the image only when a generative model is.
-    from pathlib import Path
-
-    from .generative.feature import Generation
-
-    path = Path(configuration.folder, configuration.document)
-    return Generation(path, configuration.generative, lifecycle, journal, helpers)
-
-
-def _records(configuration: Configuration) -> Records | None:
-    folder = os.environ.get(AUDIT_FOLDER)
-    if not folder:
-        return None
-    from pathlib import Path
-
-    from .records import Records
-
-    return Records(Path(folder), configuration.records)
