@@ -78,9 +78,9 @@ def install(
       packager install oci://registry.site.example/ml/filetype:1.4.0 --key site.pub
       packager install /media/stick/filetype-1.4.0.tar --key site.pub --decryption-key riyadh.pem
     """
-    from packager import sites
+    from packager.installing import install as bring_in
 
-    done = sites.install(
+    done = bring_in(
         release,
         TrustFiles(
             keys, required=require, rotations=rotations, revocations=revocations, permits=permits

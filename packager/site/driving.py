@@ -12,6 +12,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from packager.errors import (
     CallError,
@@ -22,6 +23,7 @@ from packager.errors import (
     VerificationError,
 )
 from packager.progress import Progress
+from packager.site.history import read_history
 
 # What each exit code of the program means; 2 is a profile or an argument that cannot be used.
 _KINDS: dict[int, type[PackagerError]] = {
@@ -104,3 +106,12 @@ def _end(process: subprocess.Popen[str]) -> None:
             process.wait(60)
         if process.poll() is None:
             process.kill()
+
+
+def outcome(home: Path, told: str, dry_run: bool) -> dict[str, Any]:
+    """What a run came to: its words, and the record that it wrote, if it wrote one."""
+    message = told.strip()
+    if dry_run or "already" in message:
+        return {"message": message, "record": None}
+    last = read_history(home)[-1]
+    return {"message": message, "record": last.document}

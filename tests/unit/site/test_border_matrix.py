@@ -35,7 +35,7 @@ from engines import missing
 from site_machine import ASH, DASH, StubSite
 from small_release import SmallRelease
 
-from packager import sites
+from packager import installing
 from packager.domain.trust import TrustFiles
 from packager.errors import PackagerError
 from packager.progress import SILENT
@@ -93,7 +93,7 @@ def install(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("packager.site.driving._INHERITED", tuple(site.surroundings()))
     try:
-        sites.install(
+        installing.install(
             stick.path,
             TrustFiles((release.public_file,) if key else ()),
             site.site_file,
