@@ -156,6 +156,8 @@ class Killing:
             "share": struck.share, "seconds": round(struck.seconds, 2),
             "load": round(os.getloadavg()[0], 1), "exit": None if struck.hit else struck.code,
         }  # fmt: skip
+        if not struck.hit and struck.code:
+            line["told"] = struck.told  # nothing was done to it: why did it fail?
         try:
             line |= self.holds()
             if struck.hit and self.chance.random() < 2 / 3:
@@ -243,7 +245,7 @@ def main(engine: str, by: str, kills: int, results: Path) -> None:
         first = stick.release(0)
         with real_site(engine, by, base, stick.folder) as site:
             site.profile(watch="1")
-            killing = Killing(site, stick, random.Random(2026 + done), results)
+            killing = Killing(site, stick, random.Random(f"{engine} {by} {done}"), results)
             installed = site.run("install", first, stick.bundle(0))
             assert installed.code == 0, installed.err
             while done < kills:

@@ -4,11 +4,11 @@
 #
 # First make sure that this file is what its maker signed. With the public key from paper in
 # site.pub, in the folder where release.json lies, the three lines below have to say
-# "Verified OK", "bound", and for each file "OK":
+# "Verified OK", "bound", and "OK":
 #
 #   openssl dgst -sha256 -verify site.pub -signature release.sig release.json
 #   grep -q "$(sha256sum checksums.txt | cut -d ' ' -f 1)" release.json && echo bound
-#   grep /install.sh checksums.txt | sha256sum -c
+#   grep targets/…/install.sh checksums.txt | sha256sum -c
 #
 # Then:
 #

@@ -35,6 +35,8 @@ CONNECT_SECONDS = 10
 # In SOCKETS: containerd's monitor looks every 10 s, and what it starts needs some as well.
 HEALING_SECONDS = 30
 OPEN_SECONDS = 2
+# A container that was started again has another address, and its old one may be somebody else's.
+FRESH_SECONDS = 2
 END_SECONDS = 0.2
 MAX_CONNECTIONS = 1024
 # A request of up to so many bytes is given to another version when the first one ends without a
@@ -86,13 +88,26 @@ class Slots:
             if seen != self._seen:
                 lines = self._path.read_text(encoding="utf-8").splitlines()
                 pairs = (line.partition("=") for line in lines)
+                stood = self._standing()
                 self._names = {key: value for key, equals, value in pairs if equals}
                 self._seen = seen
+                self._forget_all_but(stood & self._standing())
         except OSError:
             pass  # what was known last is the best that there is
         if asked is None:
             return [name for key in ("serving", "fallback") if (name := self._names.get(key))]
         return [asked] if asked in map(self._names.get, ("candidate", "serving")) else []
+
+    def _standing(self):
+        return {
+            self._names[key] for key in ("serving", "fallback", "candidate") if self._names.get(key)
+        }
+
+    def _forget_all_but(self, names):
+        """Who comes into the state was started just now; what was known of it is older."""
+        for known in (self._addresses, self._lookups):
+            for name in set(known) - names:
+                del known[name]
 
     def others(self, asked, tried):
         """Whether a container is left that was not tried yet."""
@@ -112,19 +127,19 @@ class Slots:
                 raise Refused(503, "no version of that name stands here")
             for name in sorted(names, key=lambda name: name in tried):
                 with contextlib.suppress(OSError):
-                    return name, *await self._open(name, grpc)
+                    return name, *await self._open(name, grpc, asked is not None)
             rounds += 1
             if loop.time() >= deadline and rounds >= LEAST_ROUNDS:
                 raise Refused(503, "no version answers")
             await asyncio.sleep(0.05)
 
-    async def _open(self, name, grpc):
+    async def _open(self, name, grpc, sure):
         if self._sockets:
             place = self._sockets / name / ("grpc" if grpc else "server")
             return await asyncio.open_unix_connection(place, limit=MAX_HEAD)
         port = self._grpc_port if grpc else self._port
         try:
-            address = self._addresses.get(name) or await self._look_up(name)
+            address = await self._address(name, sure)
             reader, writer = await asyncio.wait_for(
                 asyncio.open_connection(address, port, limit=MAX_HEAD), OPEN_SECONDS
             )
@@ -134,26 +149,38 @@ class Slots:
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return reader, writer
 
-    async def _look_up(self, name):
-        """The address of a container. A resolver may take long to say that one is gone, and nobody
-        waits for that who has another to ask; nor do lookups of it stand in the way of others.
+    async def _address(self, name, sure):
+        """Where a container is: as it is known, and asked again behind that now and then; `sure`
+        when it has to be this one and no other, as for the self-test.
         """
+        known, since = self._addresses.get(name, (None, 0))
+        if known is None or sure:
+            # A resolver may take long to say that one is gone, and nobody waits for that who has
+            # another to ask; nor do lookups of it stand in the way of others.
+            found = await asyncio.wait_for(asyncio.shield(self._look_up(name)), OPEN_SECONDS)
+            return found[0][4][0]
+        now = asyncio.get_running_loop().time()
+        if now - since > FRESH_SECONDS:
+            self._addresses[name] = known, now
+            self._look_up(name)
+        return known
+
+    def _look_up(self, name):
+        """One lookup of a name at a time; what it finds is known then."""
+        loop = asyncio.get_running_loop()
 
         def looked_up(lookup):
-            del self._lookups[name]
-            if not lookup.cancelled() and not lookup.exception():
-                self._addresses[name] = lookup.result()[0][4][0]
+            failed = lookup.cancelled() or lookup.exception()
+            if self._lookups.get(name) is lookup:
+                del self._lookups[name]
+                if not failed:
+                    self._addresses[name] = lookup.result()[0][4][0], loop.time()
 
-        lookup = self._lookups.get(name)
-        if lookup is None:
-            loop = asyncio.get_running_loop()
-            lookup = asyncio.ensure_future(
-                loop.getaddrinfo(name, self._port, family=socket.AF_INET)
-            )
-            self._lookups[name] = lookup
-            lookup.add_done_callback(looked_up)
-        found = await asyncio.wait_for(asyncio.shield(lookup), OPEN_SECONDS)
-        return found[0][4][0]
+        if name not in self._lookups:
+            asked = loop.getaddrinfo(name, self._port, family=socket.AF_INET)
+            self._lookups[name] = asyncio.ensure_future(asked)
+            self._lookups[name].add_done_callback(looked_up)
+        return self._lookups[name]
 
 
 class Head:

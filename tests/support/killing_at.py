@@ -16,6 +16,7 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 BEGAN = "began"
 SECONDS = 1.0  # what a step is thought to take before it was ever seen
@@ -94,10 +95,19 @@ def strike(
             strike_at = since + share * story.steps[step]
     else:
         story.seen(step, time.monotonic() - since)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    for group in [*_children(process.pid), process.pid]:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
     process.wait()
     return Struck(step, round(share, 3), hit, time.monotonic() - began, process.returncode, told)
+
+
+def _children(pid: int) -> list[int]:
+    """`packager install` gives the installer a session of its own, which ends with it here."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def _read(process: subprocess.Popen[str], lines: queue.SimpleQueue[str]) -> None:

@@ -78,7 +78,8 @@ class RealSite:
         path = f"PATH={self.base / 'bin'}:/usr/bin:/bin:/usr/sbin:/sbin"
         socket = f"DOCKER_HOST=unix://{self.room.root}/run/docker.sock"
         given = [str(release.folder)] if release and not rest[:1] else []
-        program = [sys.executable, "-m", "packager", verb, *given, *rest, *site, *key]
+        verbs = ["site", "resume"] if verb == "resume" else [verb]
+        program = [sys.executable, "-m", "packager", *verbs, *given, *rest, *site, *key]
         inside = ["nsenter", f"--target={self.room.holder}", "--net", "--", *self.seeing_units()]
         return [*inside, "env", path, socket, "NO_COLOR=1", *program]
 

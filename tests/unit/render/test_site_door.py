@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import queue
 import signal
@@ -120,6 +121,16 @@ def slow(name, *rest, **named):
         raise socket.gaierror("nobody of that name")
     return look_up(name, *rest, **named)
 socket.getaddrinfo = slow
+"""
+
+
+# A network that gives addresses out anew: names are looked up in a file that changes.
+MOVING = """
+import json, pathlib, socket
+look_up = socket.getaddrinfo
+def moved(name, *rest, **named):
+    return look_up(json.loads(pathlib.Path({hosts!r}).read_text()).get(name, name), *rest, **named)
+socket.getaddrinfo = moved
 """
 
 
@@ -276,6 +287,39 @@ def test_who_stands_by_answers_for_one_that_ends_in_the_midst(door, versions):
         once(door, path="/half")  # nobody else: what came is what there is
     door.name(serving="127.0.0.3", fallback="127.0.0.2")
     assert once(door, path="/half") == (200, b"127.0.0.2:x")
+
+
+def test_an_address_that_went_to_somebody_else_is_not_asked_any_more(tmp_path, versions):
+    hosts = tmp_path / "hosts"
+
+    def addresses(**named: str) -> None:
+        scratch = hosts.with_suffix(".new")
+        scratch.write_text(json.dumps(named))
+        scratch.replace(hosts)
+
+    addresses(old="127.0.0.2", new="127.0.0.3")
+    door = Door(tmp_path, MOVING.format(hosts=str(hosts)))
+    try:
+        door.name(serving="old", candidate="new")
+        assert once(door) == (200, b"127.0.0.2:x")
+        assert once(door, headers={"Packager-Slot": "new"}) == (200, b"127.0.0.3:x")
+        # Both were started again while nobody asked; the candidate is tested at once.
+        addresses(old="127.0.0.3", new="127.0.0.2")
+        assert once(door, headers={"Packager-Slot": "new"}) == (200, b"127.0.0.2:x")
+        door.name(serving="new")
+        assert once(door) == (200, b"127.0.0.2:x")
+        # Who comes back into service is where it is now, whatever was known.
+        door.name(serving="old", fallback="new")
+        assert once(door) == (200, b"127.0.0.3:x")
+        # What its engine starts again stays in service, and is found again by itself.
+        addresses(old="127.0.0.2", new="127.0.0.3")
+        last = time.monotonic() + 20
+        while once(door) != (200, b"127.0.0.2:x"):
+            assert time.monotonic() < last, "the door goes on asking who has the old address"
+            time.sleep(0.2)
+    finally:
+        door.process.kill()
+        door.process.communicate()
 
 
 def test_nobody_waits_long_for_the_name_of_one_that_is_gone(tmp_path, versions):
