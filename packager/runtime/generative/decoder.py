@@ -13,6 +13,7 @@ import contextlib
 import math
 import mmap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,20 @@ from .settings import Decoder
 Array = np.ndarray[Any, Any]
 _CPU = "CPUExecutionProvider"
 _FATAL = 4
+_MASK_BLOCK = 64  # a mask for steps is bound again each so many tokens
 _NUMBER_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+@dataclass(slots=True)
+class _Step:
+    """What a step of so many rows reads and writes, bound once: a step of a small model is not
+    much longer than it takes to bind a tensor. `ends` is each row's last place."""
+
+    binding: Any
+    inputs: Array
+    mask: Array
+    ends: Array
+    logits: Array
 
 
 class SlotDecoder:
@@ -53,6 +67,9 @@ class SlotDecoder:
         ]
         self._cache = [_zeros(shape, kind) for _ in self._names]
         self._bindings: dict[tuple[int, int], Any] = {}
+        self._steps: dict[int, _Step] = {}
+        self._places = np.arange(slot_tokens)
+        self._is_float32 = self._logits_type is np.float32
 
     @property
     def provider(self) -> str:
@@ -73,25 +90,61 @@ class SlotDecoder:
         rows: Array = logits[0]
         return rows
 
+    def begin(self, prompts: Mapping[int, Sequence[int]]) -> dict[int, Array]:
+        """Read whole prompts into empty slots that lie side by side, in one run: the weights are
+        read once for all of them. The logits after the last token of each by slot.
+
+        Shorter ones are filled up on the right. What comes of that is behind their length.
+        """
+        first, last = min(prompts), max(prompts) + 1
+        width = max(map(len, prompts.values()))
+        inputs = np.zeros((last - first, width), np.int64)
+        mask = np.zeros((last - first, width), np.int64)
+        for slot, tokens in prompts.items():
+            inputs[slot - first, : len(tokens)] = tokens
+            mask[slot - first, : len(tokens)] = 1
+        logits = self._run(first, last, inputs, mask)
+        for slot, tokens in prompts.items():
+            self.lengths[slot] = len(tokens)
+        return {slot: logits[slot - first, len(prompts[slot]) - 1] for slot in prompts}
+
     def step(self, tokens: Mapping[int, int]) -> dict[int, Array]:
-        """Append one token to each of several slots at once; the logits after it by slot.
+        """Append one token to each of several slots at once; the logits after it by slot, which
+        are good until the next step.
 
         Slots below the highest one take part in the step whether they like it or not. What is
         written for them lies behind their length, where nobody reads it.
         """
         rows = max(tokens) + 1
         lengths = self.lengths
-        inputs = np.array([[tokens.get(slot, 0)] for slot in range(rows)], np.int64)
-        if rows == 1:
-            mask = np.ones((1, lengths[0] + 1), np.int64)
-        else:
-            ends = np.array([lengths[:rows]], np.int64).T
-            places = np.arange(min(int(ends.max()) + 1, self.slot_tokens))
-            mask = (places <= ends).astype(np.int64)
-        logits = self._run(0, rows, inputs, mask)
+        step = self._steps.get(rows)
+        if step is None:
+            step = self._steps[rows] = self._new_step(rows)
+        longest = max(lengths[:rows])
+        width = min(longest // _MASK_BLOCK * _MASK_BLOCK + _MASK_BLOCK, self.slot_tokens)
+        if step.mask.shape[1] != width:
+            step.mask = np.empty((rows, width), np.int64)
+            step.binding.bind_ortvalue_input("attention_mask", _value(step.mask))
+        step.inputs[:, 0] = [tokens.get(slot, 0) for slot in range(rows)]
+        step.ends[:, 0] = lengths[:rows]
+        np.less_equal(self._places[:width], step.ends, out=step.mask)
+        self._session.run_with_iobinding(step.binding)
+        logits = step.logits if self._is_float32 else step.logits.astype(np.float32)
         for slot in tokens:
             lengths[slot] += 1
         return {slot: logits[slot, 0] for slot in tokens}
+
+    def _new_step(self, rows: int) -> _Step:
+        step = _Step(
+            self._new_binding(0, rows),
+            np.zeros((rows, 1), np.int64),
+            np.zeros((rows, 0), np.int64),
+            np.zeros((rows, 1), np.int64),
+            np.empty((rows, 1, self._width), self._logits_type),
+        )
+        step.binding.bind_ortvalue_input("input_ids", _value(step.inputs))
+        step.binding.bind_ortvalue_output("logits", _value(step.logits))
+        return step
 
     def _run(self, first: int, last: int, inputs: Array, mask: Array) -> Array:
         binding = self._bound(first, last)
@@ -103,16 +156,20 @@ class SlotDecoder:
         return logits if logits.dtype == np.float32 else logits.astype(np.float32)
 
     def _bound(self, first: int, last: int) -> Any:
-        """A binding of some rows of the cache, past and present in the same memory; made once,
-        since binding all layers takes longer than a small draft computes."""
         key = (first, last)
         if key not in self._bindings:
-            binding = self._bindings[key] = self._session.io_binding()
-            for (past, present), array in zip(self._names, self._cache, strict=True):
-                rows = _value(array[first:last])
-                binding.bind_ortvalue_input(past, rows)
-                binding.bind_ortvalue_output(present, rows)
+            self._bindings[key] = self._new_binding(first, last)
         return self._bindings[key]
+
+    def _new_binding(self, first: int, last: int) -> Any:
+        """A binding of some rows of the cache, past and present in the same memory. It is kept,
+        since binding all layers takes longer than a small draft computes."""
+        binding = self._session.io_binding()
+        for (past, present), array in zip(self._names, self._cache, strict=True):
+            rows = _value(array[first:last])
+            binding.bind_ortvalue_input(past, rows)
+            binding.bind_ortvalue_output(present, rows)
+        return binding
 
     def _check(self, decoder: Decoder) -> None:
         """Raises Refusal for a graph that this engine does not understand."""

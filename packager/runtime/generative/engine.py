@@ -13,13 +13,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .controller import Controller
 from .drafting import Drafter
 from .jobs import Array, Decoder, Event, Finish, Job, check_size
 from .sampling import Chosen, Sampler
+
+_FILLED_AT_MOST = (
+    1.25  # tokens that are read in one run of several prompts over those of the prompts
+)
 
 
 @dataclass
@@ -165,22 +169,48 @@ class Engine:
 
     def _read_prompts(self) -> list[Event]:
         """One chunk of tokens: of the prompt that waits longest, and of those behind it whatever
-        fits into the chunk to its end. The others wait for a chunk, whoever it is read for."""
-        left, events = self._limits.prefill_chunk, []
-        for slot, one in list(self._active.items()):
+        fits into the chunk to its end. The others wait for a chunk, whoever it is read for; while
+        there are no others, two chunks are read at a time, so that more can begin together."""
+        chunk = self._limits.prefill_chunk
+        left = chunk if any(one.begun for one in self._active.values()) else 2 * chunk
+        whole: dict[int, list[int]] = {}
+        for slot, one in self._active.items():
             if one.begun:
                 continue
             rest = one.tokens[self._decoder.lengths[slot] :]
-            if len(rest) > left and left < self._limits.prefill_chunk:
+            if len(rest) > min(left, chunk):
+                if not whole:
+                    self._decoder.read(slot, rest[:chunk])
                 break
-            chunk = rest[:left]
-            left -= len(chunk)
-            logits = self._decoder.read(slot, chunk)
-            if len(chunk) < len(rest):
-                break
-            one.begun = True
-            events.append(self._next(slot, logits[-1]))
-        return events
+            whole[slot] = rest
+            left -= len(rest)
+        return [event for group in self._side_by_side(whole) for event in self._begun(group)]
+
+    def _side_by_side(self, prompts: dict[int, list[int]]) -> Iterator[dict[int, list[int]]]:
+        """Prompts that are better read in one run: in slots that lie side by side and know
+        nothing yet, and of lengths so alike that little is filled up."""
+        group: dict[int, list[int]] = {}
+        for slot in sorted(prompts):
+            more = group | {slot: prompts[slot]}
+            filled = len(more) * max(map(len, more.values()))
+            together = filled <= _FILLED_AT_MOST * sum(map(len, more.values()))
+            fresh = not any(self._decoder.lengths[one] for one in more)
+            if group and not (together and fresh and slot - 1 in group):
+                yield group
+                more = {slot: prompts[slot]}
+            group = more
+        if group:
+            yield group
+
+    def _begun(self, prompts: dict[int, list[int]]) -> list[Event]:
+        """The first token of conversations whose prompts are read to their end with this."""
+        if len(prompts) > 1:
+            logits = self._decoder.begin(prompts)
+        else:
+            logits = {slot: self._decoder.read(slot, rest)[-1] for slot, rest in prompts.items()}
+        for slot in prompts:
+            self._active[slot].begun = True
+        return [self._next(slot, row) for slot, row in logits.items()]
 
     def _speak(self, slots: list[int]) -> list[Event]:
         alone = len(self._active) <= self._limits.most_active

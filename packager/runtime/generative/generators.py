@@ -62,6 +62,10 @@ class Generators:
         self.lengths[slot] += len(tokens)
         return rows
 
+    def begin(self, prompts: Mapping[int, Sequence[int]]) -> dict[int, Array]:
+        """Read whole prompts into empty slots, one slot after the other."""
+        return {slot: self.read(slot, tokens)[-1] for slot, tokens in prompts.items()}
+
     def step(self, tokens: Mapping[int, int]) -> dict[int, Array]:
         """Append one token to each of several slots, one slot after the other."""
         return {slot: self.read(slot, [token])[-1] for slot, token in tokens.items()}

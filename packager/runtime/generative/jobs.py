@@ -45,8 +45,13 @@ class Decoder(Protocol):
     def read(self, slot: int, tokens: Sequence[int]) -> Array:
         """Append tokens to a slot; the logits after each of them, `[tokens, vocabulary]`."""
 
+    def begin(self, prompts: Mapping[int, Sequence[int]]) -> dict[int, Array]:
+        """Read whole prompts into empty slots that lie side by side; the logits after the last
+        token of each by slot."""
+
     def step(self, tokens: Mapping[int, int]) -> dict[int, Array]:
-        """Append one token to each of several slots; the logits after it by slot."""
+        """Append one token to each of several slots; the logits after it by slot, which are good
+        until the next step."""
 
 
 class TextEngine(Protocol):

@@ -9,6 +9,7 @@ from what is left. What comes out is distributed as if nothing had been guessed.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -65,7 +66,7 @@ class Sampler:
         shaped = self._shaped(logits, allowed)
         if self._settings.temperature == 0:
             token = int(shaped.argmax())
-            _refuse_none(shaped[token])
+            _refuse_none(float(shaped[token]))
         else:
             weights = self._weights(shaped)
             token = int(self._chance.choice(len(weights), p=weights))
@@ -89,8 +90,9 @@ class Sampler:
         return False, self._took(token, shaped)
 
     def _took(self, token: int, shaped: Array) -> Chosen:
-        self._made[token] += 1
-        self._seen.add(token)
+        if not self._plain:
+            self._made[token] += 1
+            self._seen.add(token)
         if self._settings.logprobs is None:
             return Chosen(token)
         logprobs = _log_softmax(shaped)
@@ -121,7 +123,7 @@ class Sampler:
         settings = self._settings
         scaled = logits.astype(np.float64) / settings.temperature
         highest = scaled.max()
-        _refuse_none(highest)
+        _refuse_none(float(highest))
         weights = np.exp(scaled - highest)
         weights /= weights.sum()
         kept = np.ones(len(weights), bool)
@@ -139,8 +141,8 @@ class Sampler:
         return chosen
 
 
-def _refuse_none(highest: Any) -> None:
-    if not np.isfinite(highest):
+def _refuse_none(highest: float) -> None:
+    if not math.isfinite(highest):
         raise ValueError("no token may follow")
 
 

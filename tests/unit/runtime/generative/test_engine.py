@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -285,22 +285,75 @@ def test_guesses_leave_the_distribution_alone() -> None:
     assert np.abs(counts / counts.sum() - [0.5, 0.3, 0.15, 0.05]).max() < 0.02
 
 
-def test_short_prompts_share_a_chunk_and_no_step_reads_more_than_one(folder: Path) -> None:
-    """Whoever speaks waits for one chunk of tokens at most, of however many prompts."""
-    read: list[int] = []
+class _Counting(SlotDecoder):
+    """Notes how many tokens are read in each run, and of which prompts."""
 
-    class Counting(SlotDecoder):
-        def read(self, slot: int, tokens: Sequence[int]) -> Any:
-            read.append(len(tokens))
-            return super().read(slot, tokens)
+    def __init__(self, folder: Path, slots: int) -> None:
+        super().__init__(folder, Decoder("model.onnx", 2, 2, 16, 1), slots, 256)
+        self.runs: list[list[int]] = []
 
-    one = Counting(folder, Decoder("model.onnx", 2, 2, 16, 1), 5, 256)
+    def read(self, slot: int, tokens: Sequence[int]) -> Any:
+        self.runs.append([len(tokens)])
+        return super().read(slot, tokens)
+
+    def begin(self, prompts: Mapping[int, Sequence[int]]) -> Any:
+        self.runs.append([len(tokens) for tokens in prompts.values()])
+        return super().begin(prompts)
+
+
+def test_short_prompts_share_a_chunk_and_whoever_speaks_waits_for_one_at_most(folder: Path) -> None:
+    one = _Counting(folder, 6)
     engine = Engine(one, [0], Limits(prefill_chunk=16))
+    engine.submit(Job(9, (5,), 50, ignore_end=True))
+    engine.step()
     for number, length in enumerate((6, 7, 30, 2)):
         engine.submit(Job(number, tuple(range(1, 1 + length)), 50, ignore_end=True))
     seen = []
-    while not seen or read:
-        read.clear()
+    while not seen or one.runs:
+        one.runs.clear()
         engine.step()
-        seen.append(list(read))
-    assert seen == [[6, 7], [16], [14, 2], []]
+        seen.append(list(one.runs))
+    assert seen == [[[6, 7]], [[16]], [[14], [2]], []]
+
+
+def test_prompts_that_come_to_an_idle_engine_begin_together(folder: Path) -> None:
+    """Two chunks at a time while nobody speaks; of one length nearly in one run, others apart."""
+    one = _Counting(folder, 6)
+    engine = Engine(one, [0], Limits(prefill_chunk=16))
+    for number, length in enumerate((10, 9, 1, 8, 16)):
+        prompt = tuple(range(1 + number, 1 + number + length))
+        engine.submit(Job(number, prompt, 50, ignore_end=True))
+    events = engine.step()
+    assert one.runs == [[10, 9], [1], [8]]
+    assert sorted(event.job for event in events) == [0, 1, 2, 3]
+
+
+def test_what_is_read_in_one_run_is_what_each_would_have_been_alone(folder: Path) -> None:
+    """To the bit: a prompt that is filled up, one that is longer, and the same slots again."""
+    prompts = [tuple(range(1, 1 + length)) for length in (12, 9, 13, 11)]
+    apart, together = decoder(folder, 4), decoder(folder, 4)
+    for _ in range(2):
+        for one in (apart, together):
+            for slot in range(4):
+                one.back_to(slot, 0)
+        expected = {slot: apart.read(slot, tokens)[-1] for slot, tokens in enumerate(prompts)}
+        found = together.begin(dict(enumerate(prompts)))
+        assert together.lengths == apart.lengths
+        for _ in range(70):  # over the end of a block of the mask
+            for slot in range(4):
+                np.testing.assert_array_equal(found[slot], expected[slot])
+            said = {slot: int(row.argmax()) for slot, row in found.items()}
+            expected, found = apart.step(said), together.step(said)
+        prompts.reverse()
+
+
+def test_prompts_that_continue_a_prefix_are_read_by_themselves(folder: Path) -> None:
+    one = _Counting(folder, 3)
+    engine = Engine(one, [0], Limits())
+    first = Job(1, tuple(range(1, 9)), 2, ignore_end=True)
+    run(engine, [first])
+    one.runs.clear()
+    for number in (2, 3, 4):
+        engine.submit(Job(number, (*first.prompt, number), 2, ignore_end=True))
+    engine.step()
+    assert one.runs == [[1], [9, 9]]
