@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import accumulate
 from typing import BinaryIO, cast
 
@@ -20,7 +20,7 @@ from packager.bundle.recipe import MAX_RECIPE, Recipe
 from packager.carrying import MAX_ROOT, Listing
 from packager.closed_world import Inventory
 from packager.digest import CHUNK, Digest
-from packager.errors import Finding, VerificationError
+from packager.errors import CallError, Finding, VerificationError
 from packager.progress import Progress
 from packager.release_source import Files, ReleaseSource, read_bounded
 
@@ -31,7 +31,8 @@ class RebuiltSource:
     """A release source of a delta and the release that it stands on."""
 
     def __init__(self, delta: BundleSource, described: Delta, base: ReleaseSource) -> None:
-        """Raises VerificationError when `base` is not the release that the delta was made from."""
+        """Raises VerificationError when `base` is not the release that the delta was made from,
+        CallError when only some of its targets are there."""
         self._delta = delta
         self._base = base
         self._lock = threading.Lock()
@@ -42,7 +43,12 @@ class RebuiltSource:
         root = read_bounded(base, ROOT, MAX_ROOT)
         if Digest.of(root) != self._described.base:
             raise _other_base(delta, self._described, base, root)
-        self._old_paths = _paths_of(base, root)
+        listing = Listing.parse(root)
+        there = _files_of(base)
+        _refuse_some_targets(delta, base, listing.files, there)
+        self._old_paths = {
+            file.digest: path for path, file in listing.files.items() if path in there
+        }
 
     @property
     def location(self) -> str:
@@ -222,11 +228,10 @@ class _Images:
         return self._source.open_in_layout(path)
 
 
-def _paths_of(base: ReleaseSource, root: bytes) -> dict[Digest, str]:
-    """Digest → path of what the base has."""
-    listing = Listing.parse(root)
+def _files_of(base: ReleaseSource) -> Collection[str]:
+    """The paths of what the base has."""
     try:
-        there = base.inventory().files
+        return base.inventory().files
     except VerificationError as error:
         first = error.findings[0]
         raise VerificationError(
@@ -236,7 +241,28 @@ def _paths_of(base: ReleaseSource, root: bytes) -> dict[Digest, str]:
             got=first.got,
             next_step="bring that release again, or the full bundle of the new one",
         ) from None
-    return {file.digest: path for path, file in listing.files.items() if path in there}
+
+
+def _refuse_some_targets(
+    delta: BundleSource, base: ReleaseSource, listed: Collection[str], there: Collection[str]
+) -> None:
+    """A base of some targets is nobody's damage: a delta of more targets was brought to it."""
+    old, here = (
+        {target for target in delta.targets if any(_of_target(path, target) for path in paths)}
+        for paths in (listed, there)
+    )
+    if old != here:
+        raise CallError(
+            "the delta carries targets that the release it stands on does not have here",
+            where=f"{delta.location} on {base.location}",
+            expected=", ".join(sorted(old)),
+            got=", ".join(sorted(here)) or "none of them",
+            next_step="have the delta made for these targets (--target), or bring the full bundle",
+        )
+
+
+def _of_target(path: str, target: str) -> bool:
+    return path.startswith(f"targets/{target}/")
 
 
 def _digest(stream: BinaryIO) -> Digest:

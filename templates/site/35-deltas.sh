@@ -61,6 +61,7 @@ make_whole() {
   step "make it whole from $BASE_TOLD: $(grep -c . "$WORK/kept") files as they were, $(grep -c . "$WORK/rebuilt") rebuilt"
   # Only what lies in the base as a plain file is taken from there, under the name it has there.
   (cd "$BASE_DIR" && find . -type f) 2>/dev/null | cut -c 3- >"$WORK/base.found"
+  has_the_targets
   awk 'NR == FNR { there[$0]; next } substr($0, 67) in there' "$WORK/base.found" "$BASE_DIR/checksums.txt" >"$WORK/base.sums"
   awk 'NR == FNR { kept[$0]; next } substr($0, 67) in kept' "$WORK/kept" "$WORK/checksums.txt" |
     awk 'NR == FNR { at[$1] = substr($0, 67); next } { print (seen[$1]++ ? "again" : "first") "\t" substr($0, 67) "\t" at[$1] }' \
@@ -82,6 +83,19 @@ make_whole() {
   : >"$WORK/uses"
   while read -r mw_hex; do rebuild_blob "$1" "$mw_hex"; done <"$WORK/rebuilt"
   rm -rf "$1/delta"
+}
+
+# A base of some targets is nobody's damage: a delta of more targets was brought to it.
+has_the_targets() {
+  ht_old='' ht_here=''
+  for ht_target in $(sed 's/.*"targets":\[\([^]]*\)\].*/\1/' "$WORK/bundle.json" | tr -d '"' | tr ',' ' '); do
+    grep -qF "  targets/$ht_target/" "$BASE_DIR/checksums.txt" || continue
+    ht_old="$ht_old${ht_old:+, }$ht_target"
+    ! grep -q "^targets/$ht_target/" "$WORK/base.found" || ht_here="$ht_here${ht_here:+, }$ht_target"
+  done
+  [ "$ht_old" = "$ht_here" ] || die 2 "the delta carries targets that the release it stands on does not have here" \
+    "$GIVEN on ${BASE:-$BASE_DIR}" "$ht_old" "${ht_here:-none of them}" \
+    "have the delta made for these targets (--target), or bring the full bundle"
 }
 
 # rebuild_blob FOLDER HEX: a blob put together as its recipe says, a line for each run of bytes.

@@ -17,7 +17,7 @@ from packager import pipeline
 from packager.bundle.explaining import Fate, explain
 from packager.bundle.reading import BundleSource
 from packager.domain.target import TargetName
-from packager.errors import OutputError, VerificationError
+from packager.errors import CallError, OutputError, VerificationError
 from packager.progress import SILENT
 
 SA = "sa/x86-64-v3/compose"
@@ -243,6 +243,20 @@ def test_a_delta_for_one_target_stands_on_a_bundle_of_that_target(history, tmp_p
     assert applied(history, tmp_path / "made.tar", old, delta).read_bytes() == whole.read_bytes()
     report = pipeline.verify(delta, trusting(history.releases[0]), SILENT, [old])
     assert report.targets == (SA,)
+
+
+def test_a_base_of_some_targets_is_not_called_damaged(history, tmp_path):
+    """As a site has it that took its one target from a registry."""
+    some = bundled(history.releases[0], tmp_path / "some.tar", SA)
+    output = tmp_path / "applied.tar"
+    with pytest.raises(CallError) as error:
+        applied(history, output, some, history.delta(1))
+    (finding,) = error.value.findings
+    assert "does not have here" in finding.what
+    assert finding.got == SA
+    assert SA in finding.expected
+    assert "--target" in finding.next_step
+    assert not output.exists()
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,19 @@ def test_a_damaged_base_is_named_and_a_damaged_delta_too(dash, bundles, heavy, t
     assert (done.code, "the delta is damaged" in done.err) == (4, True), done.err
     again = dash.install(heavy["1.1.0"], bundles["1.0.0-1.1.0"])
     assert again.code == 0, again.err
+
+
+def test_a_base_without_the_targets_of_the_delta_is_not_called_damaged(
+    dash, bundles, heavy, tmp_path
+):
+    some = tmp_path / "some"
+    shutil.copytree(heavy["1.0.0"].folder, some)
+    shutil.rmtree(some / "targets")
+    done = dash.install(heavy["1.1.0"], bundles["1.0.0-1.1.0"], "--base", some)
+    assert done.code == 2, done.err
+    assert "carries targets that the release it stands on does not have here" in done.err
+    assert "sa/x86-64-v3/compose" in done.err
+    assert dash.containers() == {}
 
 
 def test_a_dry_run_of_a_delta_changes_nothing(dash, bundles, heavy):
