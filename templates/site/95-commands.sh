@@ -322,7 +322,8 @@ main() {
   esac
   [ -n "$SITE" ] || usage_error "no site profile is given: --site site.yaml"
   [ -n "$RELEASE" ] || RELEASE=$(cd "$SELF_DIR/../../../.." && pwd -P)
-  WORK=$(mktemp -d "${TMPDIR:-/tmp}/packager-XXXXXX") || die 1 "no scratch folder can be made" "${TMPDIR:-/tmp}"
+  WORK=$(mktemp -d "${TMPDIR:-/tmp}/packager-XXXXXX" 2>/dev/null) || die 1 "no scratch folder can be made" "${TMPDIR:-/tmp}" \
+    "a folder that can be written, with some room" "" "name one in the environment: TMPDIR=/var/tmp"
   trap 'leave 1' EXIT
   trap 'interrupted 130' INT HUP
   trap 'interrupted 143' TERM

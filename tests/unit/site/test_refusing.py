@@ -232,6 +232,12 @@ def test_a_full_disk_switches_nothing(dash, releases, tmp_path):
         subprocess.run(["umount", small], check=True)
 
 
+def test_without_a_scratch_folder_the_next_step_is_told(site, releases):
+    site.environment["TMPDIR"] = "/proc/none"
+    refused(site, releases["1.0.0"], 1, "no scratch folder can be made", "TMPDIR=")
+    assert "mktemp" not in site.install(releases["1.0.0"]).err
+
+
 def test_a_stick_that_is_read_only_is_enough(dash, releases, tmp_path):
     if os.geteuid() != 0:
         pytest.skip("mounting needs root")
