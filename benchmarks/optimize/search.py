@@ -154,6 +154,7 @@ def everything(bench: Bench, name: str, path: Path) -> Cells:
         ),
         "pace": "close",
         "sweep": [],
+        "begun": [],
     }
     result = shop.workers.do(f"time-{name}", task, shop.folder)
     assert isinstance(result, dict), result
@@ -170,10 +171,13 @@ def counting() -> Iterator[Counter[str]]:
         result = original(self, name, task, folder)
         if task["task"] == "run" and not name.startswith("run-source") and "start" in task:
             counted["samples"] += task["stop"] - task["start"]
-        if task["task"] in ("measure", "look") and isinstance(result, dict):
+        if task["task"] in ("measure", "look", "duel") and isinstance(result, dict):
             looks = result.get("looks", {"": result})
+            looks = dict(enumerate(result["sides"])) if task["task"] == "duel" else looks
+            begun = {(t, b): len(rounds) for t, b, rounds in task.get("begun", ())}
             for whose, one in looks.items():
-                if whose or task["task"] == "measure":  # the source's rounds are the others'
+                if whose != "" or task["task"] == "measure":  # the source's rounds are the others'
+                    one = {"figures": [fresh(figures, begun) for figures in one["figures"]]}
                     counted["rounds"] += sum(figures["rounds"] for figures in one["figures"])
                     counted["inferences"] += inferences(one["figures"])
                     counted[f"step {name} {task.get('pace', '')}"] += inferences(one["figures"])
@@ -184,6 +188,12 @@ def counting() -> Iterator[Counter[str]]:
         yield counted
     finally:
         Workers.do = original  # type: ignore[method-assign]
+
+
+def fresh(figures: dict[str, Any], begun: dict[Cell, int]) -> dict[str, Any]:
+    """Without the rounds of an earlier look, which are counted there."""
+    before = begun.get((figures["threads"], figures["batch"]), 0)
+    return {**figures, "rounds": figures["rounds"] - before}
 
 
 def judged(

@@ -53,16 +53,26 @@ def as_good_as_the_best(gains: Mapping[str, Gain], objective: Objective) -> list
     return sorted(name for name, own in gains.items() if own.most >= best.least * (1 - tie))
 
 
-def in_doubt(gains: Mapping[str, Gain], chosen: str, objective: Objective) -> list[str]:
-    """Those of whom more rounds could undo the choice: the best and what was chosen because it may
-    be as good, or what may be better than the source after all. Sorted; `chosen` is in `gains`."""
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A choice hangs on whether the first of `names` is `bound` times as fast as the second, or as
+    the source where it stands alone."""
+
+    names: tuple[str, ...]
+    bound: float
+
+
+def in_doubt(gains: Mapping[str, Gain], chosen: str, objective: Objective) -> Doubt | None:
+    """Of whom more rounds could undo the choice: what was chosen because it may be as good as the
+    best, or what may be better than the source after all. None where no rounds can, or the choice
+    is the best. `chosen` is in `gains`."""
     best = max(gains, key=lambda name: gains[name].times)
     if objective is Objective.SIZE or chosen == best:
-        return []
+        return None
     if gains[chosen] == ITSELF:
-        return [best] if gains[best].most > 1 + NOISE else []
+        return Doubt((best,), 1 + NOISE) if gains[best].most > 1 + NOISE else None
     sure = gains[chosen].least >= gains[best].most * (1 - TIE)
-    return [] if sure else sorted([best, chosen])
+    return None if sure else Doubt((chosen, best), 1 - TIE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ from packager.optimize.foreign_words import first_line
 from packager.optimize.processes import Failure, Limits, Workers
 from packager.optimize.reading import load_graph
 
-GRAPHS, FILES, WRITTEN = ("source", "candidate", "model"), ("samples", "labels", "plugin"), "target"
+GRAPHS, WRITTEN = ("source", "candidate", "rival", "model"), "target"
+FILES = ("samples", "labels", "plugin")
 SHARED = ("source", *FILES)
 CONNECT_SECONDS, GRACE_SECONDS = 20, 60
 
@@ -134,7 +135,7 @@ def run_there(
         result = Workers(limits=limits).do(name, here, work)
         if isinstance(result, Failure):
             return result, {}
-        if "host" not in result and task["task"] == "measure":
+        if "host" not in result and task["task"] in ("measure", "duel"):
             from packager.optimize.measuring import host
 
             result["host"] = host()

@@ -133,9 +133,8 @@ class Search:
             )
             choice = self._choice(near, asked)
             known = choice.name in gains and not whole
-            doubted = in_doubt(gains, choice.name, self.objective) if known else ()
-            fresh = [self.watch.look_closely(name, self.objective) for name in doubted]
-            if any(fresh):
+            doubt = in_doubt(gains, choice.name, self.objective) if known else None
+            if doubt and self.watch.duel(doubt.names, self.objective, doubt.bound):
                 return None
             # the best too: one that does not keep to the budget must not say who is as good
             best = max(near, key=lambda name: gains[name].times if name in gains else 0.0)

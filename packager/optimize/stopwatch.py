@@ -21,7 +21,7 @@ from packager.optimize.measuring import BATCHES, batches, host, measurable, thre
 from packager.optimize.processes import Failure
 from packager.optimize.recipes import SOURCE
 from packager.optimize.record import Figures, MeasurementRecord, Row
-from packager.optimize.timing import BATCH, FULL, Cell
+from packager.optimize.timing import BATCH, FULL, Cell, Rounds
 from packager.progress import Progress
 
 
@@ -39,7 +39,9 @@ class Stopwatch:
     sites: dict[str, Row] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     timed: set[str] = field(default_factory=set)
-    closely: set[str] = field(default_factory=set)
+    rounds: dict[str, dict[Cell, Rounds]] = field(default_factory=dict)
+    """What figures of this run are made of, to go on with: seconds of source and candidate."""
+    duelled: set[tuple[str, ...]] = field(default_factory=set)
     resident: dict[str, int | None] = field(default_factory=dict)
 
     def look(self, models: Mapping[str, Model], resident: Mapping[str, int | None]) -> None:
@@ -106,14 +108,35 @@ class Stopwatch:
         cells = sorted({(threads[-1], 1), (threads[-1], self._batches()[-1])})
         return self._more(name, cells, pace="look")
 
-    def look_closely(self, name: str, objective: Objective) -> bool:
-        """As many rounds as it takes, once, in the cell that decides. Whether that is new."""
-        row = self.own.get(name)
-        if row is None or name not in self.timed or name in self.closely:
+    def duel(self, names: Sequence[str], objective: Objective, bound: float) -> bool:
+        """The first of `names` and the second, or the source, side by side where each is at its
+        best, until it is clear whether the first is `bound` times as fast; once. Whether that gave
+        new figures, or a failure."""
+        rows = [self.own.get(name) for name in names]
+        known = [row for row in rows if row is not None]
+        key = tuple(sorted(names))
+        if len(known) < len(rows) or key in self.duelled or not self.timed.issuperset(names):
             return False
-        self.closely.add(name)
-        best = row.best(objective)
-        self._time(name, [(best.threads, best.batch)], pace="close")
+        self.duelled.add(key)
+        bests = [row.best(objective) for row in known]
+        latency = objective is Objective.LATENCY
+        task: dict[str, Any] = {
+            "task": "duel",
+            "cells": [(best.threads, 1 if latency else best.batch) for best in bests],
+            "bound": bound,
+            **self._given(),
+        }
+        for role, name in zip(("candidate", "rival"), names, strict=False):
+            task[role] = str(self.models[name].files[0].path)
+        self.progress.advance(f"comparing {' and '.join(names)}", len(self.own), len(self.models))
+        told = self.workshop.workers.do(f"duel-{'-'.join(names)}", task, self.workshop.folder)
+        if isinstance(told, Failure):
+            # whose fault it was is not known here: each tells by itself
+            cells = zip(names, task["cells"], strict=True)
+            fresh = [self._time(name, [cell], pace="close") for name, cell in cells]
+            return any(fresh)
+        for name, side in zip(names, told["sides"], strict=True):
+            self._put(name, {**told, **side, "between": None})
         return True
 
     def complete(self, name: str, objective: Objective, *, whole: bool = False) -> bool:
@@ -129,7 +152,7 @@ class Stopwatch:
             swept = sizes[1:]
         elif objective is not Objective.SIZE:
             cells = sorted({*cells, (threads[-1], sizes[-1])})
-        if self._more(name, cells, swept):
+        if self._more(name, cells, swept, pace="rest"):
             return True
         row = self.own.get(name)
         if row is None:
@@ -138,7 +161,7 @@ class Stopwatch:
         rest = {(count, batch) for batch in sizes}
         if objective not in (Objective.LATENCY, Objective.SIZE):
             rest |= {(fewer, sizes[-1]) for fewer in _nearly_as_fast(row, threads)}
-        return self._more(name, sorted(rest))
+        return self._more(name, sorted(rest), pace="rest")
 
     def _batches(self) -> tuple[int, ...]:
         return batches(self.workshop.source, stackable=self.workshop.samples.stackable)
@@ -190,6 +213,7 @@ class Stopwatch:
             "cells": cells,
             "pace": pace,
             "sweep": list(swept),
+            "begun": self._begun(name),
             **self._given(),
         }
         result = self.workshop.workers.do(f"measure-{name}", task, self.workshop.folder)
@@ -197,6 +221,12 @@ class Stopwatch:
             self.failures[name] = Failure(f"could not be measured: {result.reason}")
             return True
         return self._put(name, result)
+
+    def _begun(self, name: str) -> list[list[Any]]:
+        """Rounds to go on with; on a cluster the next ones may run on another machine."""
+        if not self.workshop.workers.local:
+            return []
+        return [[*cell, rounds] for cell, rounds in sorted(self.rounds.get(name, {}).items())]
 
     def _given(self) -> dict[str, Any]:
         """What every timing is given."""
@@ -212,6 +242,8 @@ class Stopwatch:
     def _put(self, name: str, result: Mapping[str, Any]) -> bool:
         """What a worker told, to what is known. Whether that is new."""
         self.timed.add(name)
+        for threads, batch, rounds in result.get("rounds", ()):
+            self.rounds.setdefault(name, {})[threads, batch] = rounds
         before = self.own.get(name)
         row = self._row(name, result, before.figures if before else ())
         if before:  # loaded once for its figures: what was told first stays

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -40,10 +40,13 @@ LOOK = Pace(2, 5, 14, 0.25, 0.04)
 FULL = Pace(3, 15, 300, 0.25, 0.015)
 CLOSE = Pace(3, 15, 300, 1.0, 0.015)
 """Where several are near each other, and noise would choose between them."""
-PACES = {"look": LOOK, "full": FULL, "close": CLOSE}
+REST = Pace(2, 15, 40, 0.25, 0.03)
+"""What is left to tell of the choice once nothing can undo it: threads, and figures to show."""
+PACES = {"look": LOOK, "full": FULL, "close": CLOSE, "rest": REST}
 BATCH = Pace(1, 4, 300, 0.2, 0.015)
 BATCH_LOOK = Pace(1, 3, 3, 0.2, 0.04)
-BATCH_PACES = {"look": BATCH_LOOK, "full": BATCH, "close": BATCH}
+BATCH_REST = Pace(1, 4, 8, 0.2, 0.03)
+BATCH_PACES = {"look": BATCH_LOOK, "full": BATCH, "close": BATCH, "rest": BATCH_REST}
 
 SURELY_SLOWER = 0.8
 
@@ -62,35 +65,42 @@ def time_candidate(
     *,
     pace: str = "close",
     sweep: Sequence[int] = (),
+    begun: Mapping[Cell, Rounds] | None = None,
 ) -> dict[str, Any]:
     """Figures for each cell, time to load, resident memory; `pace` is a name of `PACES`. Rounded.
-    `between` is the 95 % interval of the ratio at batch 1 with the first number of threads.
+    `between` is the 95 % interval of the ratio at batch 1 with the first number of threads, and
+    `rounds` what each cell's figures are made of, `begun` included: rounds of an earlier look,
+    which are gone on with.
 
     Latency is that of batch 1, and told with a batch only where both are asked for; throughput is
     that of the batch. Batches that the source cannot do, and those of a candidate that is surely
     slower, are left out. `sweep` are batches for the number of threads that is best at batch 1.
     """
-    told: dict[str, Any] = {"figures": []}
+    told: dict[str, Any] = {"figures": [], "rounds": []}
+    begun = begun or {}
     latencies: dict[int, dict[str, float]] = {}
     opened: dict[int, tuple[Any, Any]] = {}
     for threads in sorted({count for count, _ in cells}, reverse=True):
         batches = sorted(batch for count, batch in cells if count == threads)
         opened = {threads: _opened(source, candidate, feeds, threads, told)}
         if batches[0] == 1:
-            calls = [_caller(one, feeds) for one in opened[threads]]
-            single = _rounds(calls, PACES[pace])
+            calls = [caller(one, feeds) for one in opened[threads]]
+            single = _rounds(calls, PACES[pace], begun.get((threads, 1), ()))
             told["between"] = interval(single)
-            latencies[threads] = _latency(single)
-            told["figures"].append(_figures(threads, 1, single) | latencies[threads])
+            latencies[threads] = latency_of(single)
+            told["figures"].append(figures_of(threads, 1, single) | latencies[threads])
+            told["rounds"].append([threads, 1, single])
             if interval(single)[1] < SURELY_SLOWER:
                 continue
-        for figures in _batches(opened[threads], feeds, threads, batches, BATCH_PACES[pace]):
-            told["figures"].append(figures | latencies.get(threads, {}))
+        for batch, many in _batches(opened[threads], feeds, batches, threads, pace, begun):
+            told["figures"].append(figures_of(threads, batch, many) | latencies.get(threads, {}))
+            told["rounds"].append([threads, batch, many])
     if sweep and latencies:
         threads = fewest_threads({n: one["latency_p50_ms"] for n, one in latencies.items()})
         sessions = opened.get(threads) or _opened(source, candidate, feeds, threads, told)
-        for figures in _batches(sessions, feeds, threads, sweep, BATCH):
-            told["figures"].append(figures | latencies[threads])
+        for batch, many in _batches(sessions, feeds, sweep, threads, pace, begun):
+            told["figures"].append(figures_of(threads, batch, many) | latencies[threads])
+            told["rounds"].append([threads, batch, many])
     return told
 
 
@@ -116,15 +126,16 @@ def _opened(
 def _batches(
     sessions: tuple[Any, Any],
     feeds: Sequence[Feed],
-    threads: int,
     batches: Sequence[int],
-    pace: Pace,
-) -> Iterator[dict[str, Any]]:
+    threads: int,
+    pace: str,
+    begun: Mapping[Cell, Rounds],
+) -> Iterator[tuple[int, Rounds]]:
     for batch in batches:
-        stacked = [_stack(feeds, batch)] if batch > 1 else []
+        stacked = [stack(feeds, batch)] if batch > 1 else []
         if stacked and _takes(sessions[0], stacked[0]):
-            many = _rounds([_caller(one, stacked) for one in sessions], pace)
-            yield _figures(threads, batch, many)
+            calls = [caller(one, stacked) for one in sessions]
+            yield batch, _rounds(calls, BATCH_PACES[pace], begun.get((threads, batch), ()))
 
 
 def look_at_all(
@@ -139,13 +150,14 @@ def look_at_all(
         started = time.perf_counter()
         own = open_session(path, 1, in_turns=True)
         load = round((time.perf_counter() - started) * 1e3, 1)
-        rounds = _rounds([_caller(base, feeds), _caller(own, feeds)], LOOK)
+        rounds = _rounds([caller(base, feeds), caller(own, feeds)], LOOK)
         times += [seconds for seconds, _ in rounds]
-        figures = _figures(1, 1, rounds) | _latency(rounds)
+        figures = figures_of(1, 1, rounds) | latency_of(rounds)
         told[name] = {"figures": [figures], "load_ms": load, "between": interval(rounds)}
+        told[name]["rounds"] = [[1, 1, rounds]]
         del own
     itself = [(seconds, seconds) for seconds in times]
-    told[""] = {"figures": [_figures(1, 1, itself) | _latency(itself)]}
+    told[""] = {"figures": [figures_of(1, 1, itself) | latency_of(itself)]}
     return told
 
 
@@ -160,7 +172,8 @@ def interval(rounds: Rounds) -> tuple[float, float]:
     return ratios[low], ratios[high]
 
 
-def _figures(threads: int, batch: int, rounds: Rounds) -> dict[str, Any]:
+def figures_of(threads: int, batch: int, rounds: Rounds) -> dict[str, Any]:
+    """The figures of one cell, without latency."""
     low, high = interval(rounds)
     ratio = median(base / own for base, own in rounds)
     return {
@@ -173,7 +186,8 @@ def _figures(threads: int, batch: int, rounds: Rounds) -> dict[str, Any]:
     }
 
 
-def _latency(single: Rounds) -> dict[str, float]:
+def latency_of(single: Rounds) -> dict[str, float]:
+    """Latency as rounds at batch 1 tell it."""
     ordered = sorted(candidate for _, candidate in single)
     return {
         "latency_p50_ms": round(median(ordered) * 1e3, 3),
@@ -182,14 +196,16 @@ def _latency(single: Rounds) -> dict[str, float]:
     }
 
 
-def _rounds(calls: Sequence[Callable[[int], float]], pace: Pace) -> Rounds:
-    """Seconds of (source, candidate) for each round."""
+def _rounds(
+    calls: Sequence[Callable[[int], float]], pace: Pace, begun: Iterable[Sequence[float]] = ()
+) -> Rounds:
+    """Seconds of (source, candidate) for each round, after those that were `begun` with."""
     for turn in range(pace.warm_up):
         for call in calls:
             call(turn)
-    seconds: Rounds = []
+    seconds: Rounds = [(base, own) for base, own in begun]
     started = time.monotonic()
-    for turn in range(pace.at_most):
+    for turn in range(len(seconds), pace.at_most):
         late = time.monotonic() - started > pace.seconds
         if turn >= pace.at_least and (late or _known_well(seconds, pace.known)):
             break
@@ -208,7 +224,9 @@ def _known_well(rounds: Rounds, known: float) -> bool:
     return high < SURELY_SLOWER or high - low <= 2 * known * high
 
 
-def _caller(session: Any, feeds: Sequence[Feed]) -> Callable[[int], float]:
+def caller(session: Any, feeds: Sequence[Feed]) -> Callable[[int], float]:
+    """Runs the session on the feed of a turn, and gives the seconds that it took."""
+
     def call(turn: int) -> float:
         feed = feeds[turn % len(feeds)]
         begun = time.perf_counter()
@@ -230,7 +248,7 @@ def _takes(source: Any, feed: Feed) -> bool:
     return True
 
 
-def _stack(feeds: Sequence[Feed], batch: int) -> Feed:
+def stack(feeds: Sequence[Feed], batch: int) -> Feed:
     """`batch` samples as one input; samples repeat when there are fewer."""
     chosen = [feeds[index % len(feeds)] for index in range(batch)]
     return {name: np.concatenate([feed[name] for feed in chosen]) for name in chosen[0]}

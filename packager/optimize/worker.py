@@ -90,7 +90,15 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
         [(threads, batch) for threads, batch in task["cells"]],
         pace=task["pace"],
         sweep=task["sweep"],
+        begun={(threads, batch): rounds for threads, batch, rounds in task["begun"]},
     )
+
+
+def duel(task: dict[str, Any]) -> dict[str, Any]:
+    """Two candidates side by side, or one beside the source, until it is clear who is ahead."""
+    from packager.optimize.duelling import of_task
+
+    return of_task(task, list(_feeds(task)))
 
 
 def look(task: dict[str, Any]) -> dict[str, Any]:
@@ -132,6 +140,7 @@ _TASKS = {
     "make": make,
     "run": run,
     "measure": measure,
+    "duel": duel,
     "look": look,
     "score": score,
     "layers": layers,

@@ -10,7 +10,10 @@ from packager.domain.model import Constraints, Objective
 from packager.errors import OptimizationError
 from packager.optimize.choosing import (
     ITSELF,
+    NOISE,
+    TIE,
     Contender,
+    Doubt,
     Gain,
     as_good_as_the_best,
     choose,
@@ -114,11 +117,11 @@ def test_what_a_crowded_machine_cannot_tell_apart_is_told_apart_by_size() -> Non
 def test_more_rounds_are_asked_where_they_could_tell() -> None:
     sure = {"a": Gain(3.0, 0.01), "b": Gain(2.95, 0.01), "c": Gain(2.0, 0.01)}
     assert as_good_as_the_best(sure, Objective.LATENCY) == ["a", "b"]
-    assert in_doubt(sure, "b", Objective.LATENCY) == [], "b is as good, whatever more rounds say"
+    assert in_doubt(sure, "b", Objective.LATENCY) is None, "b is as good, whatever more rounds say"
     unsure = sure | {"b": Gain(2.7, 0.02)}
-    assert in_doubt(unsure, "b", Objective.LATENCY) == ["a", "b"]
-    assert in_doubt(unsure, "a", Objective.LATENCY) == [], "b would not be the choice anyway"
-    assert in_doubt(unsure, "b", Objective.SIZE) == []
-    for gain, asked in ((1.02, []), (1.06, ["a"])):
+    assert in_doubt(unsure, "b", Objective.LATENCY) == Doubt(("b", "a"), 1 - TIE)
+    assert in_doubt(unsure, "a", Objective.LATENCY) is None, "b would not be the choice anyway"
+    assert in_doubt(unsure, "b", Objective.SIZE) is None
+    for gain, asked in ((1.02, None), (1.06, Doubt(("a",), 1 + NOISE))):
         slow = {"source": ITSELF, "a": Gain(gain, 0.02)}
         assert in_doubt(slow, "source", Objective.LATENCY) == asked

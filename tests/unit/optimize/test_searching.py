@@ -72,6 +72,8 @@ class _Laboratory:
         self.broken: set[str] = set()
 
     def do(self, name: str, task: dict, folder: Path) -> dict | Failure:
+        if task["task"] == "duel":
+            return self._duel(name.removeprefix("duel-").split("-"), task)
         name = name.removeprefix("measure-")
         if name in self.broken and task["pace"] != "look":
             return Failure("its process was ended by SIGSEGV")
@@ -90,6 +92,18 @@ class _Laboratory:
                 told |= {"latency_p50_ms": p50, "latency_p99_ms": p50, "latency_speedup": ratio}
             figures.append(told)
         return {"figures": figures, "between": (1.0, 1.0), "load_ms": 1.0, "resident_bytes": 1}
+
+    def _duel(self, names: list[str], task: dict) -> dict | Failure:
+        """Both are told in full."""
+        if self.broken & {*names}:
+            return Failure("its process was ended by SIGSEGV")
+        alone = [
+            self.do(
+                name, {"task": "measure", "cells": [cell], "pace": "close", "sweep": []}, Path()
+            )
+            for name, cell in zip(names, task["cells"], strict=True)
+        ]
+        return {"sides": alone, "between": (1.0, 1.0)}
 
     def tried(self, recipes: tuple[Recipe, ...], *_: object) -> list[Trial]:
         trials = []
