@@ -22,13 +22,16 @@ from packager.domain.model import Model, TensorSpec
 from packager.errors import InputError
 from packager.optimize.npz import Array, read_npz, write_npz
 from packager.optimize.processes import Failure, Limits, Workers
-from packager.optimize.reading import PROTOBUF_LIMIT, read_model
+from packager.optimize.reading import PROTOBUF_LIMIT, load_graph, read_model
 from packager.optimize.recipes import TWIN, Recipe
 from packager.optimize.samples import Samples
+from packager.optimize.tables import STREAMING, has_tables
 from packager.optimize.task import Task
 
 GRAPH_FILE, COPIED = "model.onnx", "source-copy.onnx"
 LAYER_SAMPLES = 4
+READ_ONLY = frozenset(("graph_optimization", "store_half", "block_weights"))
+"""Passes that write nothing beside what they read: weights beside a graph need not be copied."""
 SHARED_FROM = 128
 """Samples from which on several processes share the source's answers."""
 UNSCORED = "the task's metric cannot score it: "
@@ -143,6 +146,10 @@ class Workshop:
                 shutil.copyfile(file.path, target)
         return folder / self.source.files[0].name
 
+    def _has_tables(self) -> bool:
+        graph = self.source.files[0].path
+        return has_tables(load_graph(graph), graph.parent)
+
     @property
     def copied(self) -> Path:
         """The source's graph in our own scratch space."""
@@ -153,9 +160,14 @@ class Workshop:
         name = folder_name(recipe)
         target = self.folder / name / GRAPH_FILE
         target.parent.mkdir()
+        steps = [step.name for step in recipe.passes]
+        aside = self.external and STREAMING.issuperset(steps) and self._has_tables()
+        shared = aside or (self.external and steps[0] in READ_ONLY)
+        own = self.source.files[0].path if shared else self._own_source(name)
         task = {
             "task": "make",
-            "source": str(self._own_source(name)),
+            "source": str(own),
+            "aside": aside,
             "target": str(target),
             "external": self.external,
             "passes": [

@@ -103,6 +103,7 @@ class Search:
                 continue
             race, near, choice = decided
             if not self.watch.complete(choice.name, self.objective, whole=whole):
+                self.watch.ask_callers(choice.name, self.objective)
                 return self._found(race, near, choice, asked)
 
     def need(self, names: Iterable[str]) -> bool:

@@ -163,6 +163,29 @@ class Stopwatch:
             rest |= {(fewer, sizes[-1]) for fewer in _nearly_as_fast(row, threads)}
         return self._more(name, sorted(rest), pace="rest")
 
+    def ask_callers(self, name: str, objective: Objective) -> None:
+        """Where batches seem to pay with the threads that it will run with: whether they do for
+        callers who wait for their answers, as a server has them. Only of what was timed here and
+        now: a record says all that its build knew."""
+        row = self.own.get(name)
+        if row is None or name not in self.timed or name in self.failures:
+            return
+        threads = row.best(objective).threads
+        size = row.batching(threads).max_batch_size
+        if not size or row.together is not None:
+            return
+        self.progress.advance(f"eight callers ask {name}", len(self.own), len(self.models))
+        task = {
+            "task": "callers",
+            "model": str(self.models[name].files[0].path),
+            "threads": threads,
+            "batch": size,
+            **{key: value for key, value in self._given().items() if key != "source"},
+        }
+        told = self.workshop.workers.do(f"callers-{name}", task, self.workshop.folder)
+        least = 0.0 if isinstance(told, Failure) else float(told["least"])
+        self.own[name] = replace(row, together=least)
+
     def _batches(self) -> tuple[int, ...]:
         return batches(self.workshop.source, stackable=self.workshop.samples.stackable)
 
@@ -247,7 +270,12 @@ class Stopwatch:
         before = self.own.get(name)
         row = self._row(name, result, before.figures if before else ())
         if before:  # loaded once for its figures: what was told first stays
-            row = replace(row, load_ms=before.load_ms, resident_bytes=before.resident_bytes)
+            row = replace(
+                row,
+                load_ms=before.load_ms,
+                resident_bytes=before.resident_bytes,
+                together=before.together,
+            )
         self.own[name] = row
         self.progress.outcome(name, "measured", _told(row, result.get("between")))
         return row != before

@@ -37,16 +37,27 @@ def make(task: dict[str, Any]) -> dict[str, Any]:
     """Apply the passes of a recipe in turn: `source` → `target`. Notes are for the evidence."""
     from packager.optimize.passes import PASSES, Step
 
-    source, target = Path(task["source"]), Path(task["target"])
+    target = Path(task["target"])
     notes: list[str] = []
-    for position, step in enumerate(task["passes"]):
-        last = position == len(task["passes"]) - 1
-        output = target if last else target.parent / f"step-{position}" / target.name
-        output.parent.mkdir(parents=True, exist_ok=True)
-        notes += PASSES[step["name"]](
-            Step(source, output, step["parameters"], lambda: _feeds(task), task["external"])
-        )
-        source = output
+
+    def passes(source: Path) -> None:
+        for position, step in enumerate(task["passes"]):
+            last = position == len(task["passes"]) - 1
+            output = target if last else target.parent / f"step-{position}" / target.name
+            output.parent.mkdir(parents=True, exist_ok=True)
+            notes.extend(
+                PASSES[step["name"]](
+                    Step(source, output, step["parameters"], lambda: _feeds(task), task["external"])
+                )
+            )
+            source = output
+
+    if task["aside"]:
+        from packager.optimize.tables import make_aside
+
+        make_aside(Path(task["source"]), target, passes)
+    else:
+        passes(Path(task["source"]))
     return {"notes": notes}
 
 
@@ -101,6 +112,14 @@ def duel(task: dict[str, Any]) -> dict[str, Any]:
     return of_task(task, list(_feeds(task)))
 
 
+def callers(task: dict[str, Any]) -> dict[str, Any]:
+    """What putting requests together gives callers who wait for their answers."""
+    from packager.optimize.callers import gain_of_batches
+
+    feeds = list(_feeds(task))
+    return {**gain_of_batches(Path(task["model"]), feeds, task["threads"], task["batch"])}
+
+
 def look(task: dict[str, Any]) -> dict[str, Any]:
     """A first look at the speed of all `candidates`, one after the other."""
     from packager.optimize.timing import look_at_all
@@ -141,6 +160,7 @@ _TASKS = {
     "run": run,
     "measure": measure,
     "duel": duel,
+    "callers": callers,
     "look": look,
     "score": score,
     "layers": layers,

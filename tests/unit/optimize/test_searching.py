@@ -74,6 +74,8 @@ class _Laboratory:
     def do(self, name: str, task: dict, folder: Path) -> dict | Failure:
         if task["task"] == "duel":
             return self._duel(name.removeprefix("duel-").split("-"), task)
+        if task["task"] == "callers":
+            return {"gain": 2.0, "least": 1.2 if name.endswith("1") else 1.8}
         name = name.removeprefix("measure-")
         if name in self.broken and task["pace"] != "look":
             return Failure("its process was ended by SIGSEGV")

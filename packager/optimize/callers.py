@@ -1,0 +1,119 @@
+"""What putting requests together gives eight callers, each of whom waits for its answer.
+
+Rows one after the other and rows in batches, timed by themselves, do not tell that: callers who are
+not put together run side by side, a batch forms of those who wait just then, and all of it shares
+the processors and the interpreter with whoever reads the requests. So the queue is played here as
+the server runs it (`runtime.scheduler`): threads that take one waiting row, or all up to a batch,
+in front of them a door that costs every request what reading and answering it costs. Both ways run
+in turns. Runs in worker processes only.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from packager.optimize.engine import open_session
+from packager.optimize.samples import Feed
+from packager.optimize.timing import Rounds, interval, stack
+
+CALLERS = 8
+ROUNDS, SECONDS = 9, 0.2
+DOOR_SECONDS = 150e-6
+"""What the server takes to read and to answer a request of a few rows, on its one event loop: it
+answers about 6,500 a second of a model that costs nothing (docs/runtime.md)."""
+
+
+def gain_of_batches(
+    model: Path, feeds: Sequence[Feed], threads: int, batch: int
+) -> dict[str, float]:
+    """How many times as many rows a second the callers get when up to `batch` of them are put
+    together: the median over rounds, and the lower end of its 95 % interval."""
+    session = open_session(model, threads)
+    rows = [stack(feeds[index:], 1) for index in range(min(len(feeds), CALLERS))]
+    for size in (1, min(batch, CALLERS)):
+        session.run(None, stack(feeds, size))
+    seconds: Rounds = []
+    for turn in range(ROUNDS):
+        sizes = (1, batch) if turn % 2 else (batch, 1)
+        rates = {size: _rate(session, rows, threads, size) for size in sizes}
+        seconds.append((1 / rates[1], 1 / rates[batch]))
+    ratios = sorted(alone / together for alone, together in seconds)
+    return {"gain": round(ratios[ROUNDS // 2], 2), "least": round(interval(seconds)[0], 2)}
+
+
+def _rate(session: Any, rows: Sequence[Feed], threads: int, most: int) -> float:
+    """Rows a second with up to `most` put together."""
+    queue = _Queue(CALLERS, most)
+    instances = max(1, len(os.sched_getaffinity(0)) // threads)
+
+    def serve() -> None:
+        while taken := queue.take():
+            given = [rows[caller % len(rows)] for caller in taken]
+            feed = given[0] if len(given) == 1 else _together(given)
+            for value in session.run(None, feed):
+                np.split(value, len(given))
+            queue.give_back(taken)
+
+    workers = [threading.Thread(target=serve) for _ in range(instances)]
+    started = time.monotonic()
+    for worker in workers:
+        worker.start()
+    queue.door(started + SECONDS)
+    for worker in workers:
+        worker.join()
+    return queue.answered / (time.monotonic() - started)
+
+
+def _together(feeds: Sequence[Feed]) -> Feed:
+    return {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
+
+
+class _Queue:
+    """Callers who wait, and those whose answer is on its way to them."""
+
+    def __init__(self, callers: int, most: int) -> None:
+        self.most, self.answered = most, 0
+        self._waiting: deque[int] = deque()
+        self._done: deque[int] = deque(range(callers))
+        self._changed = threading.Condition()
+        self._over = False
+
+    def take(self) -> list[int]:
+        """As many as may be put together of those who wait; none when it is over."""
+        with self._changed:
+            while not self._waiting and not self._over:
+                self._changed.wait()
+            return [self._waiting.popleft() for _ in range(min(self.most, len(self._waiting)))]
+
+    def give_back(self, callers: Sequence[int]) -> None:
+        with self._changed:
+            self.answered += len(callers)
+            self._done.extend(callers)
+            self._changed.notify_all()
+
+    def door(self, until: float) -> None:
+        """Answer who is done and read its next request, one after the other, until it is time."""
+        while time.monotonic() < until:
+            with self._changed:
+                if not self._done:
+                    self._changed.wait(0.01)
+                    continue
+                caller = self._done.popleft()
+            busy_until = time.perf_counter() + DOOR_SECONDS
+            while time.perf_counter() < busy_until:
+                continue
+            with self._changed:
+                self._waiting.append(caller)
+                self._changed.notify_all()
+        with self._changed:
+            self._over = True
+            self._waiting.clear()
+            self._changed.notify_all()
