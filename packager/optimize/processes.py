@@ -166,12 +166,15 @@ def _environment() -> dict[str, str]:
 
 
 def _ending(code: int, complaint: Path) -> str:
+    said = complaint.read_bytes()[-4096:].decode(errors="replace")
     if code < 0:
+        # a library that gets no memory throws where nobody catches, and takes its process along
+        why = ": the memory did not suffice" if "bad_alloc" in said else ""
         try:
-            return f"its process was ended by {signal.Signals(-code).name}"
+            return f"its process was ended by {signal.Signals(-code).name}{why}"
         except ValueError:
-            return f"its process was ended by signal {-code}"
-    lines = complaint.read_bytes()[-4096:].decode(errors="replace").strip().splitlines()
+            return f"its process was ended by signal {-code}{why}"
+    lines = said.strip().splitlines()
     return f"its process ended with exit code {code}: {first_line(lines[-1] if lines else '')}"
 
 

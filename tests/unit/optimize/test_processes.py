@@ -31,6 +31,7 @@ from packager.optimize.samples import synthetic_samples
 
 FAULTS = {
     "segfault": "os.kill(os.getpid(), signal.SIGSEGV)",
+    "throw": "print('what():  std::bad_alloc', file=sys.stderr, flush=True); os.abort()",
     "exit": "print('out of luck', file=sys.stderr); sys.exit(7)",
     "hang": "time.sleep(600)",
     "silence": "sys.exit(0)",
@@ -86,6 +87,7 @@ def workshop(
     ("fault", "told"),
     [
         ("segfault", "SIGSEGV"),
+        ("throw", "SIGABRT: the memory did not suffice"),
         ("exit", "exit code 7: out of luck"),
         ("hang", "did not finish within 2 s"),
         ("silence", "without a readable result"),
