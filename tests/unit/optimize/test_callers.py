@@ -33,18 +33,26 @@ class _Session:
         return [feed["x"]]
 
 
-@pytest.mark.parametrize(("start", "row", "pays"), [(4e-3, 1e-4, True), (1e-4, 4e-3, False)])
-def test_batches_pay_where_the_start_is_dear_and_not_where_rows_are(
-    start: float, row: float, *, pays: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session = _Session(start, row)
+def test_a_batch_forms_of_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dear start is paid once for all of them; alone each pays it."""
+    session = _Session(20e-3, 0.0)
     monkeypatch.setattr(callers, "open_session", lambda *_: session)
-    monkeypatch.setattr(callers, "SECONDS", 0.05)
+    monkeypatch.setattr(callers, "SECONDS", 0.2)
+    monkeypatch.setattr(callers, "ROUNDS", 3)
     feeds = [{"x": np.zeros((1, 2), np.float32)}] * 3
-    told = callers.gain_of_batches(Path(), feeds, threads=1, batch=16)
+    told = callers.gain_of_batches(Path(), feeds, threads=64, batch=16)
     assert told["least"] <= told["gain"]
-    assert (told["least"] > 1.5) is pays
-    assert max(session.sizes) <= callers.CALLERS
+    assert told["gain"] > 1.5
+    assert 1 in session.sizes
+    assert 1 < max(session.sizes) <= callers.CALLERS
+
+
+def test_the_least_of_what_was_gained_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = {1: iter([100.0] * 9), 16: iter([90.0, *[160.0] * 3, *[170.0] * 5])}
+    monkeypatch.setattr(callers, "open_session", lambda *_: _Session(0.0, 0.0))
+    monkeypatch.setattr(callers, "_rate", lambda *given: next(rates[given[-1]]))
+    feeds = [{"x": np.zeros((1, 2), np.float32)}]
+    assert callers.gain_of_batches(Path(), feeds, 1, 16) == {"gain": 1.7, "least": 1.6}
 
 
 def _timed(least: float | None, cpu: HardwareProfile) -> tuple[Row, list[str]]:
