@@ -55,12 +55,15 @@ def _rate(session: Any, rows: Sequence[Feed], threads: int, most: int) -> float:
     instances = max(1, len(os.sched_getaffinity(0)) // threads)
 
     def serve() -> None:
-        while taken := queue.take():
-            given = [rows[caller % len(rows)] for caller in taken]
-            feed = given[0] if len(given) == 1 else _together(given)
-            for value in session.run(None, feed):
-                np.split(value, len(given))
-            queue.give_back(taken)
+        try:
+            while taken := queue.take():
+                given = [rows[caller % len(rows)] for caller in taken]
+                feed = given[0] if len(given) == 1 else _together(given)
+                for value in session.run(None, feed):
+                    np.split(value, len(given))
+                queue.give_back(taken)
+        except Exception as error:  # the engine's exceptions have no common base but this
+            queue.fail(error)
 
     workers = [threading.Thread(target=serve) for _ in range(instances)]
     started = time.monotonic()
@@ -69,6 +72,8 @@ def _rate(session: Any, rows: Sequence[Feed], threads: int, most: int) -> float:
     queue.door(started + SECONDS)
     for worker in workers:
         worker.join()
+    if queue.fault:
+        raise queue.fault
     return queue.answered / (time.monotonic() - started)
 
 
@@ -81,6 +86,7 @@ class _Queue:
 
     def __init__(self, callers: int, most: int) -> None:
         self.most, self.answered = most, 0
+        self.fault: Exception | None = None
         self._waiting: deque[int] = deque()
         self._done: deque[int] = deque(range(callers))
         self._changed = threading.Condition()
@@ -99,9 +105,15 @@ class _Queue:
             self._done.extend(callers)
             self._changed.notify_all()
 
+    def fail(self, fault: Exception) -> None:
+        with self._changed:
+            self.fault = fault
+            self._changed.notify_all()
+
     def door(self, until: float) -> None:
-        """Answer who is done and read its next request, one after the other, until it is time."""
-        while time.monotonic() < until:
+        """Answer who is done and read its next request, one after the other, until it is time and
+        everybody was answered more than once."""
+        while (time.monotonic() < until or self.answered < 2 * CALLERS) and not self.fault:
             with self._changed:
                 if not self._done:
                     self._changed.wait(0.01)

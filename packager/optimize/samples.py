@@ -9,6 +9,7 @@ travel in the image as the runtime's self-test. The split depends on nothing but
 from __future__ import annotations
 
 import hashlib
+import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from packager.optimize.signature import NUMPY_NAMES
 CALIBRATION_AT_MOST = 256
 GOLDEN_AT_MOST = 4
 GOLDEN_BYTES_AT_MOST = 1 << 20
+MADE_UP_VALUES, MADE_UP_AT_LEAST = 1 << 25, 8
+"""Values in all made-up samples together, and how few samples are still worth making."""
 
 Feed = dict[str, Array]
 
@@ -105,14 +108,17 @@ def synthetic_samples(model: Model, count: int, free_size: int = 32) -> Samples:
     """Made-up inputs of the right type and shape, the same at each call.
 
     They show that a model runs and how fast; nothing about quality. Floats are normal, whole
-    numbers are 0 or 1 (an index must not leave its table), free dimensions get `free_size`.
+    numbers are 0 or 1 (an index must not leave its table), free dimensions get `free_size`. Of
+    large inputs there are fewer than `count`. Raises InputError for those of which not even a few
+    fit into memory.
     """
+    count = _fitting(model, count, free_size)
     # RandomState's streams are frozen by numpy's compatibility policy, Generator's are not.
     random = np.random.RandomState(0)
     arrays: dict[str, Array] = {}
     batched: dict[str, bool] = {}
     for spec in sorted(model.inputs, key=lambda spec: spec.name):
-        batched[spec.name] = bool(spec.shape) and spec.shape[0] in (-1, 1)
+        batched[spec.name] = _is_batched(spec)
         own = spec.shape[1:] if batched[spec.name] else spec.shape
         shape = (count, *(size if size >= 0 else free_size for size in own))
         if spec.datatype in ("FP32", "FP64", "FP16"):
@@ -123,6 +129,33 @@ def synthetic_samples(model: Model, count: int, free_size: int = 32) -> Samples:
             values = random.randint(0, 2, shape).astype(NUMPY_NAMES.get(spec.datatype, "int64"))
         arrays[spec.name] = values
     return _split(arrays, batched, synthetic=True)
+
+
+def _is_batched(spec: TensorSpec) -> bool:
+    return bool(spec.shape) and spec.shape[0] in (-1, 1)
+
+
+def _fitting(model: Model, count: int, free_size: int) -> int:
+    """How many samples to make up. Dimensions are what the model declares, and whatever it says
+    must not be believed as far as memory goes."""
+    sizes = {
+        spec.name: math.prod(
+            size if size >= 0 else free_size for size in spec.shape[_is_batched(spec) :]
+        )
+        for spec in model.inputs
+    }
+    most = MADE_UP_VALUES // max(1, sum(sizes.values()))
+    if most >= MADE_UP_AT_LEAST:
+        return min(count, most)
+    largest = max(sizes, key=lambda name: sizes[name])
+    raise InputError(
+        "the model's inputs are too large for samples to be made up",
+        where=f"input {largest!r} of the model",
+        expected=f"at most {MADE_UP_VALUES // MADE_UP_AT_LEAST} values in a sample",
+        got=f"{sizes[largest]} values",
+        next_step="give representative inputs (model.samples, --samples), or declare the"
+        " dimensions that the model is used with",
+    )
 
 
 def digest_of(arrays: Feed) -> Digest:

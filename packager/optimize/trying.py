@@ -103,15 +103,20 @@ def open_bench(
     if samples is not None:
         workshop = Workshop.open(model, samples, scratch, workers, task)
         return Bench(workshop, workshop.run_source(), quality)
-    for position, size in enumerate(SYNTHETIC_SIZES):
+    refused: InputError | None = None
+    for size in SYNTHETIC_SIZES:
         folder = scratch / f"size-{size}"
         folder.mkdir()
-        made_up = synthetic_samples(model, SYNTHETIC_COUNT, size)
+        try:
+            made_up = synthetic_samples(model, SYNTHETIC_COUNT, size)
+        except InputError as error:  # what the engine said of a smaller size tells more
+            raise refused or error from None
         workshop = Workshop.open(model, made_up, folder, workers)
         try:
             return Bench(workshop, workshop.run_source(), quality)
-        except InputError:
-            if position == len(SYNTHETIC_SIZES) - 1:
+        except InputError as error:
+            refused = error
+            if size == SYNTHETIC_SIZES[-1]:
                 raise
     raise AssertionError("unreachable: the last size raises")
 

@@ -111,6 +111,18 @@ def test_a_whole_input_per_sample_and_a_fixed_first_dimension(tmp_path: Path) ->
         read_samples(path, fixed)
 
 
+def test_what_a_model_declares_is_not_believed_as_far_as_memory_goes() -> None:
+    def declared(*shape: int) -> Model:
+        return Model((), (TensorSpec("x", "FP32", shape),), (), 17, Precision.FP32)
+
+    assert synthetic_samples(declared(-1, 3, 224, 224), 24, 224).arrays["x"].shape[0] == 24
+    assert synthetic_samples(declared(-1, 3, 640, 640), 24).arrays["x"].shape[0] == 24
+    assert synthetic_samples(declared(1, 3, 1000, 1000), 24).arrays["x"].shape[0] == 11
+    for shape in ((2_000_000, 64), (2**40, 64), (2**62, 2**62), (-1, -1, -1, 10_000)):
+        with pytest.raises(InputError, match="too large for samples to be made up"):
+            synthetic_samples(declared(*shape), 24, 224)
+
+
 def test_synthetic_samples_are_the_same_each_time_and_say_so(model: Model) -> None:
     first, second = synthetic_samples(model, 24), synthetic_samples(model, 24)
     assert first.uses() == second.uses()
