@@ -180,10 +180,11 @@ class Answering(asyncio.Protocol):
         if exchange.finished:
             return
         exchange.finished = exchange.gone = True
+        on_gone = exchange.on_gone
         self._release(exchange)
         self._service.finished(exchange, None, 0)
-        if exchange.on_gone is not None:
-            exchange.on_gone()
+        if on_gone is not None:
+            on_gone()
 
     def _release(self, exchange: Exchange) -> None:
         """Its body no longer counts against what all requests may hold."""

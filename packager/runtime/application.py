@@ -117,6 +117,9 @@ class Application:
 
     def leave(self, exchange: Exchange, kind: Kind, status: int, sent: int) -> None:
         """The end of a request, whatever carried it: place, figures, journal, record."""
+        # What waits for the client to leave holds the exchange: let go of here, both are free at
+        # once, and the garbage collector has nothing to look for.
+        exchange.on_gone = None
         if exchange.arriving:
             self._arrived(exchange)
         if exchange.admitted:

@@ -80,7 +80,7 @@ def json_text(name: str, datatype: Datatype, array: Array) -> bytes:
 
 
 def from_binary(name: str, datatype: Datatype, shape: tuple[int, ...], data: memoryview) -> Array:
-    """The array that binary `data` holds, without a copy where the bytes lie aligned.
+    """The array that binary `data` holds, never written to; no copy where the bytes lie aligned.
 
     Raises RequestError (400) when the size is not what datatype and shape ask for.
     """
@@ -94,8 +94,11 @@ def from_binary(name: str, datatype: Datatype, shape: tuple[int, ...], data: mem
         )
     if datatype is BOOL and count and np.frombuffer(data, np.uint8).max() > 1:
         raise bad(f"{_input(name)}: a byte of BOOL must be 0 or 1")
-    array = np.frombuffer(data, datatype.dtype).reshape(shape)
-    return array if array.flags.aligned else array.copy()
+    array = np.frombuffer(data, datatype.dtype)
+    if not array.flags.aligned:
+        # Copied as bytes, which are aligned: numpy would copy element by element.
+        array = np.frombuffer(bytes(data), datatype.dtype)
+    return array.reshape(shape)
 
 
 def to_binary(datatype: Datatype, array: Array) -> bytes:

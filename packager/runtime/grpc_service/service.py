@@ -114,8 +114,8 @@ class Service:
             self.refuse(stream, self._told(error))
 
     def refuse(self, stream: Stream, error: RequestError) -> None:
-        call = _call(stream)
-        if call.finished:
+        call = stream.exchange
+        if not isinstance(call, Call) or call.finished:
             return
         code = code_of(error)
         timeout = call.plan.timeout
@@ -130,10 +130,10 @@ class Service:
         call = _call(stream)
         if call.finished:
             return
-        call.gone = True
+        call.gone, on_gone = True, call.on_gone
         self._leave(call, 200 if call.opened else CLIENT_GONE, 0)
-        if call.on_gone is not None:
-            call.on_gone()
+        if on_gone is not None:
+            on_gone()
 
     def closing(self) -> bool:
         return self._application.closing()

@@ -224,6 +224,7 @@ class Intake:
         """The answer is out."""
         stream.chunks = []
         self._forget(stream)
+        stream.exchange = None  # which holds the stream
         if stream.whole:
             self._closed.append(stream.number)
             self._connection.rested(well=True)
@@ -247,6 +248,7 @@ class Intake:
         self._output.drop(stream)
         self._forget(stream)
         self._service.gone(stream)
+        stream.exchange = None
         self._connection.rested(well=False)
 
     def lose_all(self) -> None:
