@@ -143,7 +143,7 @@ def _is_large(request: InferenceRequest, result: Mapping[str, Array], coding: by
     for output in request.outputs:
         array = result[output.spec.name]
         size += array.nbytes
-        text += 0 if output.binary else array.size
+        text += 0 if output.binary and not output.classes else array.size
     if coding is not None and (text > _WORTH_PACKING // 8 or size > _WORTH_PACKING):
         return True
     return text > _LARGE // 8 or size > _LARGE_BINARY

@@ -216,7 +216,7 @@ def _load(folder: str, settings: ModelSettings, contents: Contents | None) -> Mo
         settings,
         Scheduler(session, settings.batching, _instances(settings)),
         RequestReader(signature),
-        AnswerWriter(settings.name, settings.version, settings.outputs),
+        AnswerWriter(settings),
         _steps(folder, settings),
     )
 

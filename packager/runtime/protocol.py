@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from .classification import checked_count
 from .datatypes import BYTES, Array, TensorSpec
 from .errors import quoted
 from .reading import without_duplicates
@@ -27,14 +28,16 @@ _MOST_ELEMENTS = 1 << 40
 _NUMBERS = re.compile(rb"\[[-+0-9.,eE\s\[\]]+\]")
 # Extensions of other servers that change what the answer is: ignoring them would answer another
 # question than the one that was asked.
-_UNSUPPORTED = ("classification", "shared_memory_region")
+_UNSUPPORTED = ("shared_memory_region",)
 
 
 class RequestedOutput(NamedTuple):
-    """An output that the client wants, and whether as binary data."""
+    """An output that the client wants, whether as binary data, and how many classes of it (0: all
+    its values; see `classification`)."""
 
     spec: TensorSpec
     binary: bool
+    classes: int = 0
 
 
 class Schedule(NamedTuple):
@@ -195,11 +198,18 @@ def _outputs(
     for entry in entries:
         tensor = _object(entry, "an output")
         spec = _named(tensor, known, "output")
-        if spec.name in wanted:
-            raise bad(f"output {quoted(spec.name)} is asked for twice")
         parameters = _parameters(tensor, f"output {quoted(spec.name)}")
-        wanted[spec.name] = RequestedOutput(spec, _flag(parameters, "binary_data", binary))
+        classes = checked_count(spec, parameters.get("classification", 0))
+        wish = RequestedOutput(spec, _flag(parameters, "binary_data", binary), classes)
+        require_same(wanted.setdefault(spec.name, wish), wish)
     return tuple(wanted.values())
+
+
+def require_same(first: RequestedOutput, again: RequestedOutput) -> None:
+    """An output that is asked for twice is answered once; raises RequestError (400) where it is
+    not clear how."""
+    if first != again:
+        raise bad(f"output {quoted(first.spec.name)} is asked for twice, in two ways")
 
 
 def _named(tensor: dict[str, Any], known: dict[str, TensorSpec], kind: str) -> TensorSpec:
@@ -211,7 +221,9 @@ def _named(tensor: dict[str, Any], known: dict[str, TensorSpec], kind: str) -> T
 
 
 def _parameters(holder: dict[str, Any], what: str) -> dict[str, Any]:
-    parameters = _object(holder.get("parameters", {}), f"parameters of {what}")
+    given = holder.get("parameters", {})
+    # Languages with one type for lists and maps (PHP, Lua) write an empty map as [].
+    parameters = {} if given == [] else _object(given, f"parameters of {what}")
     for name in _UNSUPPORTED:
         if name in parameters:
             raise bad(f"{what}: the parameter {name!r} is not supported by this server")

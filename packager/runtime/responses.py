@@ -7,23 +7,27 @@ Extension").
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+from .classification import classified
 from .datatypes import Array, TensorSpec
 from .exchange import dump
 from .protocol import InferenceRequest
 from .tensors import json_text, to_binary
 
+if TYPE_CHECKING:
+    from .configuration import ModelSettings
+
 
 class AnswerWriter:
     """Writes the answers of one model; what is the same in all of them is written once."""
 
-    def __init__(self, model: str, version: str, outputs: Iterable[TensorSpec]) -> None:
-        self._begin = dump({"model_name": model, "model_version": version})[:-1]
-        self._outputs = {
-            spec.name: dump({"name": spec.name, "datatype": spec.datatype.name})[:-1] + b',"shape":'
-            for spec in outputs
-        }
+    def __init__(self, settings: ModelSettings) -> None:
+        self._settings = settings
+        named = {"model_name": settings.name, "model_version": settings.version}
+        self._begin = dump(named)[:-1]
+        self._outputs = {spec.name: _begin(spec) for spec in settings.outputs}
 
     def render(
         self, request: InferenceRequest, results: Mapping[str, Array]
@@ -40,7 +44,11 @@ class AnswerWriter:
         separator = b""
         for output in request.outputs:
             spec, array = output.spec, results[output.spec.name]
-            parts += [separator, self._outputs[spec.name], dump(array.shape)]
+            begin = self._outputs[spec.name]
+            if output.classes:
+                spec, array = classified(self._settings, spec, array, output.classes)
+                begin = _begin(spec)
+            parts += [separator, begin, dump(array.shape)]
             separator = b","
             if output.binary:
                 tensors.append(to_binary(spec.datatype, array))
@@ -50,3 +58,7 @@ class AnswerWriter:
         parts.append(b"]}")
         head = b"".join(parts)
         return (b"".join([head, *tensors]), len(head)) if tensors else (head, None)
+
+
+def _begin(spec: TensorSpec) -> bytes:
+    return dump({"name": spec.name, "datatype": spec.datatype.name})[:-1] + b',"shape":'

@@ -21,7 +21,10 @@ from .routes import Kind, Routes
 if TYPE_CHECKING:
     from .generative.settings import GenerativeSettings
 
-EXTENSIONS = ("binary_tensor_data", "model_configuration", "schedule_policy", "statistics")
+EXTENSIONS = (
+    *("binary_tensor_data", "classification", "model_configuration"),
+    *("schedule_policy", "statistics"),
+)
 _MODEL = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 
 

@@ -73,6 +73,13 @@ def output(*names: str, **parameters: str) -> Change:
     return change
 
 
+def classes(name: str, count: int) -> Change:
+    def change(request: Any) -> None:
+        request.outputs.add(name=name).parameters["classification"].int64_param = count
+
+    return change
+
+
 def text(name: str, value: str) -> Change:
     def change(request: Any) -> None:
         request.parameters[name].string_param = value
@@ -94,6 +101,9 @@ GOOD: Mapping[str, bytes] = {
     "raw": classifier(),
     "typed": classifier(typed("fp32_contents", FLAT)),
     "outputs by name": classifier(output("label", "scores")),
+    "an output twice": classifier(output("label", "label")),
+    "classes": classifier(classes("scores", 2)),
+    "more classes than there are": classifier(classes("label", 99)),
     "an id": classifier(named(id="ü" * 300)),
     "BYTES": asked("bytes", "BYTES", WORDS, shaped(1, 2)),
     "BOOL": asked("bool", "BOOL", np.array([[0, 1]], np.uint8)),
@@ -153,7 +163,8 @@ BROKEN: Mapping[str, bytes] = {
     "BYTES, one too many": asked("bytes", "BYTES", WORDS, shaped(1, 1)),
     "an unknown output": classifier(output("other")),
     "an output without a name": classifier(output("")),
-    "an output twice": classifier(output("label", "label")),
+    "negative classes": classifier(classes("scores", -1)),
+    "classes in words": classifier(output("scores", classification="two")),
     "an input in shared memory that is not there": classifier(
         lambda request: setattr(
             request.inputs[0].parameters["shared_memory_region"], "string_param", "none"

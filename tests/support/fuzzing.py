@@ -238,6 +238,7 @@ def _requests() -> list[bytes]:
     x = {"name": "x", "datatype": "FP32", "shape": [2, 4]}
     plain = {"id": "1", "inputs": [x | {"data": list(range(8))}], "outputs": [{"name": "label"}]}
     schedule = {"parameters": {"priority": 0, "timeout": 100000}}
+    best = {"name": "scores", "parameters": {"classification": 2, "binary_data": True}}
     raw = np.arange(8, dtype=np.float32).tobytes()
     head = {
         "inputs": [x | {"parameters": {"binary_data_size": len(raw)}}],
@@ -248,6 +249,7 @@ def _requests() -> list[bytes]:
     made = [
         _post("classifier", json.dumps(plain).encode()),
         _post("classifier", json.dumps(plain | schedule).encode()),
+        _post("classifier", json.dumps(plain | {"outputs": [best, best]}).encode()),
         _post("bytes", json.dumps({"inputs": [text]}).encode()),
         _post("bool", json.dumps({"inputs": [flags]}).encode()),
         _post("fp16", b"\0\1\2\3", {"Inference-Header-Content-Length": "0"}),
@@ -284,6 +286,7 @@ def _messages() -> dict[str, bytes]:
     infer = message("inference.ModelInferRequest")(model_name="classifier", id="1")
     infer.inputs.add(name="x", datatype="FP32", shape=[2, 4])
     infer.raw_input_contents.append(np.arange(8, dtype=np.float32).tobytes())
+    infer.outputs.add(name="scores").parameters["classification"].int64_param = 2
     named = {"name": "classifier"}
     return {
         "ModelInfer": infer.SerializeToString(),

@@ -119,6 +119,23 @@ def chosen_outputs() -> None:
 
 
 @check
+def classes_of_an_output() -> None:
+    wanted = [client_module.InferRequestedOutput("scores", class_count=2)]
+    answer = infer("classifier", np.ones((1, 4), np.float32), outputs=wanted)
+    best = answer.as_numpy("scores").ravel().tolist()
+    assert [one.split(b":")[1] for one in best] == [b"2", b"0"], best
+    assert np.allclose([float(one.split(b":")[0]) for one in best], [2.725, 2.3]), best
+
+
+@check
+def an_output_twice() -> None:
+    wanted = [client_module.InferRequestedOutput("label")] * 2
+    answer = infer("classifier", np.ones((2, 4), np.float32), outputs=wanted)
+    response = answer.get_response()
+    assert len(response["outputs"] if kind == "http" else response.outputs) == 1
+
+
+@check
 def asynchronous() -> None:
     x = np.ones((1, 4), np.float32)
     given = client_module.InferInput("x", x.shape, "FP32")
@@ -218,15 +235,22 @@ else:
         call = channel.unary_unary("/grpc.health.v1.Health/Check")
         assert call(b"") == b"\x08\x01"
         assert call(b"\x0a\x1einference.GRPCInferenceService") == b"\x08\x01"
+        channel.close()
+
+    @check
+    def health_in_full() -> None:
+        import grpc
+
+        channel = grpc.insecure_channel(address)
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
+        assert next(watch) == b"\x08\x01"
+        watch.cancel()
         try:
-            call(b"\x0a\x04none")
+            channel.unary_unary("/grpc.health.v1.Health/Check")(b"\x0a\x04none")
         except grpc.RpcError as error:
             assert error.code() is grpc.StatusCode.NOT_FOUND
         else:
             raise AssertionError("an unknown service is healthy")
-        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
-        assert next(watch) == b"\x08\x01"
-        watch.cancel()
         channel.close()
 
 

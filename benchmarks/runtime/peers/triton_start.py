@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,9 +58,13 @@ def main() -> None:
         log_verbose=0,
     )
     usual = ModelConfig(batching=False)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     # PyTriton asks for a token before it tells statistics and index; Triton itself does not.
     open_to_all = TritonSecurityConfig(restricted_endpoints=[])
-    with Triton(config=config, security_config=open_to_all) as triton:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Triton(config=config, security_config=open_to_all, workspace=Path(folder, "w")) as triton,
+    ):
         triton.bind(
             model_name="classifier",
             infer_func=classify,
@@ -87,7 +94,11 @@ def main() -> None:
             config=usual,
             strict=False,
         )
-        triton.serve()
+        triton.run()
+        # Triton's index looks into its repository, beside which PyTriton has loaded the models.
+        for name in ("classifier", "slow", *DTYPES):
+            Path(folder, "w", "model-store", name).mkdir(exist_ok=True)
+        signal.pause()
 
 
 if __name__ == "__main__":

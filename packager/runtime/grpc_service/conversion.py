@@ -12,10 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from ..classification import checked_count, classified
 from ..datatypes import BYTES, Array, TensorSpec
 from ..errors import RequestError, quoted
 from ..models import Model
-from ..protocol import InferenceRequest, RequestedOutput, Schedule, checked_shape
+from ..protocol import (
+    InferenceRequest,
+    RequestedOutput,
+    Schedule,
+    checked_shape,
+    require_same,
+)
 from ..tensors import bad, from_binary, to_binary
 from .messages import message
 
@@ -35,7 +42,7 @@ _CONTENTS = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
-_UNSUPPORTED = ("classification", "shared_memory_region")
+_UNSUPPORTED = ("shared_memory_region",)
 
 
 def request_of(model: Model, given: Any) -> InferenceRequest:
@@ -76,11 +83,11 @@ def response_of(model: Model, request: InferenceRequest, result: Mapping[str, Ar
         id=request.id or "",
     )
     for output in request.outputs:
-        array = result[output.spec.name]
-        answer.outputs.add(
-            name=output.spec.name, datatype=output.spec.datatype.name, shape=array.shape
-        )
-        answer.raw_output_contents.append(to_binary(output.spec.datatype, array))
+        spec, array = output.spec, result[output.spec.name]
+        if output.classes:
+            spec, array = classified(model.settings, spec, array, output.classes)
+        answer.outputs.add(name=spec.name, datatype=spec.datatype.name, shape=array.shape)
+        answer.raw_output_contents.append(to_binary(spec.datatype, array))
     return answer
 
 
@@ -92,10 +99,11 @@ def _outputs(model: Model, given: Any) -> tuple[RequestedOutput, ...]:
     for tensor in given.outputs:
         if tensor.name not in known:
             raise bad(f"the model has no output {quoted(tensor.name)}")
-        if tensor.name in wanted:
-            raise bad(f"output {quoted(tensor.name)} is asked for twice")
         _refuse_unsupported(tensor.parameters)
-        wanted[tensor.name] = RequestedOutput(known[tensor.name], True)
+        spec = known[tensor.name]
+        classes = checked_count(spec, _count(tensor.parameters, "classification"))
+        wish = RequestedOutput(spec, True, classes)
+        require_same(wanted.setdefault(tensor.name, wish), wish)
     return tuple(wanted.values())
 
 

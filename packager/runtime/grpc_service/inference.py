@@ -28,6 +28,7 @@ from .messages import message
 _Request = message("inference.ModelInferRequest")
 _LARGE = 1 << 18
 _LARGE_ANSWER = 8 << 20
+_MANY_VALUES = 1 << 13  # of an output whose classes are asked for
 
 
 class Inference:
@@ -117,7 +118,7 @@ class Inference:
         statistics = known.model.scheduler.statistics
         if isinstance(result, RequestError):
             self._fail(call, known, result)
-        elif _size(known, result) > _LARGE_ANSWER:
+        elif _is_large(known, result):
             writing = asyncio.get_running_loop().run_in_executor(
                 self._helpers, self._answers.write, known.model, known.request, result
             )
@@ -151,8 +152,15 @@ def _name(call: Call, known: Known) -> None:
     call.arguments = {"model": settings.name, "version": settings.version}
 
 
-def _size(known: Known, result: Mapping[str, Array]) -> int:
-    return sum(result[output.spec.name].nbytes for output in known.request.outputs)
+def _is_large(known: Known, result: Mapping[str, Array]) -> bool:
+    """Whether writing it takes so long that a thread should do it."""
+    size = 0
+    for output in known.request.outputs:
+        array = result[output.spec.name]
+        size += array.nbytes
+        if output.classes and array.size > _MANY_VALUES:
+            return True
+    return size > _LARGE_ANSWER
 
 
 def received(data: bytes) -> int:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 
+from ..classification import classified
 from ..datatypes import BYTES, Array, TensorSpec
 from ..models import Model
 from ..protocol import InferenceRequest, RequestedOutput, Schedule
@@ -123,7 +124,12 @@ class Answers:
         parts = [named]
         if request.id:
             parts.append(_Response(id=request.id).SerializeToString())
-        arrays = [(output.spec, result[output.spec.name]) for output in request.outputs]
+        arrays = [
+            classified(settings, output.spec, result[output.spec.name], output.classes)
+            if output.classes
+            else (output.spec, result[output.spec.name])
+            for output in request.outputs
+        ]
         parts.append(self._description(arrays))
         for spec, array in arrays:
             raw = to_binary(spec.datatype, array)

@@ -44,6 +44,13 @@ def changed(**fields: object) -> dict[str, object]:
     return {"inputs": [{key: value for key, value in merged.items() if value is not None}]}
 
 
+def classes_of(output: str, count: object) -> dict[str, object]:
+    return {
+        "inputs": [GOOD],
+        "outputs": [{"name": output, "parameters": {"classification": count}}],
+    }
+
+
 JSON_BODIES = {
     "empty": b"",
     "not JSON": b"hello",
@@ -94,7 +101,7 @@ DOCUMENTS: dict[str, object] = {
     "data with null": changed(data=[1, 2, 3, None]),
     "data with objects": changed(data=[1, 2, 3, {}]),
     "data too large for FP32": changed(data=[1e39, 1, 1, 1]),
-    "parameters is a list": changed(parameters=[]),
+    "parameters is a list": changed(parameters=[1]),
     "binary data said, none sent": changed(data=None, parameters={"binary_data_size": 16}),
     "binary data size negative": changed(data=None, parameters={"binary_data_size": -1}),
     "binary data size is text": changed(data=None, parameters={"binary_data_size": "16"}),
@@ -104,16 +111,16 @@ DOCUMENTS: dict[str, object] = {
     "outputs is an object": {"inputs": [GOOD], "outputs": {}},
     "output is text": {"inputs": [GOOD], "outputs": ["scores"]},
     "output unknown": {"inputs": [GOOD], "outputs": [{"name": "nothing"}]},
-    "output twice": {"inputs": [GOOD], "outputs": [{"name": "label"}, {"name": "label"}]},
     "binary_data is a number": {
         "inputs": [GOOD],
         "outputs": [{"name": "label", "parameters": {"binary_data": 1}}],
     },
     "binary_data_output is text": {"inputs": [GOOD], "parameters": {"binary_data_output": "yes"}},
-    "classification": {
-        "inputs": [GOOD],
-        "outputs": [{"name": "scores", "parameters": {"classification": 2}}],
-    },
+    "classification is text": classes_of("scores", "2"),
+    "classification with a fraction": classes_of("scores", 1.5),
+    "classification is true": classes_of("scores", True),
+    "classification negative": classes_of("scores", -1),
+    "classification immense": classes_of("scores", 1 << 80),
 }
 
 

@@ -16,6 +16,7 @@ from packager.runtime.grpc_service.conversion import request_of, response_of
 from packager.runtime.grpc_service.framing import PREFIX, framed, unframed
 from packager.runtime.grpc_service.known_messages import Answers, Known, KnownRequests, varint
 from packager.runtime.grpc_service.messages import message
+from packager.runtime.protocol import RequestedOutput
 
 Request, Response = message("inference.ModelInferRequest"), message("inference.ModelInferResponse")
 FP32, INT64, BOOL = DATATYPES["FP32"], DATATYPES["INT64"], DATATYPES["BOOL"]
@@ -159,7 +160,7 @@ def test_answers_are_protobufs(rows: int, name: str | None, names: tuple[str, ..
         "z": np.arange(rows, dtype="<i8"),
     }
     request: Any = SimpleNamespace(
-        id=name, outputs=[SimpleNamespace(spec=specs[one]) for one in names]
+        id=name, outputs=[RequestedOutput(specs[one], True) for one in names]
     )
     answers = Answers()
     for _ in range(2):
@@ -170,7 +171,7 @@ def test_answers_are_protobufs(rows: int, name: str | None, names: tuple[str, ..
 
 def test_texts_in_answers() -> None:
     spec = TensorSpec("t", BYTES, (-1,))
-    request: Any = SimpleNamespace(id=None, outputs=[SimpleNamespace(spec=spec)])
+    request: Any = SimpleNamespace(id=None, outputs=[RequestedOutput(spec, True)])
     texts = np.array(["é", "", "b" * 300], dtype=object)
     answers = Answers()
     for array in (texts, texts[::-1], texts[:1]):
