@@ -1,9 +1,9 @@
 """The dynamic batcher at concurrency 8: what the optimizer baked, and whether the server agrees.
 
-`python -m benchmarks.optimize.batcher [--convnet] [--encoder] [--magika] [--minilm FOLDER] [--angle
-FILE] [--out FILE]`. The model is optimized for latency (its budget as in `real_models`; of the made
-ones top-1 agreement), the choice is served by our server as server.json would have it, with
-putting requests together and without, and eight clients ask one row each in closed loops (`wrk`),
+`python -m benchmarks.optimize.batcher [--convnet] [--encoder] [--wide] [--magika] [--minilm FOLDER]
+[--angle FILE] [--out FILE]`. The model is optimized for latency (its budget as in `real_models`; of
+the made ones top-1 agreement), the choice is served by our server as server.json would have it,
+with putting requests together and without, and eight clients ask one row each in closed loops,
 the two servers in turns. Criterion 10: on a CPU batching pays and is on, or it does not and is off.
 """
 
@@ -29,6 +29,7 @@ from benchmarks.optimize.cases.made import minilm_shaped, residual
 from benchmarks.optimize.cases.text import minilm
 from benchmarks.runtime.compare import _serving
 from benchmarks.runtime.load import closed_loop
+from benchmarks.runtime.models import wide
 from benchmarks.runtime.peers import Peer
 from packager.assemble.queueing import MAX_BATCH_SIZE, queueing
 from packager.catalogue import load_catalogue
@@ -49,13 +50,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("minilm", "angle"):
         parser.add_argument(f"--{name}", type=Path)
-    for name in ("convnet", "encoder", "magika"):
+    for name in ("convnet", "encoder", "wide", "magika"):
         parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     opens: dict[str, Callable[[Path], Case]] = {
         "convnet": lambda room: fitted(room, residual),
         "encoder": lambda room: fitted(room, minilm_shaped),
+        "wide": widest,
         "magika": magika,
         "minilm": lambda room: minilm(asked.minilm, room),
         "angle": lambda room: angle(asked.angle, room),
@@ -79,6 +81,17 @@ def fitted(room: Path, make: Callable[[Path, int], Any]) -> Case:
     np.savez(room / "samples.npz", **feeds)
     budget = QualityBudget(Metric.TOP1_AGREEMENT, 0.99)
     return Case(room.name, graph, room / "samples.npz", budget, lambda _: {})
+
+
+def widest(room: Path) -> Case:
+    """The MLP of the runtime's benchmarks whose weights are read once a batch: batches pay."""
+    room.mkdir()
+    model = wide()
+    (room / "model.onnx").write_bytes(model.graph)
+    random = np.random.RandomState(2)
+    np.savez(room / "samples.npz", x=random.standard_normal((1000, 512)).astype(np.float32))
+    budget = QualityBudget(Metric.COSINE, 0.9999)  # in FP32, as it is served there
+    return Case(room.name, room / "model.onnx", room / "samples.npz", budget, lambda _: {})
 
 
 def chosen(case: Case) -> Made:

@@ -25,7 +25,7 @@ from packager.optimize.samples import Feed
 from packager.optimize.timing import Rounds, interval, stack
 
 CALLERS = 8
-ROUNDS, SECONDS = 9, 0.2
+ROUNDS, SECONDS = 15, 0.2
 DOOR_SECONDS = 150e-6
 """What the server takes to read and to answer a request of a few rows, on its one event loop: it
 answers about 6,500 a second of a model that costs nothing (docs/runtime.md)."""

@@ -112,6 +112,14 @@ def synthetic_samples(model: Model, count: int, free_size: int = 32) -> Samples:
     large inputs there are fewer than `count`. Raises InputError for those of which not even a few
     fit into memory.
     """
+    if unfed := [spec.name for spec in model.inputs if spec.datatype == "BF16"]:
+        raise InputError(
+            "a model whose inputs are BF16 cannot be tried here",
+            where=f"input {unfed[0]!r} of the model",
+            expected="inputs of a type that numpy has",
+            got="BF16",
+            next_step="export it so that it takes FP32 or FP16 and casts inside",
+        )
     count = _fitting(model, count, free_size)
     # RandomState's streams are frozen by numpy's compatibility policy, Generator's are not.
     random = np.random.RandomState(0)

@@ -35,7 +35,7 @@ class Pace:
     known: float
 
 
-LOOK = Pace(2, 5, 14, 0.25, 0.04)
+LOOK = Pace(2, 5, 10, 0.25, 0.04)
 """A first look: enough to see who is far behind."""
 FULL = Pace(3, 15, 300, 0.25, 0.015)
 CLOSE = Pace(3, 15, 300, 1.0, 0.015)
@@ -45,7 +45,7 @@ REST = Pace(2, 15, 40, 0.25, 0.03)
 PACES = {"look": LOOK, "full": FULL, "close": CLOSE, "rest": REST}
 BATCH = Pace(1, 4, 300, 0.2, 0.015)
 BATCH_LOOK = Pace(1, 3, 3, 0.2, 0.04)
-BATCH_REST = Pace(1, 4, 8, 0.2, 0.03)
+BATCH_REST = Pace(1, 4, 5, 0.2, 0.03)
 BATCH_PACES = {"look": BATCH_LOOK, "full": BATCH, "close": BATCH, "rest": BATCH_REST}
 
 SURELY_SLOWER = 0.8

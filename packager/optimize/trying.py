@@ -102,7 +102,7 @@ def open_bench(
     progress.advance("running the source", 0, 0)
     if samples is not None:
         workshop = Workshop.open(model, samples, scratch, workers, task)
-        return Bench(workshop, workshop.run_source(), quality)
+        return _opened(workshop, quality, progress)
     refused: InputError | None = None
     for size in SYNTHETIC_SIZES:
         folder = scratch / f"size-{size}"
@@ -113,12 +113,30 @@ def open_bench(
             raise refused or error from None
         workshop = Workshop.open(model, made_up, folder, workers)
         try:
-            return Bench(workshop, workshop.run_source(), quality)
+            return _opened(workshop, quality, progress)
         except InputError as error:
             refused = error
             if size == SYNTHETIC_SIZES[-1]:
                 raise
     raise AssertionError("unreachable: the last size raises")
+
+
+def _opened(workshop: Workshop, quality: QualityBudget, progress: Progress) -> Bench:
+    """Raises InputError as `run_source` does. An output that is not what the model declares is
+    told: the engine minds it not, and clients are told what is declared."""
+    answers = workshop.run_source()
+    for spec in workshop.source.outputs:
+        if spec.name not in answers.outputs:
+            continue
+        got = answers.outputs[spec.name].shape[1:]
+        fits = len(got) == len(spec.shape) and all(
+            declared in (-1, size) for declared, size in zip(spec.shape, got, strict=True)
+        )
+        if not fits:
+            declared = list(spec.shape)
+            told = f"output {spec.name!r} is declared as {declared} and comes as {list(got)}"
+            progress.note(f"{told}: mend the declaration, which is what clients are told")
+    return Bench(workshop, answers, quality)
 
 
 def try_all(

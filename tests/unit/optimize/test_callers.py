@@ -61,7 +61,7 @@ def test_a_model_that_takes_no_batches_is_told_so(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_least_of_what_was_gained_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    rates = {1: iter([100.0] * 9), 16: iter([90.0, *[160.0] * 3, *[170.0] * 5])}
+    rates = {1: iter([100.0] * 15), 16: iter([*[90.0] * 3, *[160.0] * 4, *[170.0] * 8])}
     monkeypatch.setattr(callers, "open_session", lambda *_: _Session(0.0, 0.0))
     monkeypatch.setattr(callers, "_rate", lambda *given: next(rates[given[-1]]))
     feeds = [{"x": np.zeros((1, 2), np.float32)}]
@@ -92,7 +92,8 @@ def _timed(least: float | None, cpu: HardwareProfile) -> tuple[Row, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("least", "told"), [(1.8, Batching(16, 1.8)), (1.2, Batching(0, 1.2)), (None, Batching(0, 0.0))]
+    ("least", "told"),
+    [(1.8, Batching(16, 1.8)), (0.94, Batching(0, 0.94)), (None, Batching(0, 0.0))],
 )
 def test_callers_have_the_last_word_and_the_record_keeps_it(
     least: float | None, told: Batching, cpu: HardwareProfile, tmp_path: Path

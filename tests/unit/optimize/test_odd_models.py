@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -351,3 +351,35 @@ def test_the_engine_agrees_that_these_models_run(saved: Callable[..., Path]) -> 
         if make is _no_batch:
             feed = {key: array[0] for key, array in feeds.items()}
         open_session(saved(proto, "run.onnx"), 1).run(None, feed)
+
+
+def test_an_output_that_is_not_what_is_declared_is_told(
+    saved: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The engine runs it all the same, so it is no reason to refuse a model that works."""
+
+    class Told:
+        """A listener that keeps the notes."""
+
+        notes: ClassVar[list[str]] = []
+
+        def advance(self, detail: str, done: int, total: int) -> None:
+            """The bar is not looked at."""
+
+        def note(self, text: str) -> None:
+            self.notes.append(text)
+
+    nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Neg", ["x"], ["z"])]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", size])
+        for name, size in (("x", 8), ("y", 7), ("z", 8))
+    ]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:])
+    opsets = [helper.make_opsetid("", 17)]
+    path = saved(helper.make_model(graph, opset_imports=opsets, ir_version=8))
+    budget = QualityBudget(Metric.COSINE, 0.9)
+    with opened(read_model(path), None, budget, tmp_path, Told()):  # type: ignore[arg-type]
+        assert Told.notes == [
+            "output 'y' is declared as [-1, 7] and comes as [1, 8]: mend the declaration, which is"
+            " what clients are told"
+        ]

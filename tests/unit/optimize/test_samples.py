@@ -123,6 +123,12 @@ def test_what_a_model_declares_is_not_believed_as_far_as_memory_goes() -> None:
             synthetic_samples(declared(*shape), 24, 224)
 
 
+def test_inputs_that_cannot_be_fed_are_named() -> None:
+    model = Model((), (TensorSpec("x", "BF16", (-1, 8)),), (), 21, Precision.BF16)
+    with pytest.raises(InputError, match="inputs are BF16"):
+        synthetic_samples(model, 24)
+
+
 def test_synthetic_samples_are_the_same_each_time_and_say_so(model: Model) -> None:
     first, second = synthetic_samples(model, 24), synthetic_samples(model, 24)
     assert first.uses() == second.uses()
