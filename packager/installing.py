@@ -21,7 +21,15 @@ from packager.bundle.opening import stands_on
 from packager.carrying import MAX_ROOT, Listing
 from packager.domain.target import TargetName
 from packager.domain.trust import TrustFiles
-from packager.errors import CallError, Finding, InputError, PolicyRefusal
+from packager.errors import (
+    CallError,
+    Finding,
+    InputError,
+    OutputError,
+    PolicyRefusal,
+    UnavailableError,
+    VerificationError,
+)
 from packager.oci.decryption import DecryptionKey
 from packager.oci.encryption import is_encrypted
 from packager.oci.layout import read_layout
@@ -69,23 +77,39 @@ def install(
     for folder in (site.data, MEMORY):
         sweep(folder)
     with ExitStack() as stack:
-        if is_registry(release):
-            path = _scratch(site, stack) / "release.tar"
-            pipeline.pull(
-                str(release),
-                trust,
-                path,
-                lambda names: [
-                    target or target_for(site, [TargetName.parse(name) for name in names])
-                ],
-                plain_http,
-                progress,
-            )
-        else:
-            path = Path(release)
-            if bases := _bases(path, bases, site):
-                path = _whole(path, bases, trust, site, stack, progress)
+        try:
+            path = _brought(release, bases, trust, site, target, plain_http, stack, progress)
+        except OutputError as error:
+            # As the installer says of space that it lacks: later there may be some.
+            raise UnavailableError.of(error.findings) from None
         return _install_whole(path, trust, site, target, operator, dry_run, key, stack, progress)
+
+
+def _brought(
+    release: str | Path,
+    bases: Sequence[Path],
+    trust: TrustFiles,
+    site: Site,
+    target: TargetName | None,
+    plain_http: bool,
+    stack: ExitStack,
+    progress: Progress,
+) -> Path:
+    """Where the whole release lies: as it was given, or made whole beside the site's data."""
+    if not is_registry(release):
+        path = Path(release)
+        bases = _bases(path, bases, site)
+        return _whole(path, bases, trust, site, stack, progress) if bases else path
+    path = _scratch(site, stack) / "release.tar"
+    pipeline.pull(
+        str(release),
+        trust,
+        path,
+        lambda names: [target or target_for(site, [TargetName.parse(name) for name in names])],
+        plain_http,
+        progress,
+    )
+    return path
 
 
 def is_registry(release: str | Path) -> bool:
@@ -116,6 +140,14 @@ def _trust(trust: TrustFiles, site: Site) -> TrustFiles:
             next_step="give the key from paper with --key, or name it in the site profile",
         )
     _refuse_unknown(trust.keys, site)
+    if trust.required > len(trust.keys):
+        raise VerificationError(
+            "more signatures are required than keys are given",
+            where=f"{site.file}: require",
+            expected=f"{trust.required} keys",
+            got=str(len(trust.keys)),
+            next_step="give the other keys with --key, or name them in the profile (keys)",
+        )
     return trust
 
 

@@ -169,7 +169,10 @@ verify_release() {
   } >>"$WORK/listed"
   sort -o "$WORK/listed" "$WORK/listed"
   if [ -d "$RELEASE" ]; then
-    cp "$WORK/listed" "$WORK/needed"
+    {
+      cat "$WORK/listed"
+      for vr_hex in $R_MANIFEST $R_CONFIG $R_LAYERS; do echo "images/blobs/sha256/$vr_hex"; done
+    } | sort -u >"$WORK/needed"
   else
     unpack_bundle
   fi

@@ -73,6 +73,10 @@ make_whole() {
         "bring that release again, or the full bundle of the new one"
       continue
     fi
+    if [ -e "$1/$mw_to" ]; then
+      finding 4 "the delta is damaged: it brings a file that it leaves to its base" "$GIVEN: $mw_to" "" "" "get it again from its maker"
+      continue
+    fi
     # One name a file: a second one within a release would be refused as a link.
     [ "$BASE_OURS-$mw_how" = 1-first ] && ln "$BASE_DIR/$mw_from" "$1/$mw_to" 2>/dev/null && continue
     cp "$BASE_DIR/$mw_from" "$1/$mw_to" 2>"$WORK/said" ||

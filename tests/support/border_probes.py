@@ -91,7 +91,7 @@ def _harm(name: str) -> Row:
 # Faults that the shell finds as well.
 SHELL_FINDS = {
     *("root nested without end", "root is no object", "signer twice", "signer that did not sign"),
-    *("digest of checksums", "blob missing", "target without files"),
+    *("digest of checksums", "blob missing"),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -662,12 +663,8 @@ FAULTS: tuple[Fault, ...] = (
         11,
         "no files",
         _sealed(
-            lambda folder, _: [
-                (folder / MANIFEST).unlink(),
-                (folder / MANIFEST).parent.rmdir(),
-                (folder / MANIFEST).parent.parent.rmdir(),
-                (folder / MANIFEST).parent.parent.parent.rmdir(),
-            ],
+            # All that it brought, whatever else lies beside its manifest.
+            lambda folder, _: shutil.rmtree((folder / MANIFEST).parents[2]),
         ),
     ),
 )
