@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import Any
 
 _MOST_TOLD = 4
+_ATTENTION = "GroupQueryAttention"
+_SLIDES = (
+    "its cache slides (sliding_window_cache of GroupQueryAttention), which ONNX Runtime before 1.31"
+    " does not know"
+)
 # Beside its caches a graph may read these and still be answered greedily by plain ONNX Runtime.
 KNOWN_INPUTS = frozenset({"input_ids", "attention_mask", "position_ids"})
 
@@ -20,11 +25,13 @@ KNOWN_INPUTS = frozenset({"input_ids", "attention_mask", "position_ids"})
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What is against packager's engine, and what is against any engine; empty for a graph that
-    each takes. `cache` are the inputs and outputs of the cache, in their order."""
+    each takes. `cache` are the inputs and outputs of the cache, in their order. `window` is that of
+    a model with sliding attention whose graph attends to everything all the same."""
 
     ours: tuple[str, ...] = ()
     any: tuple[str, ...] = ()
     cache: tuple[tuple[str, str], ...] = ()
+    window: int | None = None
 
 
 def look(graph: Path, decoder: dict[str, Any], layers: int) -> Taken:
@@ -40,11 +47,27 @@ def look(graph: Path, decoder: dict[str, Any], layers: int) -> Taken:
     inputs = [node.name for node in proto.input if node.name not in weights]
     outputs = {node.name for node in proto.output}
     cache = _cache(decoder, layers)
+    attention = [_attributes(node) for node in proto.node if node.op_type == _ATTENTION]
+    slides = [_SLIDES] if any(one.get("sliding_window_cache") for one in attention) else []
     return Taken(
-        ours=_against_ours(inputs, {node.op_type for node in proto.node}, layers),
-        any=_against_any(inputs, outputs, cache),
+        ours=(*_against_ours(inputs, {node.op_type for node in proto.node}, layers), *slides),
+        any=(*_against_any(inputs, outputs, cache), *slides),
         cache=tuple(pair for pair in cache if pair[0] in inputs),
+        window=_lost_window(decoder, attention),
     )
+
+
+def _attributes(node: Any) -> dict[str, int]:
+    return {attribute.name: attribute.i for attribute in node.attribute}
+
+
+def _lost_window(decoder: dict[str, Any], attention: Sequence[dict[str, int]]) -> int | None:
+    """The builder for the CPU writes a Mistral's window into genai_config.json and leaves it out
+    of the graph, whose words are others as soon as a text is longer than the window."""
+    told = decoder.get("sliding_window")
+    window = told.get("window_size") if isinstance(told, dict) else None
+    kept = any(one.get("local_window_size", -1) > 0 for one in attention)
+    return window if type(window) is int and window > 0 and attention and not kept else None
 
 
 def _against_ours(inputs: Sequence[str], operators: set[str], layers: int) -> tuple[str, ...]:
@@ -62,7 +85,7 @@ def _against_ours(inputs: Sequence[str], operators: set[str], layers: int) -> tu
         found.append(f"it also reads {_named(more)}")
     if less := sorted(wanted - set(inputs)):
         found.append(f"it does not read {_named(less)}")
-    if "GroupQueryAttention" not in operators:
+    if _ATTENTION not in operators:
         found.append("its attention is not GroupQueryAttention")
     return tuple(found)
 

@@ -78,9 +78,14 @@ def read_generation(root: Section, kind: ModelKind, model: Path) -> Generation |
             got=str(draft.vocabulary),
         )
     if context is not None and not 2 <= context <= decoder.context:
+        longer = (
+            "longer than the window of the model's attention, which its graph does not keep"
+            if decoder.window == decoder.context
+            else "longer than the model can read"
+        )
         section.note(
             "context",
-            "longer than the model can read" if context > 2 else "too short for an answer",
+            longer if context > 2 else "too short for an answer",
             expected=f"2 to {decoder.context} tokens",
             got=str(context),
         )

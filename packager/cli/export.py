@@ -43,13 +43,22 @@ def export(console: Console, model: Path, output: Path, python: str | None, prec
     from packager import exporting
 
     made = exporting.export(model, output, python, precision, console)
-    told = made.as_dict()
-    console.result(
-        f"{made.folder}  {made.architecture}, {made.decoder.layers} layers, "
-        f"{made.decoder.weights / 1e6:,.0f} MB\n"
-        f"served on a CPU by {made.engine.value}"
-        + (f", since {'; '.join(made.decoder.objections)}" if made.decoder.objections else "")
-        + "\n"
-        f"next: model: {{kind: generative, path: {made.folder}}} in release.yaml",
-        told,
-    )
+    decoder = made.decoder
+    lines = [
+        f"{made.folder}  {made.architecture}, {decoder.layers} layers, "
+        f"{decoder.weights / 1e6:,.0f} MB"
+    ]
+    if decoder.window:
+        lines.append(
+            f"reads at most {decoder.context} tokens: its graph does not keep the window of the "
+            "model's attention, and would say something else beyond"
+        )
+    if decoder.unknown:
+        lines.append(f"no engine takes it on a CPU: {'; '.join(decoder.unknown)}")
+    else:
+        since = f", since {'; '.join(decoder.objections)}" if decoder.objections else ""
+        lines += [
+            f"served on a CPU by {made.engine.value}{since}",
+            f"next: model: {{kind: generative, path: {made.folder}}} in release.yaml",
+        ]
+    console.result("\n".join(lines), made.as_dict())

@@ -104,8 +104,8 @@ def _engine(situation: Situation, generation: Generation) -> Outcome:
             return Outcome(
                 Status.VIOLATED,
                 f"no engine takes this graph on {hardware.id}: {'; '.join(decoder.unknown)}",
-                remedy="export it for the CPU with the builder of ONNX Runtime GenAI: packager "
-                "export (docs/generative.md)",
+                remedy="export a model of another family for the CPU with the builder of ONNX "
+                "Runtime GenAI: packager export (docs/generative.md)",
             )
         case TextEngine.GENERATOR:
             why = "; ".join(decoder.objections) or "the release names it"

@@ -1,9 +1,12 @@
 """A text model in release.yaml: what is read of it, and everything that is refused."""
 
 import json
+import shutil
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import helper
 from text_folder import configuration, save_text_folder, write_configuration
 
 from packager.decoder_folder import read_decoder
@@ -164,3 +167,43 @@ def test_helpers_agree() -> None:
 
     shape = graph_module().Shape(300)
     assert configuration(shape)["model"]["decoder"]["num_hidden_layers"] == shape.layers
+
+
+def attending(source: Path, folder: Path, window: int, **attributes: int) -> Path:
+    """A copy of the model whose attention has further attributes and whose configuration says
+    that the model looks back so many tokens."""
+    shutil.copytree(source, folder / "model")
+    graph = onnx.load(folder / "model/model.onnx")
+    for node in graph.graph.node:
+        if node.op_type == "GroupQueryAttention":
+            node.attribute.extend(helper.make_attribute(*one) for one in attributes.items())
+    onnx.save(graph, folder / "model/model.onnx")
+    document = json.loads((folder / "model/genai_config.json").read_bytes())
+    document["model"]["decoder"]["sliding_window"] = {"window_size": window}
+    write_configuration(folder / "model", document)
+    return folder
+
+
+def test_a_graph_that_lost_its_window_reads_no_further_than_it(
+    folder: Path, tmp_path: Path
+) -> None:
+    """The builder does that to a Mistral on a CPU; transformers says something else beyond."""
+    lost = attending(folder / "model", tmp_path / "lost", 48, local_window_size=-1)
+    generation = read(lost).serving.generation
+    assert generation
+    assert generation.context == 48
+    assert "window of the model's attention, which its graph does not keep 2 to 48" in findings(
+        lost, "generation: {context: 49}"
+    )
+    kept = attending(folder / "model", tmp_path / "kept", 48, local_window_size=48)
+    assert read_decoder(kept / "model").context == 512
+
+
+def test_a_cache_that_slides_is_taken_by_no_engine(folder: Path, tmp_path: Path) -> None:
+    """As the builder exports a Gemma 2 or 3: plain ONNX Runtime cannot even open it."""
+    sliding = attending(
+        folder / "model", tmp_path, 48, local_window_size=48, sliding_window_cache=1
+    )
+    decoder = read_decoder(sliding / "model")
+    assert decoder.objections == decoder.unknown
+    assert "its cache slides" in decoder.unknown[0]
