@@ -282,6 +282,10 @@ def _grammar(fields: _Fields) -> dict[str, Any] | None:
 
 def _bearable(grammar: dict[str, Any], parameter: str) -> dict[str, Any]:
     """Nobody's tokens come while a grammar is compiled: a tenth of a second for as much as this."""
-    if len(orjson.dumps(grammar)) > MOST_GRAMMAR:
+    try:
+        size = len(orjson.dumps(grammar))
+    except orjson.JSONEncodeError as error:  # it reads deeper than it writes
+        raise wrong("is nested too deeply", parameter) from error
+    if size > MOST_GRAMMAR:
         raise wrong(f"must have at most {MOST_GRAMMAR} bytes", parameter)
     return grammar

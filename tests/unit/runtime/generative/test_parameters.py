@@ -158,3 +158,28 @@ def test_tenants_do_not_share_what_was_read(tmp_path: Path) -> None:
         assert [cached("one"), cached("one")] == [0, 59]
         assert [cached("two"), cached("two")] == [0, 59]
         assert ask(process, "/v1/completions", body)[0] == 401
+
+
+@pytest.mark.parametrize("depth", [200, 900])
+@pytest.mark.parametrize("where", ["schema", "tool"])
+def test_what_is_nested_deeply_is_no_fault_of_the_server(
+    server: RuntimeProcess, where: str, depth: int
+) -> None:
+    """What is read may be deeper than what can be written again."""
+    deep = '{"items":' * depth + "{}" + "}" * depth
+    fields = {
+        "schema": '"response_format": {"type": "json_schema", "json_schema": '
+        f'{{"name": "deep", "schema": {deep}}}}}',
+        "tool": '"tools": [{"type": "function", "function": {"name": "f", "parameters": '
+        f"{deep}}}}}]",
+    }
+    body = (
+        '{"model": "chat", "max_tokens": 3, "messages": [{"role": "user", "content": "fox"}], '
+        f"{fields[where]}}}"
+    )
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection.request("POST", "/v1/chat/completions", body)
+    answer = connection.getresponse()
+    told = answer.read().decode()
+    connection.close()
+    assert answer.status in (200, 400), told
