@@ -14,15 +14,17 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from .classification import checked_count
 from .datatypes import BYTES, Array, TensorSpec
 from .errors import quoted
 from .reading import without_duplicates
 from .tensors import bad, from_binary, from_json, from_raw_text
+
+if TYPE_CHECKING:
+    from .configuration import ModelSettings
 
 _MOST_ELEMENTS = 1 << 40
 _NUMBERS = re.compile(rb"\[[-+0-9.,eE\s\[\]]+\]")
@@ -38,6 +40,17 @@ class RequestedOutput(NamedTuple):
     spec: TensorSpec
     binary: bool
     classes: int = 0
+
+
+def as_wanted(
+    settings: ModelSettings, output: RequestedOutput, array: Array
+) -> tuple[TensorSpec, Array]:
+    """What an answer says of an output: its values, or the classes of it."""
+    if not output.classes:
+        return output.spec, array
+    from .classification import classified
+
+    return classified(settings, output.spec, array, output.classes)
 
 
 class Schedule(NamedTuple):
@@ -199,7 +212,11 @@ def _outputs(
         tensor = _object(entry, "an output")
         spec = _named(tensor, known, "output")
         parameters = _parameters(tensor, f"output {quoted(spec.name)}")
-        classes = checked_count(spec, parameters.get("classification", 0))
+        classes = 0
+        if "classification" in parameters:
+            from .classification import checked_count  # seldom, and no start has to wait for it
+
+            classes = checked_count(spec, parameters["classification"])
         wish = RequestedOutput(spec, _flag(parameters, "binary_data", binary), classes)
         require_same(wanted.setdefault(spec.name, wish), wish)
     return tuple(wanted.values())

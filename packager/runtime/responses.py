@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from .classification import classified
 from .datatypes import Array, TensorSpec
 from .exchange import dump
-from .protocol import InferenceRequest
+from .protocol import InferenceRequest, as_wanted
 from .tensors import json_text, to_binary
 
 if TYPE_CHECKING:
@@ -43,11 +42,8 @@ class AnswerWriter:
         tensors: list[bytes] = []
         separator = b""
         for output in request.outputs:
-            spec, array = output.spec, results[output.spec.name]
-            begin = self._outputs[spec.name]
-            if output.classes:
-                spec, array = classified(self._settings, spec, array, output.classes)
-                begin = _begin(spec)
+            spec, array = as_wanted(self._settings, output, results[output.spec.name])
+            begin = _begin(spec) if output.classes else self._outputs[spec.name]
             parts += [separator, begin, dump(array.shape)]
             separator = b","
             if output.binary:

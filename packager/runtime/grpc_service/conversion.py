@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from ..classification import checked_count, classified
 from ..datatypes import BYTES, Array, TensorSpec
 from ..errors import RequestError, quoted
 from ..models import Model
@@ -20,6 +19,7 @@ from ..protocol import (
     InferenceRequest,
     RequestedOutput,
     Schedule,
+    as_wanted,
     checked_shape,
     require_same,
 )
@@ -83,9 +83,7 @@ def response_of(model: Model, request: InferenceRequest, result: Mapping[str, Ar
         id=request.id or "",
     )
     for output in request.outputs:
-        spec, array = output.spec, result[output.spec.name]
-        if output.classes:
-            spec, array = classified(model.settings, spec, array, output.classes)
+        spec, array = as_wanted(model.settings, output, result[output.spec.name])
         answer.outputs.add(name=spec.name, datatype=spec.datatype.name, shape=array.shape)
         answer.raw_output_contents.append(to_binary(spec.datatype, array))
     return answer
@@ -101,7 +99,11 @@ def _outputs(model: Model, given: Any) -> tuple[RequestedOutput, ...]:
             raise bad(f"the model has no output {quoted(tensor.name)}")
         _refuse_unsupported(tensor.parameters)
         spec = known[tensor.name]
-        classes = checked_count(spec, _count(tensor.parameters, "classification"))
+        classes = _count(tensor.parameters, "classification")
+        if classes:
+            from ..classification import checked_count
+
+            checked_count(spec, classes)
         wish = RequestedOutput(spec, True, classes)
         require_same(wanted.setdefault(tensor.name, wish), wish)
     return tuple(wanted.values())

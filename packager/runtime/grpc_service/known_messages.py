@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from ..classification import classified
 from ..datatypes import BYTES, Array, TensorSpec
 from ..models import Model
-from ..protocol import InferenceRequest, RequestedOutput, Schedule
+from ..protocol import InferenceRequest, RequestedOutput, Schedule, as_wanted
 from ..tensors import from_binary, to_binary
 from .framing import PREFIX, framed
 from .messages import message
@@ -125,10 +124,7 @@ class Answers:
         if request.id:
             parts.append(_Response(id=request.id).SerializeToString())
         arrays = [
-            classified(settings, output.spec, result[output.spec.name], output.classes)
-            if output.classes
-            else (output.spec, result[output.spec.name])
-            for output in request.outputs
+            as_wanted(settings, output, result[output.spec.name]) for output in request.outputs
         ]
         parts.append(self._description(arrays))
         for spec, array in arrays:
