@@ -13,10 +13,10 @@ from typing import Any
 import orjson
 
 from ..errors import RequestError, quoted
+from .grammar_bounds import require_bearable
 
 MOST_STOPS, MOST_CHOICES, MOST_LOGPROBS, MOST_BIASES = 16, 16, 20, 1024
 LEAST_TEMPERATURE = 1e-5
-MOST_GRAMMAR = 1 << 17
 _COMMON = frozenset(
     {
         *("model", "max_tokens", "temperature", "top_p", "top_k", "min_p", "n", "stream"),
@@ -266,26 +266,15 @@ def _grammar(fields: _Fields) -> dict[str, Any] | None:
     if regex is not None and wanted is not None:
         raise wrong("either this or response_format", "guided_regex")
     if regex is not None:
-        return _bearable({"regex": fields.text("guided_regex")}, "guided_regex")
+        return require_bearable({"regex": fields.text("guided_regex")}, "guided_regex")
     match wanted:
         case None | {"type": "text"}:
             return None
         case {"type": "json_object"}:
             return {"json_object": True}
         case {"type": "json_schema", "json_schema": {"schema": dict() as schema}}:
-            return _bearable({"json_schema": schema}, "response_format")
+            return require_bearable({"json_schema": schema}, "response_format")
         case _:
             raise wrong(
                 "must be text, json_object, or json_schema with a schema", "response_format"
             )
-
-
-def _bearable(grammar: dict[str, Any], parameter: str) -> dict[str, Any]:
-    """Nobody's tokens come while a grammar is compiled: a tenth of a second for as much as this."""
-    try:
-        size = len(orjson.dumps(grammar))
-    except orjson.JSONEncodeError as error:  # it reads deeper than it writes
-        raise wrong("is nested too deeply", parameter) from error
-    if size > MOST_GRAMMAR:
-        raise wrong(f"must have at most {MOST_GRAMMAR} bytes", parameter)
-    return grammar
