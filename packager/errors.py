@@ -102,6 +102,10 @@ class OutputError(PackagerError):
     kind = "output"
 
 
+class NoSpaceError(OutputError):
+    """The disk is full, or the quota used up: later there may be space."""
+
+
 class PolicyRefusal(PackagerError):
     """The jurisdiction or the hardware profile says no. All violations at once."""
 

@@ -25,7 +25,7 @@ from packager.errors import (
     CallError,
     Finding,
     InputError,
-    OutputError,
+    NoSpaceError,
     PolicyRefusal,
     UnavailableError,
     VerificationError,
@@ -79,7 +79,7 @@ def install(
     with ExitStack() as stack:
         try:
             path = _brought(release, bases, trust, site, target, plain_http, stack, progress)
-        except OutputError as error:
+        except NoSpaceError as error:
             # As the installer says of space that it lacks: later there may be some.
             raise UnavailableError.of(error.findings) from None
         return _install_whole(path, trust, site, target, operator, dry_run, key, stack, progress)

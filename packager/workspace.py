@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from packager.errors import OutputError
+from packager.errors import NoSpaceError, OutputError
 
 # What a killed run leaves behind begins like this.
 SCRATCH_PREFIX = ".packager-"
@@ -136,7 +136,8 @@ def telling_output_errors(path: Path) -> Iterator[None]:
         what, next_step = _TOLD[error.errno]
         # Of two names, as a copy or a renaming has them, the second is where something was written.
         written = error.filename2 or error.filename or path
-        raise OutputError(what, where=str(written), got=str(error), next_step=next_step) from error
+        kind = NoSpaceError if error.errno in (errno.ENOSPC, errno.EDQUOT) else OutputError
+        raise kind(what, where=str(written), got=str(error), next_step=next_step) from error
 
 
 _TOLD = {

@@ -27,13 +27,15 @@ Array = np.ndarray[Any, Any]
 _CPU = "CPUExecutionProvider"
 _FATAL = 4
 _MASK_BLOCK = 64  # a mask for steps is bound again each so many tokens
+_STEP_TOKENS = 8  # what a step reads of a row: a token, or a few guesses
+_MOST_STEPS = 128
 _NUMBER_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 @dataclass(slots=True)
 class _Step:
-    """What a step of so many rows reads and writes, bound once: a step of a small model is not
-    much longer than it takes to bind a tensor. `ends` is each row's last place."""
+    """What a step of some rows reads and writes, bound once: a step of a small model is not much
+    longer than it takes to bind a tensor. `ends` is each row's last place."""
 
     binding: Any
     inputs: Array
@@ -67,7 +69,7 @@ class SlotDecoder:
         ]
         self._cache = [_zeros(shape, kind) for _ in self._names]
         self._bindings: dict[tuple[int, int], Any] = {}
-        self._steps: dict[int, _Step] = {}
+        self._steps: dict[tuple[int, int, int], _Step] = {}
         self._places = np.arange(slot_tokens)
         self._is_float32 = self._logits_type is np.float32
 
@@ -82,10 +84,14 @@ class SlotDecoder:
         self.lengths[slot] = length
 
     def read(self, slot: int, tokens: Sequence[int]) -> Array:
-        """Append tokens to a slot; the logits after each of them, `[tokens, vocabulary]`."""
+        """Append tokens to a slot; the logits after each of them, `[tokens, vocabulary]`, which are
+        good until the slot reads as many again."""
         length = self.lengths[slot]
-        mask = np.ones((1, length + len(tokens)), np.int64)
-        logits = self._run(slot, slot + 1, np.array([tokens], np.int64), mask)
+        if length and len(tokens) <= _STEP_TOKENS:
+            logits = self._few(slot, slot + 1, tokens, length + len(tokens) - 1)
+        else:
+            mask = np.ones((1, length + len(tokens)), np.int64)
+            logits = self._run(slot, slot + 1, np.array([tokens], np.int64), mask)
         self.lengths[slot] = length + len(tokens)
         rows: Array = logits[0]
         return rows
@@ -116,34 +122,42 @@ class SlotDecoder:
         written for them lies behind their length, where nobody reads it.
         """
         rows = max(tokens) + 1
-        lengths = self.lengths
-        step = self._steps.get(rows)
-        if step is None:
-            step = self._steps[rows] = self._new_step(rows)
-        longest = max(lengths[:rows])
-        width = min(longest // _MASK_BLOCK * _MASK_BLOCK + _MASK_BLOCK, self.slot_tokens)
-        if step.mask.shape[1] != width:
-            step.mask = np.empty((rows, width), np.int64)
-            step.binding.bind_ortvalue_input("attention_mask", _value(step.mask))
-        step.inputs[:, 0] = [tokens.get(slot, 0) for slot in range(rows)]
-        step.ends[:, 0] = lengths[:rows]
-        np.less_equal(self._places[:width], step.ends, out=step.mask)
-        self._session.run_with_iobinding(step.binding)
-        logits = step.logits if self._is_float32 else step.logits.astype(np.float32)
+        inputs = [[tokens.get(slot, 0)] for slot in range(rows)]
+        logits = self._few(0, rows, inputs, self.lengths[:rows])
         for slot in tokens:
-            lengths[slot] += 1
+            self.lengths[slot] += 1
         return {slot: logits[slot, 0] for slot in tokens}
 
-    def _new_step(self, rows: int) -> _Step:
-        step = _Step(
-            self._new_binding(0, rows),
-            np.zeros((rows, 1), np.int64),
-            np.zeros((rows, 0), np.int64),
-            np.zeros((rows, 1), np.int64),
-            np.empty((rows, 1, self._width), self._logits_type),
-        )
-        step.binding.bind_ortvalue_input("input_ids", _value(step.inputs))
-        step.binding.bind_ortvalue_output("logits", _value(step.logits))
+    def _few(self, first: int, last: int, inputs: Any, ends: int | Sequence[int]) -> Array:
+        """Read a few tokens of each of some rows, `ends` the place of the last of them. The logits
+        are good until the same is done again."""
+        step = self._step(first, last, np.size(inputs) // (last - first))
+        step.inputs[:] = inputs
+        step.ends[:, 0] = ends
+        longest = int(step.ends.max())
+        width = min(longest // _MASK_BLOCK * _MASK_BLOCK + _MASK_BLOCK, self.slot_tokens)
+        if step.mask.shape[1] != width:
+            step.mask = np.empty((last - first, width), np.int64)
+            step.binding.bind_ortvalue_input("attention_mask", _value(step.mask))
+        np.less_equal(self._places[:width], step.ends, out=step.mask)
+        self._session.run_with_iobinding(step.binding)
+        return step.logits if self._is_float32 else step.logits.astype(np.float32)
+
+    def _step(self, first: int, last: int, width: int) -> _Step:
+        step = self._steps.get((first, last, width))
+        if step is None:
+            if len(self._steps) >= _MOST_STEPS:
+                self._steps.clear()
+            rows = last - first
+            step = self._steps[first, last, width] = _Step(
+                self._new_binding(first, last),
+                np.zeros((rows, width), np.int64),
+                np.zeros((rows, 0), np.int64),
+                np.zeros((rows, 1), np.int64),
+                np.empty((rows, width, self._width), self._logits_type),
+            )
+            step.binding.bind_ortvalue_input("input_ids", _value(step.inputs))
+            step.binding.bind_ortvalue_output("logits", _value(step.logits))
         return step
 
     def _run(self, first: int, last: int, inputs: Array, mask: Array) -> Array:

@@ -232,6 +232,7 @@ def test_hash_seeds_do_not_show(mlp: onnx.ModelProto, saved: Saver, tmp_path: Pa
         "task": "make",
         "source": str(path),
         "external": False,
+        "aside": False,
         "seconds": 60,
         "memory_bytes": 8 << 30,
     }

@@ -357,3 +357,26 @@ def test_prompts_that_continue_a_prefix_are_read_by_themselves(folder: Path) -> 
         engine.submit(Job(number, (*first.prompt, number), 2, ignore_end=True))
     engine.step()
     assert one.runs == [[1], [9, 9]]
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_what_is_bound_once_reads_as_what_is_bound_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, slots: int
+) -> None:
+    """A few tokens at a time, in any slot, over the ends of the mask's blocks and back again."""
+    kept, anew = decoder(folder, slots), decoder(folder, slots)
+    random_ = random.Random(7)
+    for turn in range(120):
+        slot = random_.randrange(slots)
+        at_most = kept.slot_tokens - kept.lengths[slot]
+        tokens = [random_.randrange(1, 60) for _ in range(random_.randint(1, min(9, at_most)))]
+        found = kept.read(slot, tokens)
+        with monkeypatch.context() as patch:
+            patch.setattr("packager.runtime.generative.decoder._STEP_TOKENS", 0)
+            expected = anew.read(slot, tokens)
+        np.testing.assert_array_equal(found, expected)
+        assert kept.lengths == anew.lengths
+        if turn % 5 == 0 or kept.lengths[slot] > kept.slot_tokens - 10:
+            back = random_.randrange(kept.lengths[slot])
+            kept.back_to(slot, back)
+            anew.back_to(slot, back)
