@@ -16,7 +16,8 @@ from packager.optimize.known_readings import KnownReadings
 from packager.optimize.optimizing import opened, quality_record
 from packager.optimize.optimizing import optimize as optimize_model
 from packager.optimize.processes import Workers
-from packager.optimize.record import MeasurementRecord, read_record, record_bytes
+from packager.optimize.record import MeasurementRecord
+from packager.optimize.record_file import read_record, record_bytes
 from packager.optimize.remembering import Memory, Question
 from packager.optimize.report import html_report
 from packager.optimize.samples import Samples, read_samples

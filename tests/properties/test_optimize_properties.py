@@ -18,7 +18,7 @@ from packager.optimize.confidence import samples_needed, share_lower_bound
 from packager.optimize.front import Point, dominates, pareto_front
 from packager.optimize.gate import hopeless, judge
 from packager.optimize.reading import read_model
-from packager.optimize.record import read_record
+from packager.optimize.record_file import read_record
 from packager.optimize.samples import read_samples
 
 

@@ -13,7 +13,8 @@ from packager.domain.hardware import HardwareProfile
 from packager.domain.model import Batching, Objective
 from packager.optimize import callers
 from packager.optimize.processes import Failure
-from packager.optimize.record import Figures, MeasurementRecord, Row, read_record, record_bytes
+from packager.optimize.record import Figures, MeasurementRecord, Row
+from packager.optimize.record_file import read_record, record_bytes
 from packager.optimize.stopwatch import Stopwatch
 from packager.progress import SILENT
 from tests.unit.optimize.test_stopwatch import _model, _Workshop

@@ -11,14 +11,8 @@ import pytest
 from packager.digest import Digest
 from packager.domain.model import Batching, Objective
 from packager.errors import InputError
-from packager.optimize.record import (
-    Figures,
-    MeasurementRecord,
-    Row,
-    measurement,
-    read_record,
-    record_bytes,
-)
+from packager.optimize.record import Figures, MeasurementRecord, Row, measurement
+from packager.optimize.record_file import read_record, record_bytes
 
 ONE = Figures(1, 16, 40, 8.0, 9.5, 120.0, 1.0, 1.1)
 TWO = replace(ONE, threads=2, latency_p50_ms=7.5, throughput_per_s=210.0)

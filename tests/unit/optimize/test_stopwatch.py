@@ -10,7 +10,8 @@ from packager.domain.hardware import HardwareProfile, Precision
 from packager.domain.model import Model, ModelFile, Objective
 from packager.optimize.measuring import host, thread_counts, where
 from packager.optimize.processes import Failure
-from packager.optimize.record import Figures, MeasurementRecord, Row, read_record, record_bytes
+from packager.optimize.record import Figures, MeasurementRecord, Row
+from packager.optimize.record_file import read_record, record_bytes
 from packager.optimize.stopwatch import Stopwatch
 from packager.progress import SILENT
 

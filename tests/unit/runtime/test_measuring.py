@@ -15,7 +15,7 @@ from tiny_models import RuntimeFolder, classifier_answer
 
 from packager.digest import Digest
 from packager.optimize.measuring import host
-from packager.optimize.record import read_record
+from packager.optimize.record_file import read_record
 
 SOURCE, MODEL = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 

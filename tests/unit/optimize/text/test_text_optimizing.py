@@ -13,7 +13,8 @@ from packager.assemble.server_config import server_config
 from packager.domain.generation import Speculating
 from packager.domain.model import OptimizedModel, Verdict
 from packager.domain.release import Plan
-from packager.optimize.record import Digest, Figures, Guess, Row, read_record
+from packager.optimize.record import Digest, Figures, Guess, Row
+from packager.optimize.record_file import read_record
 from packager.optimize.text import measuring
 from packager.optimize.text.golden import sure
 from packager.optimize.text.measuring import best_chunk, best_guess, best_slots
