@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from .errors import ExitCode, Refusal
 from .lean_asyncio import load_lean_asyncio
+from .lean_libraries import load_lean_libraries
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: _Options) -> int:
+    # Nothing that is loaded goes away again; `server` collects when it is ready.
+    gc.disable()
+    load_lean_libraries()
     from . import configuration
     from .checking_ahead import check_ahead
 
@@ -40,14 +44,13 @@ def _run(options: _Options) -> int:
     if options.measure:
         from . import measuring
 
+        gc.enable()
         return measuring.measure(loaded, sys.stdout, sys.stderr)
     http = loaded.http.listening_on(options.host, options.port)
     loaded.access.require_safe(http)
     if options.grpc_port is not None and loaded.grpc_port is not None:
         loaded = loaded._replace(grpc_port=options.grpc_port)
 
-    # Nothing that is loaded goes away again; `server` collects when it is ready.
-    gc.disable()
     checked = check_ahead(loaded.folder, loaded.models)
     if loaded.access.certificate is None and not loaded.generative:
         load_lean_asyncio()

@@ -7,6 +7,8 @@ this does not know is given to numpy.
 from __future__ import annotations
 
 import io
+import math
+import re
 import struct
 from typing import Any
 
@@ -14,6 +16,14 @@ import numpy as np
 
 from .datatypes import Array
 
+_SIZE = rb"(?:0|[1-9][0-9]{0,11})"
+_SHAPE = rb"(?:%b(?:, %b)+|%b,|)" % (_SIZE, _SIZE, _SIZE)
+_HEAD = re.compile(
+    rb"\x93NUMPY\x01\x00(?P<length>..)"
+    rb"\{'descr': '(?P<dtype>[<|][biuf][1248]|<[SU][1-9][0-9]{0,5})',"
+    rb" 'fortran_order': False, 'shape': \((?P<shape>%b)\), \} *\n" % _SHAPE,
+    re.DOTALL,
+)
 _END = struct.Struct("<4s4H2LH")
 _ENTRY = struct.Struct("<4s4B4HL2L5H2L")
 _LOCAL = struct.Struct("<4s2B4HL2L2H")
@@ -26,11 +36,22 @@ def read_npz(data: bytes) -> dict[str, Array]:
     if members is None:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
+    return {name.removesuffix(".npy"): _array(member) for name, member in members.items()}
+
+
+def _array(member: bytes) -> Array:
+    """An array of numbers in C order with a header of version 1.0, as numpy writes it; numpy reads
+    the same by way of `ast`, which takes 8 ms to load, and is given all others."""
+    head = _HEAD.match(member)
+    if head is not None:
+        shape = tuple(int(size) for size in head["shape"].replace(b",", b" ").split())
+        dtype = np.dtype(head["dtype"].decode())
+        begin = 10 + int.from_bytes(head["length"], "little")
+        if head.end() == begin and len(member) == begin + dtype.itemsize * math.prod(shape):
+            return np.frombuffer(member, dtype, offset=begin).reshape(shape).copy()
     read: Any = np.lib.format.read_array
-    return {
-        name.removesuffix(".npy"): read(io.BytesIO(member), allow_pickle=False)
-        for name, member in members.items()
-    }
+    array: Array = read(io.BytesIO(member), allow_pickle=False)
+    return array
 
 
 def _stored(data: bytes) -> dict[str, bytes] | None:

@@ -43,6 +43,7 @@ from .optional_features import generation_of, on_demand, records_of, traces_of_r
 from .routes import Handler, Kind, Routes
 from .server_routes import ServerRoutes
 from .settling import settle
+from .signals import Signals
 from .tls import Tls
 
 Checked = Sequence[Callable[[], Contents]]
@@ -103,7 +104,7 @@ class _Service:
             self._records,
             self._traces,
         )
-        self._signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        self._signals = Signals()
 
     def _models(self) -> Models:
         return self._server_routes.models
@@ -149,7 +150,7 @@ class _Service:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: self._journal.broke(context))
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signals.put_nowait, number)
+            loop.add_signal_handler(number, self._signals.put, number)
         server = await listen(
             listener, self._application, self._connections, self._tls.context("http/1.1")
         )

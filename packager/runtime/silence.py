@@ -11,9 +11,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from .lean_libraries import system
+from .stand_ins import stand_ins
+
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-import onnxruntime as _onnxruntime
+# It asks for the name of the distribution, and does nothing with it.
+with stand_ins({"linecache": {"getline": lambda *_: ""}, "platform": {"system": system}}):
+    import onnxruntime as _onnxruntime
 
 # It ships no types.
 onnxruntime: Any = _onnxruntime

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http
 import http.client
 import io
 import ipaddress
@@ -22,13 +23,14 @@ from tiny_models import RuntimeFolder
 from packager.optimize.npz import write_npz
 from packager.runtime.__main__ import _options
 from packager.runtime.addresses import family_of, is_loopback
-from packager.runtime.npz import _stored, read_npz
-from packager.runtime.wire import http_date
+from packager.runtime.npz import _array, _stored, read_npz
+from packager.runtime.wire import _REASONS, http_date
 
 # What is not needed to serve a plain model over plain HTTP.
 LEFT_OUT = (
     *("argparse", "email", "html.entities", "ipaddress", "ssl", "urllib.parse", "zipfile"),
-    *("asyncio.streams", "locale", "logging", "pathlib", "subprocess", "traceback"),
+    *("asyncio.locks", "asyncio.queues", "asyncio.streams", "locale", "logging", "pathlib"),
+    *("subprocess", "traceback", "ast", "dis", "http", "inspect", "pickle", "tokenize"),
     *("packager.runtime.meaning", "packager.runtime.openapi", "packager.runtime.status_page"),
     *("packager.runtime.generative.settings", "packager.runtime.texts", "packager.runtime.images"),
 )
@@ -107,6 +109,67 @@ def test_what_asyncio_was_loaded_without_comes_when_it_is_asked_for() -> None:
     assert "never retrieved" in done.stderr
 
 
+LEAN = """
+import sys
+from packager.runtime.lean_asyncio import load_lean_asyncio
+from packager.runtime.lean_libraries import load_lean_libraries
+load_lean_libraries()
+load_lean_asyncio()
+late = {"ast", "asyncio.locks", "asyncio.queues", "copy", "heapq", "inspect", "pickle", "queue"}
+print(*late & set(sys.modules))
+import asyncio, functools, io, signal
+import numpy as np
+import orjson
+async def nothing():
+    pass
+async def main():
+    queue, lock = asyncio.Queue(), asyncio.Lock()
+    async with lock:
+        queue.put_nowait(1)
+    print(await queue.get(), asyncio.locks.__name__)
+    for answer in asyncio.as_completed([asyncio.sleep(0, 2)]):
+        print(await answer)
+    for refused in (nothing, functools.partial(nothing)):
+        try:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, refused)
+        except TypeError as error:
+            print(error)
+    try:
+        await asyncio.get_running_loop().create_connection(
+            asyncio.Protocol, "127.0.0.1", 1, happy_eyeballs_delay=0.1)
+    except ConnectionRefusedError:
+        print("refused")
+asyncio.run(main())
+stream = io.BytesIO()
+np.save(stream, np.array([{"a": 3}], dtype=object))
+print(np.load(io.BytesIO(stream.getvalue()), allow_pickle=True)[0]["a"], np.dtype("i4,f8").names)
+import copy, dataclasses, heapq, inspect, numpy.ma, numpy.random, pickle, queue, uuid
+Value = dataclasses.make_dataclass("Value", ["x"])
+print(copy.deepcopy(Value([1])), orjson.dumps([Value([]), uuid.UUID(int=0)]).decode())
+print(pickle.loads(pickle.dumps(np.arange(2))), inspect.signature(np.mean).parameters["axis"])
+print(heapq.nsmallest(1, [2, 1]), queue.Queue().empty())
+"""
+
+
+def test_what_libraries_were_loaded_without_comes_when_it_is_asked_for() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEAN],
+        env=clean_environment(REPOSITORY, Path()), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == [
+        "",
+        "1 asyncio.locks",
+        "2",
+        "coroutines cannot be used with add_signal_handler()",
+        "coroutines cannot be used with add_signal_handler()",
+        "refused",
+        "3 ('f0', 'f1')",
+        'Value(x=[1]) [{"x":[]},"00000000-0000-0000-0000-000000000000"]',
+        "[0 1] axis=None",
+        "[1] True",
+    ]
+
+
 def test_the_pages_come_all_the_same(tmp_path: Path) -> None:
     folder = RuntimeFolder(tmp_path)
     folder.add_classifier()
@@ -173,6 +236,43 @@ def test_an_npz_of_ours_is_read_without_zipfile(tmp_path: Path) -> None:
     data = (tmp_path / "golden.npz").read_bytes()
     assert _stored(data) is not None
     assert same(read_npz(data))
+
+
+DTYPES = ("<f4", "<f2", "<i8", "|b1", "|u1", "<U3", "|S2", ">f4", "<c8", "<M8[s]")
+SHAPES = st.lists(st.integers(0, 3), max_size=4).map(tuple)
+
+
+@given(st.sampled_from(DTYPES), SHAPES, st.booleans())
+def test_an_array_is_what_numpy_reads(dtype: str, shape: tuple[int, ...], columns: bool) -> None:
+    array = np.zeros(shape, dtype)
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, np.asfortranarray(array) if columns else array)
+    data = stream.getvalue()
+    found = _array(data)
+    wanted = np.lib.format.read_array(io.BytesIO(data))
+    assert (found.dtype, found.shape, found.tobytes()) == (dtype, wanted.shape, wanted.tobytes())
+    for short in (data[:-1], data[:40]) if array.nbytes else ():
+        with pytest.raises(ValueError):
+            _array(short)
+
+
+@pytest.mark.parametrize("shape", [b"(3)", b"(,)", b"(1,,3)", b"(03,)", b"(1, 3,)", b"(3, )"])
+def test_a_shape_that_is_written_otherwise_is_for_numpy(shape: bytes) -> None:
+    text = b"{'descr': '|u1', 'fortran_order': False, 'shape': " + shape + b", }"
+    head = text.ljust(117) + b"\n"
+    data = b"\x93NUMPY\1\0" + len(head).to_bytes(2, "little") + head + b"\1\2\3"
+    try:
+        wanted = np.lib.format.read_array(io.BytesIO(data))
+    except ValueError:
+        with pytest.raises(ValueError):
+            _array(data)
+    else:
+        assert np.array_equal(_array(data), wanted)
+
+
+def test_reasons_are_those_of_the_standard() -> None:
+    for status, reason in _REASONS.items():
+        assert reason.decode() in (http.HTTPStatus(status).phrase, "Content Too Large")
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
