@@ -166,7 +166,7 @@ def _message(model: BenchModel, tensor: bytes) -> bytes:
 def _serving(
     peer: Peer, model: BenchModel, graph: Path, folder: Path
 ) -> Iterator[tuple[int, subprocess.Popen[bytes], float]]:
-    port = _free_port()
+    port = _free_ports()
     log = (folder / f"{peer.name}.log").open("wb")
     began = time.perf_counter()
     # Peers start processes of their own, some of which outlive the one that started them.
@@ -240,10 +240,15 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _free_ports() -> int:
+    """A port that nobody has, nor the one above it, which is for gRPC."""
+    while True:
+        with socket.socket() as probe, socket.socket() as above:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+            with suppress(OSError, OverflowError):
+                above.bind(("127.0.0.1", port + 1))
+                return port
 
 
 def _print(name: str, rows: list[Row]) -> None:

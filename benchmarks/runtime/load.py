@@ -17,6 +17,7 @@ wrk.body = file:read("*a")
 file:close()
 {headers}
 """
+_WARM_UP_SECONDS = 1
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
 
@@ -44,21 +45,12 @@ def closed_loop(
         lines = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items())
         script = Path(folder, "load.lua")
         script.write_text(_SCRIPT.format(body=payload, headers=lines))
-        done = subprocess.run(
+        done = _said_by(
             [
-                wrk,
-                "-t1",
-                f"-c{clients}",
-                f"-d{max(1, round(seconds))}s",
-                "--latency",
-                "-s",
-                str(script),
-                url,
-            ],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+                *(wrk, "-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", "--latency"),
+                *("-s", str(script), url),
+            ]
+        )
     errors = sum(int(n) for n in re.findall(r"Non-2xx or 3xx responses: (\d+)", done))
     for line in re.findall(r"Socket errors: (.*)", done):
         errors += sum(int(n) for n in re.findall(r"(\d+)", line))
@@ -76,7 +68,8 @@ def closed_loop_grpc(
 ) -> Load:
     """The same over HTTP/2 without TLS, one connection a client; `body` is a framed message.
 
-    gRPC's own status is in the trailers, which h2load does not look at.
+    Counted is what comes after connections and settings. gRPC's own status is in the trailers,
+    which h2load does not look at.
     """
     h2load = shutil.which("h2load")
     if h2load is None:
@@ -85,15 +78,13 @@ def closed_loop_grpc(
         payload, log = Path(folder, "body"), Path(folder, "log")
         payload.write_bytes(body)
         fields = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
-        done = subprocess.run(
-            [
-                *(h2load, "-t1", "-m1", f"-c{clients}", f"-D{max(1, round(seconds))}"),
-                *("-d", str(payload), f"--log-file={log}", *fields, url),
-            ],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        command = [
+            *(h2load, "-t1", "-m1", f"-c{clients}", f"-D{max(1, round(seconds))}"),
+            *(f"--warm-up-time={_WARM_UP_SECONDS}", "-d", str(payload), *fields, url),
+        ]
+        done = _said_by(command)
+        # A line for each request costs some of the rate, so latencies have a run of their own.
+        _said_by([*command, f"--log-file={log}"])
         taken = sorted(int(line.split()[2]) / 1e3 for line in log.read_text().splitlines())
     failed = int(re.findall(r"(\d+) failed", done)[0])
     return Load(
@@ -103,6 +94,10 @@ def closed_loop_grpc(
         taken[len(taken) * 99 // 100],
         failed,
     )
+
+
+def _said_by(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def _milliseconds(text: str, percentile: str) -> float:

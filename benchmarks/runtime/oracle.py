@@ -38,7 +38,7 @@ from broken_messages import BROKEN, GOOD  # noqa: E402
 from http2_peer import INFER  # noqa: E402
 from runtime_process import RuntimeProcess  # noqa: E402
 
-from benchmarks.runtime.compare import _free_port  # noqa: E402
+from benchmarks.runtime.compare import _free_ports  # noqa: E402
 
 HERE = Path(__file__).parent
 VENVS = Path(os.environ.get("BENCH_VENVS", "/tmp"))
@@ -74,7 +74,7 @@ Ports = tuple[int, int]
 @contextlib.contextmanager
 def triton() -> Iterator[Ports]:
     """HTTP and gRPC port of a Triton that is ready."""
-    ports = (_free_port(), _free_port())
+    ports = (_free_ports(), _free_ports())
     command = [VENVS / "venv-pytriton/bin/python", HERE / "peers/triton_start.py", *ports]
     process = subprocess.Popen(
         list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
