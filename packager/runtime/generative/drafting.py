@@ -77,8 +77,8 @@ class ModelDrafter:
         decoder.back_to(slot, same)
         guesses: list[int] = []
         logits = decoder.read(slot, tokens[same:])[-1]
-        while _sure(logits):
-            guesses.append(int(logits.argmax()))
+        while (guess := _likely(logits)) is not None:
+            guesses.append(guess)
             if len(guesses) == most:
                 break
             logits = decoder.read(slot, guesses[-1:])[-1]
@@ -91,6 +91,8 @@ class ModelDrafter:
         self._decoder.back_to(slot, 0)
 
 
-def _sure(logits: Array) -> bool:
-    """Whether the likeliest token is likely enough: its share in the softmax."""
-    return bool(np.exp(logits - logits.max()).sum() * _CONFIDENT <= 1)
+def _likely(logits: Array) -> int | None:
+    """The likeliest token, where its share in the softmax is large enough."""
+    token = logits.argmax()
+    others = logits - logits[token]
+    return int(token) if np.exp(others, out=others).sum() * _CONFIDENT <= 1 else None
