@@ -38,6 +38,9 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
+    # With the five that socketserver takes a hundred callers at once are cut off, where the server
+    # behind has an answer for each.
+    request_queue_size = 1024
 
     def __init__(self, port: int, target: tuple[str, int]) -> None:
         self.target = target

@@ -85,7 +85,7 @@ class Application:
             self.enter(exchange)
             answer = route.handler(exchange.method)(exchange)
         except Exception as error:
-            exchange.reply(self._of_exception(error))
+            exchange.reply(self._of_exception(exchange, error))
             return
         if isinstance(answer, Response):
             exchange.reply(answer)
@@ -102,12 +102,12 @@ class Application:
         try:
             response = await answer
         except Exception as error:
-            response = self._of_exception(error)
+            response = self._of_exception(exchange, error)
         if response is not None:
             exchange.reply(response)
 
-    def _of_exception(self, error: Exception) -> Response:
-        return Response.of_error(self._journal.told(error))
+    def _of_exception(self, exchange: Exchange, error: Exception) -> Response:
+        return Response.of_error(self._journal.told(error), exchange.path)
 
     def finished(self, exchange: Exchange, response: Response | None, sent: int) -> None:
         """Answered with `sent` bytes of body; None: the client left before."""

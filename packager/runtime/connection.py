@@ -193,7 +193,7 @@ class Connection(Answering):
             self._most = self._service.admit(exchange)
             self._check_declared(exchange)
         except RequestError as error:
-            self._discard(exchange, Response.of_error(error))
+            self._discard(exchange, Response.of_error(error, exchange.path))
         self._exchanges.append(exchange)
 
     def _hold(self, exchange: Exchange, size: int) -> None:
@@ -201,10 +201,11 @@ class Connection(Answering):
         exchange.held += size
         self._connections.held += size
         if exchange.received > self._most:
-            self._discard(exchange, Response.of_error(too_large(self._most, close=True)))
+            large = too_large(self._most, close=True)
+            self._discard(exchange, Response.of_error(large, exchange.path))
         elif self._connections.held > self._limits.max_held_bytes:
             why = unavailable("other requests fill the memory that all may hold")
-            self._discard(exchange, Response.of_error(why))
+            self._discard(exchange, Response.of_error(why, exchange.path))
 
     def _check_declared(self, exchange: Exchange) -> None:
         declared = exchange.headers.get(b"content-length", b"0")
@@ -242,8 +243,8 @@ class Connection(Answering):
             exchange = Exchange("GET", "", b"", {}, self.client, keep_alive=False)
             exchange.send = self._send
         if not exchange.finished and not (self._exchanges and self._exchanges[0] is not exchange):
-            body = Response.of_error(RequestError(status, why, close=True))
-            self._send(exchange, body)
+            error = RequestError(status, why, close=True)
+            self._send(exchange, Response.of_error(error, exchange.path))
         self._close(still_sending=True)
 
 

@@ -2,13 +2,14 @@
 
 A `Refusal` ends the process before it was ever ready: one line on stderr, and an exit code from
 `sysexits.h`, which init systems and container engines show. A `RequestError` ends one request: an
-HTTP status and `{"error": …}` as the Open Inference Protocol defines it.
+HTTP status and `{"error": …}` as the Open Inference Protocol defines it, or OpenAI below `/v1`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -48,6 +49,12 @@ class RequestError(Exception):
         self.status = status
         self.headers = dict(headers or {})
         self.close = close
+
+
+def openai_error(error: RequestError) -> dict[str, Any]:
+    """In the shape that OpenAI's clients read (API reference, "Errors")."""
+    kind = "invalid_request_error" if error.status < 500 and error.status != 429 else "server_error"
+    return {"error": {"message": str(error), "type": kind, "param": None, "code": error.status}}
 
 
 def quoted(text: str, limit: int = 80) -> str:

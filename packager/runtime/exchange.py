@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from .errors import RequestError
+from .errors import RequestError, openai_error
 
 if TYPE_CHECKING:
     from .routes import Route
@@ -38,12 +38,14 @@ class Response(NamedTuple):
         return cls(status, dump(value))
 
     @classmethod
-    def of_error(cls, error: RequestError) -> Response:
-        """`{"error": …}`, as the Open Inference Protocol wants it."""
+    def of_error(cls, error: RequestError, path: str) -> Response:
+        """`{"error": …}`, as who asked for that path reads it: OpenAI's clients, or those of the
+        Open Inference Protocol."""
+        body = openai_error(error) if path.startswith("/v1/") else {"error": str(error)}
         headers = tuple(
             (key.encode(), text.encode("latin-1")) for key, text in error.headers.items()
         )
-        return cls(error.status, dump({"error": str(error)}), headers=headers, close=error.close)
+        return cls(error.status, dump(body), headers=headers, close=error.close)
 
 
 class Exchange:
@@ -98,7 +100,7 @@ class Exchange:
             self.send(self, response)
 
     def fail(self, error: RequestError) -> None:
-        self.reply(Response.of_error(error))
+        self.reply(Response.of_error(error, self.path))
 
 
 def dump(value: Any) -> bytes:

@@ -7,7 +7,6 @@ from typing import Any
 
 from .errors import RequestError, quoted
 from .exchange import Exchange, Response
-from .openai_errors import of_error
 from .routes import Kind, Routes
 
 Source = Callable[[], Mapping[str, Mapping[str, Any]]]
@@ -32,7 +31,7 @@ class ModelList:
         name = exchange.arguments["model"]
         described = self._described().get(name)
         if described is None:
-            return of_error(RequestError(404, f"there is no model {quoted(name)}"))
+            raise RequestError(404, f"there is no model {quoted(name)}")
         return Response.of(described)
 
     def _described(self) -> dict[str, dict[str, Any]]:

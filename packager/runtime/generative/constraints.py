@@ -15,6 +15,10 @@ import numpy as np
 from .jobs import Array, Constraint
 from .settings import GenerativeSettings
 
+_SPACES = {"whitespace_pattern": r"[\x20\x0A\x0D\x09]{0,32}"}
+"""Between two parts of a JSON text, room for an indentation and no more: JSON allows any number of
+spaces, and a model that is not sure how to go on writes them until its tokens are used up."""
+
 AVAILABLE = importlib.util.find_spec("llguidance") is not None
 
 
@@ -63,9 +67,9 @@ class _Guided:
 
 def _grammar(matcher: Any, grammar: dict[str, Any]) -> str:
     if "json_schema" in grammar:
-        made: str = matcher.grammar_from_json_schema(grammar["json_schema"])
+        made: str = matcher.grammar_from_json_schema(grammar["json_schema"], None, _SPACES)
     elif "regex" in grammar:
         made = matcher.grammar_from_regex(grammar["regex"])
     else:
-        made = matcher.grammar_from_json_schema({"type": "object"})
+        made = matcher.grammar_from_json_schema({"type": "object"}, None, _SPACES)
     return made

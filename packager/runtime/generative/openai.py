@@ -16,9 +16,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ..errors import RequestError, quoted
+from ..errors import RequestError, openai_error, quoted
 from ..exchange import Exchange, Response, dump
-from ..openai_errors import error_body, of_error
 from ..routes import Kind, Routes
 from .asked import Asked, read_chat, read_completion, wrong
 from .client import Worker
@@ -79,25 +78,22 @@ class OpenAi:
     async def _answer(
         self, exchange: Exchange, read: Callable[[bytes], Asked], form: type[Form]
     ) -> Response | None:
-        try:
-            asked = read(exchange.body)
-            exchange.body = b""
-            model = self._models().get(asked.model)
-            if model is None:
-                raise _unknown(asked.model)
-            prompts = await model.prompts.read(asked)
-            speeches = _speeches(model, asked, prompts, exchange.client)
-            shape = form(f"{form.prefix}-{self._prefix}{next(self._numbers)}", asked, model)
-            # All are handed over before the first word is said: a full queue is a status still.
-            streams = [speech.begin() for speech in speeches]
-            running = list(zip(speeches, streams, strict=True))
-            if asked.stream:
-                first = await _first(running[0]) if len(running) == 1 else None
-                body = _events(shape, running, asked, first)
-                return Response(200, body, _EVENTS, headers(model))
-            return await _whole(shape, running, model)
-        except RequestError as error:
-            return of_error(error)
+        asked = read(exchange.body)
+        exchange.body = b""
+        model = self._models().get(asked.model)
+        if model is None:
+            raise _unknown(asked.model)
+        prompts = await model.prompts.read(asked)
+        speeches = _speeches(model, asked, prompts, exchange.client)
+        shape = form(f"{form.prefix}-{self._prefix}{next(self._numbers)}", asked, model)
+        # All are handed over before the first word is said: a full queue is a status still.
+        streams = [speech.begin() for speech in speeches]
+        running = list(zip(speeches, streams, strict=True))
+        if asked.stream:
+            first = await _first(running[0]) if len(running) == 1 else None
+            body = _events(shape, running, asked, first)
+            return Response(200, body, _EVENTS, headers(model))
+        return await _whole(shape, running, model)
 
 
 def _speeches(
@@ -172,7 +168,7 @@ async def _events(
         async for number, piece in _merged(begun):
             yield _event(shape.chunk(number, piece))
     except RequestError as error:
-        yield _event(error_body(error))
+        yield _event(openai_error(error))
         return
     finally:
         for _, stream in running:

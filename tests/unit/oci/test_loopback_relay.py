@@ -1,5 +1,6 @@
 """The relay: whole answers both ways, half-closed connections, and an end when it is closed."""
 
+import contextlib
 import socket
 import threading
 
@@ -14,7 +15,7 @@ def echo():
     """A server that answers with everything it got, once the client has said all."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        listener.listen()
+        listener.listen(256)
 
         def serve():
             while True:
@@ -48,6 +49,20 @@ def test_carries_both_directions(echo):
     relay.close()
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", relay.port), timeout=5)
+
+
+def test_two_hundred_callers_at_once(echo):
+    relay = LoopbackRelay(0, echo)
+    with contextlib.ExitStack() as open_:
+        clients = [
+            open_.enter_context(socket.create_connection(("127.0.0.1", relay.port), timeout=30))
+            for _ in range(200)
+        ]
+        for number, client in enumerate(clients):
+            client.sendall(b"%03d" % number)
+            client.shutdown(socket.SHUT_WR)
+        assert [client.recv(3)[::-1] for client in clients] == [b"%03d" % n for n in range(200)]
+    relay.close()
 
 
 def test_nobody_behind_it_closes_the_connection():
