@@ -256,6 +256,15 @@ def _agree(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     return all(want < 0 or have == want for have, want in zip(shape, wanted, strict=True))
 
 
+def in_the_file(held_out: int) -> int:
+    """How many distinct samples leave so many for evaluation when all parts are dealt out."""
+    return next(
+        count
+        for count in range(held_out, 2 * held_out + 2 * GOLDEN_AT_MOST + 2)
+        if count - GOLDEN_AT_MOST - min(CALIBRATION_AT_MOST, count // 4) >= held_out
+    )
+
+
 def _split(arrays: Mapping[str, Array], batched: Mapping[str, bool], *, synthetic: bool) -> Samples:
     """Order the distinct samples by their own digest, and deal them out."""
     if not arrays:  # a model without inputs has one sample: nothing

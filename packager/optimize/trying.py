@@ -24,6 +24,7 @@ from packager.optimize.npz import Array
 from packager.optimize.processes import Failure, Limits, Workers
 from packager.optimize.recipes import Recipe
 from packager.optimize.samples import Samples, synthetic_samples
+from packager.optimize.sufficiency import too_few
 from packager.optimize.task import Task, scores_of
 from packager.progress import Progress
 
@@ -136,7 +137,15 @@ def _opened(workshop: Workshop, quality: QualityBudget, progress: Progress) -> B
             declared = list(spec.shape)
             told = f"output {spec.name!r} is declared as {declared} and comes as {list(got)}"
             progress.note(f"{told}: mend the declaration, which is what clients are told")
+    held = _Held(answers.outputs, answers.outputs, _own_scores(answers))
+    few = held.too_few(quality, len(workshop.samples.evaluation))
+    if few and not workshop.samples.synthetic:
+        progress.note(f"{few}; until then only what equals the source up to rounding can be chosen")
     return Bench(workshop, answers, quality)
+
+
+def _own_scores(answers: Answers) -> Scores | None:
+    return None if answers.scores is None else scores_of(answers.scores, answers.scores)
 
 
 def try_all(
@@ -237,7 +246,8 @@ def _asked(trial: Trial, bench: Bench, *, first: bool) -> Trial:
             shown = None if workshop.samples.synthetic else judgement.quality
             return Trial(recipe, made, Judgement(True, told, shown), (), resident)
         if held.hopeless(bench.quality, total):
-            told = _lost(judgement, bench.quality, stop, total)
+            few = judgement.quality and held.too_few(bench.quality, total)
+            told = few or _lost(judgement, bench.quality, stop, total)
             return Trial(recipe, made, Judgement(False, told, judgement.quality))
         if first:
             told = f"its quality was looked at on {stop} of {total} samples only"
@@ -282,6 +292,10 @@ class _Held:
     def hopeless(self, budget: QualityBudget, total: int) -> bool:
         return hopeless(self.reference, self.outputs, total, budget, self.scores)
 
+    def too_few(self, budget: QualityBudget, total: int) -> str | None:
+        whole = self.scores is None or self.scores.whole
+        return too_few(total, budget, whole=whole)
+
 
 def _held_against(bench: Bench, parts: list[Answers], stop: int) -> _Held:
     reference = {name: array[:stop] for name, array in bench.source.outputs.items()}
@@ -302,4 +316,5 @@ def _judge(recipe: Recipe, held: _Held, samples: Samples, bench: Bench) -> Judge
         return Judgement(
             False, "its quality cannot be proved without samples; name them in model.samples"
         )
-    return judgement
+    few = judgement.quality and held.too_few(bench.quality, len(samples.evaluation))
+    return judgement if judgement.passed or not few else replace(judgement, reason=few)

@@ -69,6 +69,23 @@ def test_the_least_of_what_was_gained_is_told(monkeypatch: pytest.MonkeyPatch) -
     assert callers.gain_of_batches(Path(), feeds, 1, 16) == {"gain": 1.7, "least": 1.6}
 
 
+def test_a_sure_loss_ends_early_and_a_gain_never_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def rate(*given: object) -> float:
+        asked.append(int(str(given[-1])))
+        return slow if given[-1] == 16 else 100.0
+
+    monkeypatch.setattr(callers, "open_session", lambda *_: _Session(0.0, 0.0))
+    monkeypatch.setattr(callers, "_rate", rate)
+    feeds = [{"x": np.zeros((1, 2), np.float32)}]
+    for slow, rounds in ((90.0, callers.CLEAR_FROM), (115.0, callers.ROUNDS)):
+        asked.clear()
+        told = callers.gain_of_batches(Path(), feeds, 1, 16)
+        assert told["gain"] == slow / 100
+        assert len(asked) == 2 * rounds
+
+
 def _timed(least: float | None, cpu: HardwareProfile) -> tuple[Row, list[str]]:
     """A candidate of which 16 rows took as long as four alone, after the callers were asked."""
     workshop, asked = _Workshop(), []

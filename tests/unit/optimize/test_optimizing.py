@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -25,13 +26,17 @@ from packager.domain.model import (
     Verdict,
 )
 from packager.errors import InputError, OptimizationError
+from packager.optimize.anatomy import anatomy_of
+from packager.optimize.candidates import candidates
 from packager.optimize.engine import open_session
 from packager.optimize.npz import read_npz
 from packager.optimize.optimizing import opened, optimize, quality_record
 from packager.optimize.processes import Workers
 from packager.optimize.reading import read_model
+from packager.optimize.recipes import Recipe
 from packager.optimize.record import MeasurementRecord
 from packager.optimize.samples import Samples, read_samples
+from packager.optimize.trying import try_all
 from packager.progress import SILENT
 
 BUDGET = QualityBudget(Metric.TOP1_AGREEMENT, 0.9)
@@ -141,7 +146,32 @@ def test_too_few_samples_keep_the_source_and_say_how_many_are_needed(
     optimized, _ = _optimize(path, cpu, tmp_path / "out", _samples(path, "x", (20, 16)))
     row = _rows(optimized)["int8-dynamic"]
     assert row.verdict is Verdict.REJECTED
-    assert "held-out samples" in row.reason
+    assert "held-out samples cannot prove" in row.reason
+    assert "distinct samples in the file" in row.reason
+
+
+def test_too_few_samples_are_told_before_anything_is_tried_and_blamed_on_no_candidate(
+    mlp: onnx.ModelProto, saved: Saver, cpu: HardwareProfile, tmp_path: Path
+) -> None:
+    """Of 200 a part is looked at first; what it gave is no reason to say that a good candidate is
+    beyond the budget."""
+    path = saved(mlp)
+    told: list[str] = []
+    progress = SimpleNamespace(advance=lambda *_: None, outcome=lambda *_: None, note=told.append)
+    samples = _samples(path, "x", (200, 16))
+    budget = QualityBudget(Metric.COSINE, 0.5)
+    into = tmp_path / "out"
+    into.mkdir()
+    with opened(read_model(path), samples, budget, into, progress) as bench:  # type: ignore[arg-type]
+        assert len(told) == 1
+        assert "146 held-out samples cannot prove cosine of 0.5" in told[0]
+        assert "403 distinct samples" in told[0]
+        recipe = next(one for one in candidates(anatomy_of(mlp), cpu) if one.name == "int8-dynamic")
+        assert isinstance(recipe, Recipe)
+        trial = try_all((recipe,), bench, None, SILENT)[0]
+    assert not trial.eligible
+    assert "at least 299 are needed" in trial.judgement.reason
+    assert trial.judgement.quality is not None
 
 
 def test_another_architecture_is_an_estimate_and_a_gpu_is_not_measured(
