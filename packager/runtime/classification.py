@@ -1,8 +1,9 @@
 """Triton's "Classification Extension": the highest values of an output in place of all of them.
 
-Each is a text "value:index" or "value:index:label", for every row of a model that batches, and for
-the whole output of one that does not, as the model's configuration tells the client. Values look as
-Triton writes them (C++'s `std::to_string`); of equal ones the first comes first.
+Each is a text "value:index" or "value:index:label", for every row of a model that takes rows, and
+for the whole output of one that does not. Whether batches pay, which is measured, changes no
+answer. Values look as Triton writes them (C++'s `std::to_string`); of equal ones the first comes
+first.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ def checked_count(spec: TensorSpec, value: Any) -> int:
 def classified(
     settings: ModelSettings, spec: TensorSpec, array: Array, count: int
 ) -> tuple[TensorSpec, Array]:
-    """The classes of an output: BYTES of the shape [rows, n], or [n] without batching, where n is
+    """The classes of an output: BYTES of the shape [rows, n], or [n] without rows, where n is
     `count` or as many as there are. Raises RequestError (400) for more than one answer may hold."""
-    by_row = bool(settings.batching.max_batch_size) and array.ndim > 0
+    by_row = settings.takes_rows and array.ndim > 0
     rows = array.shape[0] if by_row else 1
     table = array.reshape(rows, math.prod(array.shape[1:]) if by_row else array.size)
     wanted = min(count, table.shape[1])

@@ -79,6 +79,11 @@ class ModelSettings(NamedTuple):
     def __str__(self) -> str:
         return f"model {self.name} version {self.version}"
 
+    @property
+    def takes_rows(self) -> bool:
+        """Whether the first dimension of every input and output is free, as a batch's is."""
+        return all(spec.shape[:1] == (-1,) for spec in self.inputs + self.outputs)
+
 
 class Configuration(NamedTuple):
     """All of server.json. `folder` is where it lies; every path is relative to that."""
@@ -198,7 +203,7 @@ def _model(reader: Reader) -> ModelSettings:
     listed = [file.path for file in files]
     if model.path not in listed:
         raise reader.at("path").wrong("is not among the files, so its digest is unknown")
-    if model.batching.max_batch_size and not _has_batch_dimension(model):
+    if model.batching.max_batch_size and not model.takes_rows:
         raise reader.at("batching").wrong("needs a free first dimension on every input and output")
     tokenizer = model.serving.tokenizer if model.serving else None
     if tokenizer and tokenizer.path not in listed:
@@ -206,10 +211,6 @@ def _model(reader: Reader) -> ModelSettings:
     if model.golden and model.golden.path not in listed:
         raise reader.at("golden.path").wrong("is not among the files, so its digest is unknown")
     return model
-
-
-def _has_batch_dimension(model: ModelSettings) -> bool:
-    return all(spec.shape[:1] == (-1,) for spec in model.inputs + model.outputs)
 
 
 def _tensors(model: Reader, key: str) -> tuple[TensorSpec, ...]:

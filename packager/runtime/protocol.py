@@ -13,13 +13,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from .datatypes import BYTES, Array, TensorSpec
-from .errors import quoted
+from .errors import RequestError, quoted
 from .reading import without_duplicates
 from .tensors import bad, from_binary, from_json, from_raw_text
 
@@ -232,9 +232,14 @@ def require_same(first: RequestedOutput, again: RequestedOutput) -> None:
 def _named(tensor: dict[str, Any], known: dict[str, TensorSpec], kind: str) -> TensorSpec:
     name = tensor.get("name")
     if type(name) is not str or name not in known:
-        got = quoted(name) if type(name) is str else "no text"
-        raise bad(f"the model has no {kind} {got}; it has {', '.join(map(quoted, known))}")
+        raise no_such(kind, name, known)
     return known[name]
+
+
+def no_such(kind: str, name: object, known: Iterable[str]) -> RequestError:
+    """400, for a tensor that the model does not have."""
+    got = quoted(name) if type(name) is str else "no text"
+    return bad(f"the model has no {kind} {got}; it has {', '.join(map(quoted, known))}")
 
 
 def _parameters(holder: dict[str, Any], what: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ..protocol import (
     Schedule,
     as_wanted,
     checked_shape,
+    no_such,
     require_same,
 )
 from ..tensors import bad, from_binary, to_binary
@@ -55,7 +56,7 @@ def request_of(model: Model, given: Any) -> InferenceRequest:
     for place, tensor in enumerate(given.inputs):
         spec = known.get(tensor.name)
         if spec is None:
-            raise bad(f"the model has no input {quoted(tensor.name)}")
+            raise no_such("input", tensor.name, known)
         if tensor.name in inputs:
             raise bad(f"input {quoted(tensor.name)} is given twice")
         if tensor.datatype != spec.datatype.name:
@@ -96,7 +97,7 @@ def _outputs(model: Model, given: Any) -> tuple[RequestedOutput, ...]:
     wanted: dict[str, RequestedOutput] = {}
     for tensor in given.outputs:
         if tensor.name not in known:
-            raise bad(f"the model has no output {quoted(tensor.name)}")
+            raise no_such("output", tensor.name, known)
         _refuse_unsupported(tensor.parameters)
         spec = known[tensor.name]
         classes = _count(tensor.parameters, "classification")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import VERSION
+from ..errors import RequestError
 from ..extensions import Extensions, model_config, statistics
 from ..models import Models
 from ..server_routes import EXTENSIONS, ServerRoutes
@@ -41,7 +42,11 @@ class Metadata:
         }
 
     def _model_ready(self, request: Any) -> dict[str, Any]:
-        return {"ready": self._routes.model_ready(request.name, request.version or None)}
+        """A model that is not here is not ready, which is no error: as with Triton."""
+        try:
+            return {"ready": self._routes.model_ready(request.name, request.version or None)}
+        except RequestError:
+            return {"ready": False}
 
     def _model_metadata(self, request: Any) -> dict[str, Any]:
         (model,) = self._extensions.chosen(request.name, request.version or None)[-1:]

@@ -18,9 +18,9 @@ LABELS = ("apple", "pear")
 OF_SCORES: dict[str, Any] = {"outputs": [{"name": "scores", "parameters": {"classification": 2}}]}
 
 
-def settings(*, most: int = 8, labels: tuple[str, ...] = (), output: str | None = None) -> Any:
+def settings(*, rows: bool = True, labels: tuple[str, ...] = (), output: str | None = None) -> Any:
     return SimpleNamespace(
-        batching=SimpleNamespace(max_batch_size=most),
+        takes_rows=rows,
         serving=SimpleNamespace(labels=labels, output=output) if labels else None,
         outputs=(SimpleNamespace(name="y"),),
     )
@@ -45,8 +45,8 @@ def test_labels_as_far_as_there_are_any() -> None:
     assert classes([[1, 5]], 1, "UINT8", labels=LABELS, output="other") == [["5:1"]]
 
 
-def test_without_batching_the_output_is_one() -> None:
-    assert classes([[1, 3], [4, 2]], 3, "INT32", most=0) == ["4:2", "3:1", "2:3"]
+def test_without_rows_the_output_is_one() -> None:
+    assert classes([[1, 3], [4, 2]], 3, "INT32", rows=False) == ["4:2", "3:1", "2:3"]
 
 
 def test_no_more_than_there_are() -> None:
@@ -83,15 +83,17 @@ def test_what_has_no_order_has_no_classes(datatype: str) -> None:
         checked_count(spec, 1)
 
 
-def test_over_rest(tmp_path: Any) -> None:
-    """JSON and binary, labels, rows beside each other, and an output that is wanted twice."""
+@pytest.mark.parametrize("most", [0, 4])
+def test_over_rest(tmp_path: Any, most: int) -> None:
+    """JSON and binary, labels, rows beside each other, whether batches pay or not, and an output
+    that is wanted twice."""
     folder = RuntimeFolder(tmp_path)
     x, y = tensor("image", "FP32", [-1, 3, 4, 6]), tensor("scores", "FP32", [-1, 3])
     scores = np.array([[1, 3, 2], [9, 7, 8]], np.float32)
     images = np.repeat(scores, 24, axis=1).reshape(2, 3, 4, 6)
     golden = {"input.image": images, "output.scores": scores}
     model = folder.add("bright", brightness(), [x], [y], golden=golden)
-    model["batching"] = {"max_batch_size": 4}
+    model["batching"] = {"max_batch_size": most}
     image = {"width": 6, "height": 4, "channels_first": True, "mean": [0] * 3, "std": [1] * 3}
     model["serving"] = {"task": "image-classification", "labels": ["r", "g"], "image": image}
     given = {"name": "image", "datatype": "FP32", "shape": [2, 3, 4, 6]}

@@ -111,7 +111,27 @@ def test_embeddings_in_base64(client: Client) -> None:
 def test_what_is_refused(client: Client, document: dict[str, object], status: int) -> None:
     found, answer = embeddings(client, **document)
     assert found == status
-    assert "error" in answer
+    error = answer["error"]
+    assert isinstance(error, dict)
+    assert error["message"]
+    assert (error["type"], error["code"]) == ("invalid_request_error", status)
+
+
+def test_whoever_refuses_below_v1_speaks_as_openai_does(client: Client) -> None:
+    """The routes, the reader of bodies and the handlers: OpenAI's clients show `error.message`."""
+    large = b"x" * ((1 << 20) + 1)
+    for method, path, body, wanted in (
+        ("GET", "/v1/elsewhere", b"", 404),
+        ("GET", "/v1/models/none", b"", 404),
+        ("PUT", "/v1/embeddings", b"{}", 405),
+        ("POST", "/v1/embeddings", b"{", 400),
+        ("POST", "/v1/embeddings", large, 413),
+    ):
+        status, _, answer = client.request(method, path, body)
+        assert status == wanted, answer
+        assert json.loads(answer)["error"]["message"], path
+    status, _, answer = client.request("GET", "/v2/elsewhere", b"")
+    assert isinstance(json.loads(answer)["error"], str)
 
 
 def picture(colour: tuple[int, int, int], kind: str = "PNG") -> bytes:

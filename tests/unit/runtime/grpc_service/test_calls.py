@@ -113,6 +113,24 @@ def test_errors_are_what_they_were(channel: grpc.Channel) -> None:
     }
 
 
+def test_a_model_that_is_not_here_is_not_ready(channel: grpc.Channel) -> None:
+    """tritonclient's `is_model_ready` says False, as with Triton, and raises nothing."""
+    call = channel.unary_unary("/inference.GRPCInferenceService/ModelReady")
+    ready = message("inference.ModelReadyResponse")
+    for name, version, wanted in (("fp32", "", True), ("fp32", "9", False), ("none", "", False)):
+        asked = message("inference.ModelReadyRequest")(name=name, version=version)
+        answer = ready.FromString(call(asked.SerializeToString(), timeout=10))
+        assert answer.ready is wanted
+
+
+def test_a_tensor_that_is_not_there_is_told_which_are(channel: grpc.Channel) -> None:
+    request = Request(model_name="fp32")
+    request.inputs.add(name="images", datatype="FP32", shape=[1, 4])
+    call = channel.unary_unary(INFER)
+    code, details = refused(lambda: call(request.SerializeToString(), timeout=10))
+    assert (code, details) == ("INVALID_ARGUMENT", "the model has no input 'images'; it has 'x'")
+
+
 @pytest.mark.parametrize("compression", list(grpc.Compression), ids=lambda one: one.name)
 def test_compressed_messages(channel: grpc.Channel, compression: grpc.Compression) -> None:
     x = np.arange(4000, dtype=np.float32).reshape(1000, 4)
