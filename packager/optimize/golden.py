@@ -18,7 +18,8 @@ from packager.optimize.processes import Failure
 
 
 def golden_samples(workshop: Workshop, model: Model, target: Path) -> Path | Failure:
-    """Run the golden samples through `model` and write both sides to `target`.
+    """Run the golden samples through `model` and write both sides to `target`; none of a model that
+    draws numbers, of which no answer can be expected again.
 
     As one batch where every input has a free first dimension; where the model does not take it
     after all, the first sample alone.
@@ -43,6 +44,7 @@ def _golden(
         "samples": str(feed_file),
         "target": str(output_file),
         "at_once": True,
+        "twice": True,
     }
     if isinstance(failure := workshop.workers.do("golden", task, workshop.folder), Failure):
         return failure

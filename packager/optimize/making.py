@@ -20,6 +20,8 @@ from packager.digest import Digest
 from packager.domain.hardware import Precision
 from packager.domain.model import Model, TensorSpec
 from packager.errors import InputError
+from packager.optimize import ragged
+from packager.optimize.in_batches import ROWS, Batch, taken_out
 from packager.optimize.npz import Array, read_npz, write_npz
 from packager.optimize.processes import Failure, Limits, Workers
 from packager.optimize.reading import PROTOBUF_LIMIT, load_graph, read_model
@@ -58,6 +60,8 @@ class Answers:
     seconds: float
     scores: Array | None = None
     resident_bytes: int | None = None
+    batch: Batch | None = None
+    """The first rows once more, at once; None where that was not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,17 +209,25 @@ class Workshop:
             "model": str(graph),
             "target": str(target),
             "at_once": False,
+            "batch": ROWS if start == 0 and self._takes_batches() else 0,
             **self._samples("evaluation", start, stop),
         }
         result = workers.do(f"run-{name}", task, self.folder)
         if isinstance(result, Failure):
             return Failure(f"does not run: {result.reason}")
+        outputs = read_npz(target)
+        batch = taken_out(outputs, str(result.get("batch", "")))
         answers = Answers(
-            read_npz(target),
+            outputs,
             float(result["seconds"]),
             resident_bytes=result.get("resident_bytes"),
+            batch=batch,
         )
         return self._scored(name, target, answers, start, stop) if self.task else answers
+
+    def _takes_batches(self) -> bool:
+        free = all(spec.shape[:1] == (-1,) for spec in self.source.inputs)
+        return free and self.samples.stackable
 
     def _scored(
         self, name: str, outputs: Path, answers: Answers, start: int, stop: int
@@ -270,14 +282,12 @@ def joined(parts: Sequence[Answers]) -> Answers:
     the gate calls a defect."""
     scores = [part.scores for part in parts if part.scores is not None]
     try:
-        outputs = {
-            name: np.concatenate([part.outputs[name] for part in parts])
-            for name in parts[0].outputs
-        }
+        outputs = ragged.joined([part.outputs for part in parts])
     except (ValueError, KeyError):
         outputs = {}
     whole = np.concatenate(scores) if len(scores) == len(parts) else None
-    return Answers(outputs, sum(part.seconds for part in parts), whole, parts[0].resident_bytes)
+    seconds = sum(part.seconds for part in parts)
+    return Answers(outputs, seconds, whole, parts[0].resident_bytes, parts[0].batch)
 
 
 def folder_name(recipe: Recipe) -> str:

@@ -20,7 +20,7 @@ from packager.optimize.external_data import external_files
 from packager.optimize.foreign_words import first_line
 from packager.optimize.magic import HEAD, begins_like_onnx, recognize
 from packager.optimize.shapes import without_weights
-from packager.optimize.signature import signature
+from packager.optimize.signature import inferred_outputs, signature
 
 # ONNX Runtime registers these in the domain of ONNX itself; exporters of decoders write them there.
 _RUNTIMES_OWN = frozenset(("SimplifiedLayerNormalization",))
@@ -42,9 +42,9 @@ def read_model(path: Path, *, made_here: bool = False) -> Model:
         _check(proto, file)
         external, findings = external_files(proto, file.parent, where)
         _raise(findings)
-        _check_whole(proto, file, bare=made_here)
         inputs, outputs, findings = signature(proto, where)
         _raise(findings)
+        _check_whole(proto, file, bare=made_here)
         names = (file.name, *external)
         files = tuple(_model_file(file.parent, name) for name in names)
     except OSError as error:
@@ -144,11 +144,19 @@ def _check(proto: onnx.ModelProto, file: Path) -> None:
 
 def _check_whole(proto: onnx.ModelProto, file: Path, *, bare: bool) -> None:
     own = sorted({node.op_type for node in proto.graph.node if _is_runtimes_own(node)})
-    whole = without_weights(proto) if bare else proto
+    whole: onnx.ModelProto | str = str(file)  # there the checker finds the weights beside the graph
+    if bare or own or _undeclared(proto):
+        whole = without_weights(proto) if bare else proto
+        whole = _without(own, whole) if own or _undeclared(proto) else whole
     try:
-        onnx.checker.check_model(_without(own, whole) if own else whole if bare else str(file))
+        onnx.checker.check_model(whole)
     except Exception as error:  # the checker raises more classes than it documents
         raise _not_onnx(str(file), first_line(str(error))) from error
+
+
+def _undeclared(proto: onnx.ModelProto) -> bool:
+    """Whether some output lacks its shape, which ONNX demands and ONNX Runtime does not."""
+    return not all(one.type.tensor_type.HasField("shape") for one in proto.graph.output)
 
 
 def _is_runtimes_own(node: onnx.NodeProto) -> bool:
@@ -157,12 +165,16 @@ def _is_runtimes_own(node: onnx.NodeProto) -> bool:
 
 def _without(own: list[str], proto: onnx.ModelProto) -> onnx.ModelProto:
     """The graph for the checker, with ONNX Runtime's own operators in a domain that it leaves
-    alone. Weights beside the graph become inputs: it would look for their files elsewhere."""
+    alone, and outputs as they are inferred where the model does not say. Weights beside the graph
+    become inputs: it would look for their files elsewhere."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     for node in copy.graph.node:
         if node.op_type in own:
             node.domain = "com.microsoft"
+    outputs = inferred_outputs(proto)
+    del copy.graph.output[:]
+    copy.graph.output.extend(outputs)
     external = [t for t in copy.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
     listed = {value.name for value in copy.graph.input}
     for tensor in external:

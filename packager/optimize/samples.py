@@ -224,12 +224,20 @@ def _fitted(array: Array, spec: TensorSpec, where: str) -> tuple[Array, Finding 
     """The array in the type that the model wants, or what is wrong with it."""
     expected = NUMPY_NAMES.get(spec.datatype, "none: numpy has no such type")
     if spec.datatype == "BYTES" and array.dtype.kind in "US":
-        array = array.astype(np.str_)
+        try:
+            if array.dtype.kind == "S":
+                array = np.char.decode(array.astype(np.bytes_), "utf-8")
+        except UnicodeDecodeError as error:
+            return array, Finding(
+                f"the samples of {spec.name!r} are no text", where, "UTF-8", str(error)
+            )
     elif array.dtype.name != expected:
         return array, Finding(
             f"the samples of {spec.name!r} have the wrong type", where, expected, array.dtype.name
         )
     if not _fits(array.shape, spec.shape):
+        if 0 in spec.shape:
+            return array, _empty(spec, where, array.shape)
         wanted = "×".join("any" if size < 0 else str(size) for size in spec.shape)
         return array, Finding(
             f"the samples of {spec.name!r} have the wrong shape",
@@ -242,6 +250,20 @@ def _fitted(array: Array, spec: TensorSpec, where: str) -> tuple[Array, Finding 
             f"the samples of {spec.name!r} hold NaN or infinity", where, "finite numbers"
         )
     return array, None
+
+
+def _empty(spec: TensorSpec, where: str, shape: tuple[int, ...]) -> Finding:
+    """An exporter that wrote 0 where it meant any size."""
+    return Finding(
+        f"the model declares a dimension of 0 in its input {spec.name!r}, so that it takes no value"
+        " there",
+        where,
+        f"samples of the size {'×'.join('any' if size < 0 else str(size) for size in spec.shape)},"
+        " which are empty",
+        "×".join(map(str, shape)) or "one value",
+        "where 0 was meant to be any size, give that dimension of graph.input a name (dim_param)"
+        " with onnx, and save the model again",
+    )
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:

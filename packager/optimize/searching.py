@@ -259,6 +259,8 @@ class Search:
                 for one in (name, best)
                 if one in rows
             }
+        if best == SOURCE and raced:
+            return f"no better than the source beyond noise: {speeds.get(name) or 0:.2f}×; {told}"
         own = f" against {speed:.2f}×" if (speed := speeds.get(name)) else ""
         ahead = f"{speeds.get(best) or 0:.2f}× the source's speed{own}"
         where = "ahead at the second look" if raced else "far ahead at the first look"

@@ -54,8 +54,8 @@ def signature(
     weights = {tensor.name for tensor in graph.initializer}
     findings: list[Finding] = []
     inputs = _specs((i for i in graph.input if i.name not in weights), "input", where, findings)
-    outputs = _specs(_inferred_outputs(proto), "output", where, findings)
-    if not outputs:
+    outputs = _specs(inferred_outputs(proto), "output", where, findings)
+    if not graph.output:
         findings.append(Finding("the model has no output", where, "at least one output"))
     return inputs, outputs, tuple(findings)
 
@@ -108,7 +108,7 @@ def _element_name(element: int) -> str:
         return f"a tensor of unknown element type {element}"
 
 
-def _inferred_outputs(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+def inferred_outputs(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     """The outputs, with shapes inferred where the model does not declare them."""
     declared = list(proto.graph.output)
     if all(output.type.tensor_type.HasField("shape") for output in declared):

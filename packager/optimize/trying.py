@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from packager.domain.hardware import Precision
-from packager.domain.model import Metric, Model, QualityBudget
+from packager.domain.model import Model, QualityBudget
 from packager.errors import InputError
-from packager.optimize.gate import Judgement, Scores, hopeless, is_lossless, judge
-from packager.optimize.making import Answers, Made, Workshop, folder_name, joined
-from packager.optimize.npz import Array
+from packager.optimize.gate import Judgement, is_lossless
+from packager.optimize.holding import held_against, lost, rungs, verdict
+from packager.optimize.in_batches import DEPENDS, rows_are_alone, wrong_together
+from packager.optimize.making import Answers, Made, Workshop, folder_name
 from packager.optimize.processes import Failure, Limits, Workers
 from packager.optimize.recipes import Recipe
 from packager.optimize.samples import Samples, synthetic_samples
-from packager.optimize.sufficiency import too_few
-from packager.optimize.task import Task, scores_of
+from packager.optimize.task import Task
 from packager.progress import Progress
 
 _Given = TypeVar("_Given")
@@ -39,11 +39,6 @@ PATIENCE_FACTOR = 20
 PATIENCE_SECONDS = 120
 PATIENCE_BYTES_PER_SECOND = 10_000_000
 """And what is large is read and written several times, on a slow disk that others use."""
-
-RUNGS = (16, 4)
-"""The first part of the held-out samples is a sixteenth of them, the second goes to a quarter."""
-RUNG_AT_LEAST, SECOND_AT_LEAST = 32, 128
-"""What is smaller is not worth another session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +81,11 @@ class Bench:
     tried: dict[str, Trial] = field(default_factory=dict, compare=False)
     proved: dict[str, Trial] = field(default_factory=dict, compare=False)
 
+    @property
+    def rows_are_alone(self) -> bool:
+        """Whether the rows of a batch have nothing to do with each other."""
+        return rows_are_alone(self.source.outputs, self.source.batch)
+
 
 def open_bench(
     model: Model,
@@ -100,6 +100,7 @@ def open_bench(
 
     Raises InputError when ONNX Runtime cannot run it, or the task's metric cannot score it.
     """
+    _refuse_bf16_outputs(model)
     progress.advance("running the source", 0, 0)
     if samples is not None:
         workshop = Workshop.open(model, samples, scratch, workers, task)
@@ -122,6 +123,18 @@ def open_bench(
     raise AssertionError("unreachable: the last size raises")
 
 
+def _refuse_bf16_outputs(model: Model) -> None:
+    """Raises InputError: the engine gives no such value to Python."""
+    if outputs := [spec.name for spec in model.outputs if spec.datatype == "BF16"]:
+        raise InputError(
+            "a model whose outputs are BF16 cannot be tried here",
+            where=f"output {outputs[0]!r} of the model",
+            expected="outputs of a type that numpy has",
+            got="BF16",
+            next_step="export it so that it casts its outputs to FP32 or FP16",
+        )
+
+
 def _opened(workshop: Workshop, quality: QualityBudget, progress: Progress) -> Bench:
     """Raises InputError as `run_source` does. An output that is not what the model declares is
     told: the engine minds it not, and clients are told what is declared."""
@@ -137,15 +150,14 @@ def _opened(workshop: Workshop, quality: QualityBudget, progress: Progress) -> B
             declared = list(spec.shape)
             told = f"output {spec.name!r} is declared as {declared} and comes as {list(got)}"
             progress.note(f"{told}: mend the declaration, which is what clients are told")
-    held = _Held(answers.outputs, answers.outputs, _own_scores(answers))
+    held = held_against(answers, [answers], len(workshop.samples.evaluation))
     few = held.too_few(quality, len(workshop.samples.evaluation))
     if few and not workshop.samples.synthetic:
         progress.note(f"{few}; until then only what equals the source up to rounding can be chosen")
-    return Bench(workshop, answers, quality)
-
-
-def _own_scores(answers: Answers) -> Scores | None:
-    return None if answers.scores is None else scores_of(answers.scores, answers.scores)
+    bench = Bench(workshop, answers, quality)
+    if not bench.rows_are_alone:
+        progress.note(f"nothing lossy is chosen: {DEPENDS}")
+    return bench
 
 
 def try_all(
@@ -225,6 +237,14 @@ def _patience(bench: Bench) -> Limits:
     return Limits(min(seconds, bounds.seconds), bounds.memory_bytes)
 
 
+def _wrong_together(recipe: Recipe, first: Answers, bench: Bench) -> str | None:
+    """Why rows may not be put together. Where they may not with the source either, one that loses
+    something is refused for that."""
+    if not (recipe.lossless or bench.rows_are_alone):
+        return None
+    return wrong_together(first.outputs, first.batch, bench.source.outputs, bench.source.batch)
+
+
 def _asked(trial: Trial, bench: Bench, *, first: bool) -> Trial:
     """Let a candidate answer the next part of the samples, or all that is left, and judge it."""
     recipe, made, workshop, parts = trial.recipe, trial.outcome, bench.workshop, list(trial.parts)
@@ -236,8 +256,10 @@ def _asked(trial: Trial, bench: Bench, *, first: bool) -> Trial:
         if isinstance(part, Failure):
             return Trial(recipe, part, Judgement(False, part.reason))
         parts.append(part)
+        if reason := _wrong_together(recipe, parts[0], bench):
+            return Trial(recipe, made, Judgement(False, reason))
         resident = resident or part.resident_bytes
-        held = _held_against(bench, parts, stop)
+        held = held_against(bench.source, parts, stop)
         if stop == total:
             break
         judgement = held.judge(bench.quality)
@@ -247,74 +269,13 @@ def _asked(trial: Trial, bench: Bench, *, first: bool) -> Trial:
             return Trial(recipe, made, Judgement(True, told, shown), (), resident)
         if held.hopeless(bench.quality, total):
             few = judgement.quality and held.too_few(bench.quality, total)
-            told = few or _lost(judgement, bench.quality, stop, total)
+            told = few or lost(judgement, bench.quality, stop, total)
             return Trial(recipe, made, Judgement(False, told, judgement.quality))
+        if not (recipe.lossless or bench.rows_are_alone or workshop.samples.synthetic):
+            return Trial(recipe, made, Judgement(False, DEPENDS, judgement.quality))
         if first:
             told = f"its quality was looked at on {stop} of {total} samples only"
             open_still = Judgement(False, told, judgement.quality)
             return Trial(recipe, made, open_still, tuple(parts), resident)
-    judgement = _judge(recipe, held, workshop.samples, bench)
+    judgement = verdict(recipe, held, workshop.samples, bench.quality, alone=bench.rows_are_alone)
     return Trial(recipe, made, judgement, (), resident)
-
-
-def _lost(judgement: Judgement, budget: QualityBudget, stop: int, total: int) -> str:
-    """Why the rest of the samples is not asked."""
-    quality = judgement.quality
-    if quality is None:
-        return judgement.reason
-    if budget.metric in (Metric.TOP1_AGREEMENT, Metric.TASK):
-        return f"{judgement.reason}; the other {total - stop} cannot make up for it"
-    return (
-        f"on {stop} of {total} samples {budget.metric.value} is beyond the budget of {budget.bound}"
-        f" too often already, at worst {quality.bound}; the others cannot make up for it"
-    )
-
-
-def rungs(total: int) -> list[tuple[int, int]]:
-    """Where each part of `total` samples starts and stops: 1685 → 0–105, 105–421, 421–1685."""
-    first, second = (total // divisor for divisor in RUNGS)
-    wanted = [max(RUNG_AT_LEAST, first), *([second] if second >= SECOND_AT_LEAST else [])]
-    stops = [stop for stop in wanted if 2 * stop <= total]
-    return list(zip([0, *stops], [*stops, total], strict=True))
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """A candidate's answers so far beside the source's, with the scores of a task."""
-
-    reference: dict[str, Array]
-    outputs: dict[str, Array]
-    scores: Scores | None
-
-    def judge(self, budget: QualityBudget) -> Judgement:
-        return judge(self.reference, self.outputs, budget, self.scores)
-
-    def hopeless(self, budget: QualityBudget, total: int) -> bool:
-        return hopeless(self.reference, self.outputs, total, budget, self.scores)
-
-    def too_few(self, budget: QualityBudget, total: int) -> str | None:
-        whole = self.scores is None or self.scores.whole
-        return too_few(total, budget, whole=whole)
-
-
-def _held_against(bench: Bench, parts: list[Answers], stop: int) -> _Held:
-    reference = {name: array[:stop] for name, array in bench.source.outputs.items()}
-    own = joined(parts)
-    scores = None
-    if bench.source.scores is not None and own.scores is not None:
-        scores = scores_of(bench.source.scores[:stop], own.scores)
-    return _Held(reference, own.outputs, scores)
-
-
-def _judge(recipe: Recipe, held: _Held, samples: Samples, bench: Bench) -> Judgement:
-    judgement = held.judge(bench.quality)
-    if recipe.lossless and is_lossless(held.reference, held.outputs):
-        count = len(samples.evaluation)
-        shown = None if samples.synthetic else judgement.quality
-        return Judgement(True, f"equal to the source up to rounding on {count} samples", shown)
-    if samples.synthetic:
-        return Judgement(
-            False, "its quality cannot be proved without samples; name them in model.samples"
-        )
-    few = judgement.quality and held.too_few(bench.quality, len(samples.evaluation))
-    return judgement if judgement.passed or not few else replace(judgement, reason=few)
