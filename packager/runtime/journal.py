@@ -3,17 +3,19 @@
 A line of a request holds an id that this server made up, the status, the sizes of the bodies in
 bytes and the time that it took. The client's own `id`, its address and the path are left out: they
 may say who asked for what. Where the release declares a class of retention, every line names it.
-Lines of requests are gathered for some milliseconds and written by a
-thread of their own, so that a collector that stalls never stalls the server; what it cannot take is
-counted and told.
+All lines are written by a thread of their own, so that a collector that stalls
+never stalls the server, nor its end; lines of requests are gathered for some milliseconds. What the
+collector cannot take is counted and told.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -22,6 +24,8 @@ from .errors import NO_MEMORY, RequestError
 
 _GATHER_SECONDS = 0.02
 _MOST_WAITING = 65536
+# So long a stalled collector keeps a process that is about to end.
+_LAST_SECONDS = 1.0
 
 
 class Journal:
@@ -31,22 +35,24 @@ class Journal:
         self._stream = stream
         self._tag = {"retention": retention} if retention else {}
         self._tail = f',"retention":{json.dumps(retention)}}}\n' if retention else "}\n"
-        self._lines: list[str] = []
+        self._lines: deque[str] = deque()
         self._lost = 0
         self._second = (0, "")
-        self._some = threading.Event()
-        self._writing = threading.Lock()
+        self._some, self._hurry = threading.Event(), threading.Event()
         self._closed = False
-        threading.Thread(target=self._write_on, name="journal", daemon=True).start()
+        self._writer = threading.Thread(target=self._write_on, name="journal", daemon=True)
+        self._writer.start()
 
     def event(self, event: str, **fields: object) -> None:
-        """`{"time": …, "event": event, …}`, written at once; time is UTC with milliseconds."""
+        """`{"time": …, "event": event, …}`, without waiting for more; time is UTC with
+        milliseconds."""
         time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = json.dumps(
             {"time": time, "event": event} | fields | self._tag, separators=(",", ":")
         )
-        self._lines.append(line + "\n")
-        self._flush()
+        self._add(line + "\n")
+        self._hurry.set()
+        self._some.set()
 
     def fault(self, error: BaseException) -> None:
         """A fault of ours: its type, and where it was raised. Its message might quote a request."""
@@ -77,10 +83,7 @@ class Journal:
         self, request_id: str, status: int, bytes_in: int, bytes_out: int, milliseconds: float
     ) -> None:
         """One answered request. 499 stands for a client that left before its answer."""
-        if len(self._lines) >= _MOST_WAITING:
-            self._lost += 1
-            return
-        self._lines.append(
+        self._add(
             f'{{"time":"{self._now()}","event":"request","id":"{request_id}","status":{status},'
             f'"bytes_in":{bytes_in},"bytes_out":{bytes_out},"ms":{milliseconds:.3f}' + self._tail
         )
@@ -88,10 +91,17 @@ class Journal:
             self._some.set()
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left, as far as it is taken soon."""
         self._closed = True
+        self._hurry.set()
         self._some.set()
-        self._flush()
+        self._writer.join(_LAST_SECONDS)
+
+    def _add(self, line: str) -> None:
+        if len(self._lines) < _MOST_WAITING:
+            self._lines.append(line)
+        else:
+            self._lost += 1
 
     def _now(self) -> str:
         now = time.time()
@@ -103,20 +113,30 @@ class Journal:
     def _write_on(self) -> None:
         while not self._closed:
             self._some.wait()
-            time.sleep(_GATHER_SECONDS)
+            self._hurry.wait(_GATHER_SECONDS)
             self._some.clear()
+            self._hurry.clear()
             self._flush()
+        self._flush()
 
     def _flush(self) -> None:
-        with self._writing:
-            lines, self._lines = self._lines, []
-            lost, self._lost = self._lost, 0
-            if lost:
-                lines.append(json.dumps({"event": "lines_lost", "count": lost}) + "\n")
-            if not lines:
-                return
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
+        lost, self._lost = self._lost, 0
+        if lost:
+            lines.append(json.dumps({"event": "lines_lost", "count": lost}) + "\n")
+        try:
+            self._write("".join(lines).encode())
+        except (OSError, ValueError):
+            return
+
+    def _write(self, data: bytes) -> None:
+        # Not by way of the stream's own buffer: a thread that waits in there keeps the process from
+        # its end.
+        descriptor, rest = self._stream.fileno(), memoryview(data)
+        while rest:
             try:
-                self._stream.write("".join(lines))
-                self._stream.flush()
-            except (OSError, ValueError):
-                return
+                rest = rest[os.write(descriptor, rest) :]
+            except BlockingIOError:
+                writable = select.poll()
+                writable.register(descriptor, select.POLLOUT)
+                writable.poll()
