@@ -9,6 +9,8 @@ from packager.domain.generation import ModelKind
 from packager.domain.model import Constraints, Metric, QualityBudget, TaskFiles
 from packager.section import Section
 
+_DEFAULTS = {Metric.MAX_ABS: 1e-3, Metric.TASK: 0.01, Metric.SQNR: 40.0}
+
 
 def quality_of(kind: ModelKind) -> QualityBudget:
     """The usual budget: a text model is held to the words that the source would say."""
@@ -28,10 +30,15 @@ def read_quality(section: Section, kind: ModelKind) -> QualityBudget:
     if other in section:
         section.note(other, f"{metric.value} is bounded by {bound!r}", next_step=f"write {bound}:")
         section.number(other)
-    default = {Metric.MAX_ABS: 1e-3, Metric.TASK: 0.01}.get(metric, usual.bound)
+    default = _DEFAULTS.get(metric, usual.bound)
     value = section.number(bound, default)
-    if not (value >= 0 if metric is Metric.MAX_ABS else 0 < value <= 1):
-        section.note(bound, "out of range", expected="more than 0, at most 1", got=str(value))
+    if metric is Metric.MAX_ABS:
+        allowed, expected = value >= 0, "0 or more"
+    else:
+        most = 1.0 if error else metric.perfect
+        allowed, expected = 0 < value <= most, f"more than 0, at most {most:g}"
+    if not allowed:
+        section.note(bound, "out of range", expected=expected, got=str(value))
     return QualityBudget(metric, value)
 
 

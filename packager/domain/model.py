@@ -66,6 +66,7 @@ class Metric(StrEnum):
 
     TOP1_AGREEMENT = "top1_agreement"
     COSINE = "cosine"
+    SQNR = "sqnr"
     MAX_ABS = "max_abs"
     TASK = "task"
     GREEDY_AGREEMENT = "greedy_agreement"
@@ -74,6 +75,13 @@ class Metric(StrEnum):
     def smaller_is_better(self) -> bool:
         """Whether the budget is a bound from above: an error, or what a task may lose."""
         return self in (Metric.MAX_ABS, Metric.TASK)
+
+    @property
+    def perfect(self) -> float:
+        """What the source's own answer gets; of SQNR, in decibels, the most that is told."""
+        if self is Metric.SQNR:
+            return 200.0
+        return 0.0 if self.smaller_is_better else 1.0
 
 
 class Objective(StrEnum):
@@ -87,8 +95,9 @@ class Objective(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QualityBudget:
-    """What optimization may spend: agreement and cosine `at_least`, max_abs and the loss of a task
-    `at_most` `bound`. A task's metric is the file with digest `plugin`, held against `labels`."""
+    """What optimization may spend: agreement, cosine and sqnr `at_least`, max_abs and the loss of a
+    task `at_most` `bound`. A task's metric is the file with digest `plugin`, held against `labels`.
+    """
 
     metric: Metric = Metric.TOP1_AGREEMENT
     bound: float = 0.99

@@ -6,8 +6,8 @@ the unfavourable side, so few samples prove little:
 - top1_agreement: the share of samples on which the largest value of each output is at the same
   place as the source's; whole numbers and texts must be equal. Bound: the exact one-sided lower
   limit for a share (Clopper & Pearson, 1934).
-- cosine, max_abs: each sample has its own value. Bound: the value that, with 95 % confidence, at
-  least 99 % of all inputs keep to (Wilks' distribution-free tolerance limit, 1941).
+- cosine, sqnr (decibels), max_abs: each sample has its own value. Bound: the value that, with 95 %
+  confidence, at least 99 % of all inputs keep to (Wilks' distribution-free tolerance limit, 1941).
 - task: the user's metric scored every sample from 0 to 1. What counts is by how much the score of
   samples fell on average, and samples that rose make up for nothing, so that the bound is on the
   safe side. Bound: the upper limit of that mean (`confidence.mean_upper_bound`).
@@ -109,7 +109,7 @@ def hopeless(
     rank = tolerance_rank(total)
     if rank is None:
         return True
-    smaller_is_worse = budget.metric is Metric.COSINE
+    smaller_is_worse = not budget.metric.smaller_is_better
     over = values < budget.bound if smaller_is_worse else values > budget.bound
     return int(over.sum()) >= rank
 
@@ -162,7 +162,7 @@ def _judge_task(scores: Scores | None, samples: int, budget: QualityBudget) -> J
 
 def _judge_tolerance(values: NDArray[np.float64], budget: QualityBudget) -> Judgement:
     samples = len(values)
-    smaller_is_worse = budget.metric is Metric.COSINE
+    smaller_is_worse = not budget.metric.smaller_is_better
     worst_first = np.sort(values if smaller_is_worse else -values)
     value = float(values.mean() if smaller_is_worse else values.max())
     rank = tolerance_rank(samples)
@@ -180,10 +180,11 @@ def _judge_tolerance(values: NDArray[np.float64], budget: QualityBudget) -> Judg
     passed = bound >= budget.bound if smaller_is_worse else bound <= budget.bound
     told = (
         f"with 95 % confidence {COVERAGE:.0%} of inputs have {budget.metric.value}"
-        f" {'≥' if smaller_is_worse else '≤'} {_six(bound)}"
+        f" {'≥' if smaller_is_worse else '≤'} {_safe(bound, up=not smaller_is_worse)}"
     )
     reason = told if passed else f"{told}; the budget is {budget.bound}"
-    return Judgement(passed, reason, Quality(budget.metric, _six(value), _six(bound), samples))
+    shown = _safe(bound, up=not smaller_is_worse)
+    return Judgement(passed, reason, Quality(budget.metric, _six(value), shown, samples))
 
 
 def _defect(reference: Outputs, candidate: Outputs, metric: Metric) -> str | None:
@@ -191,7 +192,7 @@ def _defect(reference: Outputs, candidate: Outputs, metric: Metric) -> str | Non
         return reason
     for name, ours in reference.items():
         if not _is_float(ours):
-            blind = metric in (Metric.COSINE, Metric.MAX_ABS)
+            blind = metric in (Metric.COSINE, Metric.SQNR, Metric.MAX_ABS)
             if blind and not np.array_equal(ours, candidate[name]):
                 return f"{metric.value} does not see the output {name!r}, which is not equal"
         elif not np.isfinite(ours).all():
@@ -240,9 +241,21 @@ def _values(reference: Outputs, candidate: Outputs, metric: Metric) -> NDArray[n
             worst = np.minimum(worst, same.astype(np.float64))
         elif metric is Metric.COSINE:
             worst = np.minimum(worst, _cosine(a.reshape(count, -1), b.reshape(count, -1)))
+        elif metric is Metric.SQNR:
+            worst = np.minimum(worst, _sqnr(a.reshape(count, -1), b.reshape(count, -1)))
         else:
-            worst = np.maximum(worst, np.abs(a - b).reshape(count, -1).max(axis=1))
+            off = np.abs(a - b).reshape(count, -1).max(axis=1, initial=0.0)
+            worst = np.maximum(worst, off)
     return worst
+
+
+def _sqnr(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Signal over what was added to it, in decibels, at most what is told of equal ones."""
+    most = Metric.SQNR.perfect
+    signal, noise = (a**2).sum(axis=1), ((a - b) ** 2).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        decibels = 10 * np.log10(signal / noise)
+    return np.where(noise == 0, most, np.clip(decibels, -most, most))
 
 
 def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -280,3 +293,12 @@ def _up(value: float) -> float:
 
 def _six(value: float) -> float:
     return float(f"{value:.6g}")
+
+
+def _safe(value: float, *, up: bool) -> float:
+    """Six digits, never on the side on which they would claim more than was proved."""
+    shown = _six(value)
+    if shown == value or (shown > value) == up or not value:
+        return shown
+    last = 10.0 ** (math.floor(math.log10(abs(value))) - 5)
+    return _six(shown + last if up else shown - last)

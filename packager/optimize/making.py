@@ -21,6 +21,7 @@ from packager.domain.hardware import Precision
 from packager.domain.model import Model, TensorSpec
 from packager.errors import InputError
 from packager.optimize import ragged
+from packager.optimize.foreign_words import first_line
 from packager.optimize.in_batches import ROWS, Batch, taken_out
 from packager.optimize.npz import Array, read_npz, write_npz
 from packager.optimize.processes import Failure, Limits, Workers
@@ -212,17 +213,14 @@ class Workshop:
             "batch": ROWS if start == 0 and self._takes_batches() else 0,
             **self._samples("evaluation", start, stop),
         }
+        target.unlink(missing_ok=True)  # of an earlier part: nobody may take it for this one's
         result = workers.do(f"run-{name}", task, self.folder)
         if isinstance(result, Failure):
             return Failure(f"does not run: {result.reason}")
-        outputs = read_npz(target)
-        batch = taken_out(outputs, str(result.get("batch", "")))
-        answers = Answers(
-            outputs,
-            float(result["seconds"]),
-            resident_bytes=result.get("resident_bytes"),
-            batch=batch,
-        )
+        try:
+            answers = _answers(target, result)
+        except Exception as error:  # whatever a reader of .npz stumbles over
+            return Failure(f"gave no readable answers: {first_line(str(error))}")
         return self._scored(name, target, answers, start, stop) if self.task else answers
 
     def _takes_batches(self) -> bool:
@@ -243,10 +241,14 @@ class Workshop:
             "start": start,
             "stop": stop,
         }
+        target.unlink(missing_ok=True)
         result = self.workers.do(f"score-{name}", task, self.folder)
         if isinstance(result, Failure):
             return Failure(f"{UNSCORED}{result.reason}")
-        return replace(answers, scores=read_npz(target)["scores"])
+        try:
+            return replace(answers, scores=read_npz(target)["scores"])
+        except Exception as error:  # as above
+            return Failure(f"{UNSCORED}gave no readable scores: {first_line(str(error))}")
 
     def layers(self, made: Made) -> tuple[tuple[str, float], ...]:
         """Tensor and its signal-to-noise ratio against the source; nothing when it cannot be told.
@@ -275,6 +277,17 @@ class Workshop:
             "start": start,
             "stop": stop,
         }
+
+
+def _answers(target: Path, result: dict[str, Any]) -> Answers:
+    outputs = read_npz(target)
+    batch = taken_out(outputs, str(result.get("batch", "")))
+    return Answers(
+        outputs,
+        float(result["seconds"]),
+        resident_bytes=result.get("resident_bytes"),
+        batch=batch,
+    )
 
 
 def joined(parts: Sequence[Answers]) -> Answers:

@@ -81,6 +81,7 @@ class Workers:
         bounded = {"seconds": self.limits.seconds, "memory_bytes": self.limits.memory_bytes}
         task_file.write_text(json.dumps({**bounded, **task}))
         complaint = folder / f"{name}.stderr"
+        result_file.unlink(missing_ok=True)  # of an earlier part: nobody may take it for this one's
         if self.stopped.is_set():
             return Failure("was stopped")
         process = self._started(task_file, result_file, complaint)

@@ -58,7 +58,7 @@ def _point(row: Candidate, metric: Metric) -> Point:
     figures, estimated, quality = row.measurement, row.estimate, row.quality
     error = metric.smaller_is_better
     exact = row.name == SOURCE or quality is None  # equal to the source up to rounding
-    value = quality.value if quality and not exact else (0.0 if error else 1.0)
+    value = quality.value if quality and not exact else metric.perfect
     if metric is Metric.TASK:
         value = max(0.0, value)  # a score above the source's is luck, and no merit of the candidate
     return Point(

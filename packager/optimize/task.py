@@ -49,7 +49,10 @@ def read_task(files: TaskFiles, samples: Samples) -> Task:
     The file is parsed, and not run: that is for a worker.
     """
     text, findings = _text(files.plugin)
-    labels = load_arrays(files.labels, "labels")
+    try:
+        labels = load_arrays(files.labels, "labels")
+    except InputError as error:
+        raise InputError.of([*findings, *error.findings]) from error
     count = max((len(array) for array in samples.arrays.values()), default=0)
     for name, array in sorted(labels.items()):
         if not array.ndim or len(array) != count:

@@ -242,6 +242,9 @@ def _limit(memory_bytes: int, seconds: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     bound = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
     resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)  # nor may it fill the disk
+    if most == resource.RLIM_INFINITY or most > bound:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (bound, most))
     signal.alarm(seconds + 5)
 
 

@@ -140,6 +140,16 @@ def test_max_abs_is_bounded_from_above(tmp_path):
     assert read(tmp_path, text).quality == QualityBudget(Metric.MAX_ABS, 0.01)
     wrong = GOOD.replace("top1_agreement", "max_abs")
     assert "at_most" in refused(tmp_path, wrong)[0].next_step
+    below = text.replace("0.01", "-1")
+    assert refused(tmp_path, below)[0].expected == "0 or more"
+
+
+def test_sqnr_is_in_decibels(tmp_path):
+    text = GOOD.replace("{metric: top1_agreement, at_least: 0.995}", "{metric: sqnr, at_least: 45}")
+    assert read(tmp_path, text).quality == QualityBudget(Metric.SQNR, 45)
+    usual = text.replace(", at_least: 45", "")
+    assert read(tmp_path, usual).quality == QualityBudget(Metric.SQNR, 40)
+    assert "at most 200" in refused(tmp_path, text.replace("45", "201"))[0].expected
 
 
 def test_a_bare_model_makes_the_same_request():

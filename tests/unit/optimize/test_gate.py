@@ -126,6 +126,40 @@ def test_cosine_and_max_abs_use_the_tolerance_limit() -> None:
     assert not judge(scores, noisy, QualityBudget(Metric.MAX_ABS, 0.01)).passed
 
 
+def test_sqnr_is_told_in_decibels_and_held_to_the_worst_output() -> None:
+    scores = _scores(400)
+    noise = np.float32(1e-2) * np.random.RandomState(7).standard_normal((400, 10))
+    squares = (scores["y"] ** 2).sum(axis=1, keepdims=True) / (noise**2).sum(1, keepdims=True)
+    signal = np.sqrt(squares)
+    made = {"y": scores["y"] + noise * signal / 100}  # 40 dB in every sample
+    quality = judge(scores, made, QualityBudget(Metric.SQNR, 39.9)).quality
+    assert quality is not None
+    assert quality.value == pytest.approx(40, abs=1e-3)
+    assert judge(scores, made, QualityBudget(Metric.SQNR, 39.9)).passed
+    assert not judge(scores, made, QualityBudget(Metric.SQNR, 40.1)).passed
+    assert judge(scores, scores, QualityBudget(Metric.SQNR, Metric.SQNR.perfect)).passed
+    silent = {"y": np.zeros((400, 10), np.float32)}
+    assert judge(silent, silent, QualityBudget(Metric.SQNR, 60)).passed
+    assert not judge(silent, made, QualityBudget(Metric.SQNR, 1)).passed
+
+
+def test_evidence_never_claims_more_than_was_proved() -> None:
+    scores = _scores(400)
+    made = {"y": scores["y"] * np.linspace(1, 1 + 2e-4, 10, dtype=np.float32)}
+    judgement = judge(scores, made, QualityBudget(Metric.COSINE, 0.9))
+    assert judgement.quality is not None
+    assert judgement.quality.bound == 0.999999
+    assert "≥ 0.999999" in judgement.reason
+
+
+def test_an_output_without_values_is_no_traceback() -> None:
+    empty = {"y": np.zeros((400, 1, 0), np.float32), "z": _scores(400)["y"]}
+    for metric in (Metric.MAX_ABS, Metric.COSINE, Metric.SQNR):
+        bound = 0.0 if metric is Metric.MAX_ABS else 0.99
+        assert judge(empty, empty, QualityBudget(metric, bound)).passed
+    assert not judge(empty, empty, TOP1).passed
+
+
 def test_cosine_and_max_abs_need_299_samples() -> None:
     scores = _scores(298)
     for budget in (QualityBudget(Metric.COSINE, 0.5), QualityBudget(Metric.MAX_ABS, 1.0)):

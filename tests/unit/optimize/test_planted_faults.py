@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,63 @@ FAULTS = {
         "not a valid model",
     ),
     "no result": ("make", "sys.exit(0)", Verdict.FAILED, "without a readable result"),
+    "no answers": (
+        "run",
+        'pathlib.Path(sys.argv[2]).write_text(\'{"ok": true, "seconds": 1.0}\')',
+        Verdict.FAILED,
+        "no readable answers",
+    ),
+    "answers that are none": (
+        "run",
+        AFTER + "pathlib.Path(task['target']).write_bytes(b'PK' * 99)",
+        Verdict.FAILED,
+        "no readable answers",
+    ),
+    "a result without a figure": (
+        "run",
+        AFTER + "pathlib.Path(sys.argv[2]).write_text('{\"ok\": true}')",
+        Verdict.FAILED,
+        "no readable answers",
+    ),
+    "only half of it": (
+        "run",
+        OUTPUTS + "y = y[: len(y) // 2]" + STORE,
+        Verdict.REJECTED,
+        "shape",
+    ),
+    "the answers of before": (
+        "run",
+        "p = pathlib.Path(sys.argv[0] + '.seen')\n    if p.exists(): sys.exit(0)\n    p.touch(); "
+        + AFTER,
+        Verdict.FAILED,
+        "without a readable result",
+    ),
+    "garbage on every stream": (
+        "run",
+        "os.write(1, b'{}' * 50000); os.write(2, b'\\xff' * 5000000); sys.exit(3)",
+        Verdict.FAILED,
+        "exit code 3",
+    ),
+    "a file without end": (
+        "run",
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20,) * 2)\n"
+        "    f = open(task['target'], 'wb')\n    while True: f.write(bytes(1 << 16))",
+        Verdict.FAILED,
+        "File too large",
+    ),
+    "children that stay": (
+        "run",
+        "subprocess.Popen(['sleep', '677']); sys.exit(1)",
+        Verdict.FAILED,
+        "exit code 1",
+    ),
+    "right alone and wrong in company": (
+        "run",
+        AFTER + "import numpy as n; o = dict(n.load(task['target'])); k = 'y in a batch'; "
+        "o.update({k: o[k][::-1]} if k in o else {}); n.savez(task['target'][:-4], **o)",
+        Verdict.REJECTED,
+        "in a batch otherwise",
+    ),
     "a lie": (
         "make",
         "pathlib.Path(sys.argv[2]).write_text('{\"ok\": true}')",
@@ -144,12 +202,21 @@ def test_a_broken_candidate_is_never_chosen(
     assert optimized.chosen.name != VICTIM
     assert optimized.model.files[0].path.exists()
     assert optimized.golden is not None
+    assert not [pid for pid, command in _processes() if "sleep\0677" in command]
 
 
 def test_unbroken_it_would_have_been_chosen(broken: Callable[[str, str], OptimizedModel]) -> None:
     """Without this, the test above could pass for no reason."""
     assert broken("none", "pass").chosen.name == VICTIM
     assert not [pid for pid in _children() if pid != os.getpid()]
+
+
+def _processes() -> list[tuple[int, str]]:
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append((int(file.parent.name), file.read_text(errors="replace")))
+    return found
 
 
 def _children() -> list[int]:
