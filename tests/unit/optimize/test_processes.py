@@ -23,6 +23,7 @@ from packager.errors import InputError
 from packager.optimize.anatomy import anatomy_of
 from packager.optimize.candidates import candidates
 from packager.optimize.gate import judge
+from packager.optimize.in_batches import MARK
 from packager.optimize.making import Answers, Made, Workshop
 from packager.optimize.processes import WORKER, Failure, Limits, Workers
 from packager.optimize.reading import read_model
@@ -208,5 +209,5 @@ def test_outputs_of_workers_are_plain_data(
     shop = workshop(Workers())
     shop.run_source()
     with np.load(shop.folder / "source.outputs.npz", allow_pickle=False) as outputs:
-        assert outputs.files == ["y"]
+        assert outputs.files == ["y", f"y{MARK}"]
     assert json.loads((shop.folder / "run-source.result.json").read_text())["ok"] is True
