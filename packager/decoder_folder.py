@@ -70,14 +70,14 @@ def read_decoder(folder: Path, *, draft: bool = False) -> Decoder:
         kv_heads=sizes["num_key_value_heads"],
         head_size=sizes["head_size"],
         vocabulary=sizes["vocab_size"],
-        context=min(sizes["context_length"], taken.window or sizes["context_length"]),
+        context=min(sizes["context_length"], taken.reach or sizes["context_length"]),
         end_tokens=ends,
         begin_token=begin[0] if begin else None,
         weights=sum(file.stat().st_size for file in _weights(folder, graph)),
         objections=taken.ours,
         unknown=taken.any,
         cache=taken.cache,
-        window=taken.window,
+        reach=taken.reach,
     )
 
 

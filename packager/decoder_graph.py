@@ -7,7 +7,7 @@ here has nothing against it yet: it is refused in full words when the model itse
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ _SLIDES = (
     "its cache slides (sliding_window_cache of GroupQueryAttention), which ONNX Runtime before 1.31"
     " does not know"
 )
+_BENDS = "its positions are embedded in another way from a length on that cannot be read"
 # Beside its caches a graph may read these and still be answered greedily by plain ONNX Runtime.
 KNOWN_INPUTS = frozenset({"input_ids", "attention_mask", "position_ids"})
 
@@ -25,13 +26,13 @@ KNOWN_INPUTS = frozenset({"input_ids", "attention_mask", "position_ids"})
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What is against packager's engine, and what is against any engine; empty for a graph that
-    each takes. `cache` are the inputs and outputs of the cache, in their order. `window` is that of
-    a model with sliding attention whose graph attends to everything all the same."""
+    each takes. `cache` are the inputs and outputs of the cache, in their order. `reach` is
+    the longest text to which the graph says what the model says, where that is known."""
 
     ours: tuple[str, ...] = ()
     any: tuple[str, ...] = ()
     cache: tuple[tuple[str, str], ...] = ()
-    window: int | None = None
+    reach: int | None = None
 
 
 def look(graph: Path, decoder: dict[str, Any], layers: int) -> Taken:
@@ -48,12 +49,15 @@ def look(graph: Path, decoder: dict[str, Any], layers: int) -> Taken:
     outputs = {node.name for node in proto.output}
     cache = _cache(decoder, layers)
     attention = [_attributes(node) for node in proto.node if node.op_type == _ATTENTION]
-    slides = [_SLIDES] if any(one.get("sliding_window_cache") for one in attention) else []
+    rotary = _rotary_limits(proto)
+    limits = [*_lost_windows(decoder, attention), *rotary]
+    refused = [_SLIDES] if any(one.get("sliding_window_cache") for one in attention) else []
+    refused += [_BENDS] if None in rotary else []
     return Taken(
-        ours=(*_against_ours(inputs, {node.op_type for node in proto.node}, layers), *slides),
-        any=(*_against_any(inputs, outputs, cache), *slides),
+        ours=(*_against_ours(inputs, {node.op_type for node in proto.node}, layers), *refused),
+        any=(*_against_any(inputs, outputs, cache), *refused),
         cache=tuple(pair for pair in cache if pair[0] in inputs),
-        window=_lost_window(decoder, attention),
+        reach=min(filter(None, limits), default=None),
     )
 
 
@@ -61,13 +65,39 @@ def _attributes(node: Any) -> dict[str, int]:
     return {attribute.name: attribute.i for attribute in node.attribute}
 
 
-def _lost_window(decoder: dict[str, Any], attention: Sequence[dict[str, int]]) -> int | None:
+def _lost_windows(decoder: dict[str, Any], attention: Sequence[dict[str, int]]) -> list[int]:
     """The builder for the CPU writes a Mistral's window into genai_config.json and leaves it out
     of the graph, whose words are others as soon as a text is longer than the window."""
     told = decoder.get("sliding_window")
     window = told.get("window_size") if isinstance(told, dict) else None
     kept = any(one.get("local_window_size", -1) > 0 for one in attention)
-    return window if type(window) is int and window > 0 and attention and not kept else None
+    return [window] if type(window) is int and window > 0 and attention and not kept else []
+
+
+def _rotary_limits(proto: Any) -> list[int | None]:
+    """Where the embedding of positions becomes another one for longer texts (LongRoPE, as Phi 3
+    has it): by an `If` over the width of the mask, so for all rows of a step by the longest one,
+    and not for what lies in the cache already. None for a length that cannot be read."""
+    maker = {name: node for node in proto.node for name in node.output}
+    rotary = {name for node in proto.node if node.op_type == _ATTENTION for name in node.input[7:9]}
+    choices = [node for node in proto.node if node.op_type == "If" and rotary & {*node.output}]
+    longer = [maker.get(choice.input[0]) for choice in choices]
+    return [
+        _number(one.input[1], maker, proto) if one and one.op_type == "Greater" else None
+        for one in longer
+    ]
+
+
+def _number(name: str, maker: Mapping[str, Any], proto: Any) -> int | None:
+    from onnx import numpy_helper
+
+    node = maker.get(name)
+    if node is not None and node.op_type == "Constant":
+        held = [attribute.t for attribute in node.attribute if attribute.name == "value"]
+    else:
+        held = [tensor for tensor in proto.initializer if tensor.name == name]
+    values = numpy_helper.to_array(held[0]).ravel().tolist() if held else []
+    return values[0] if len(values) == 1 and type(values[0]) is int and values[0] > 0 else None
 
 
 def _against_ours(inputs: Sequence[str], operators: set[str], layers: int) -> tuple[str, ...]:

@@ -79,8 +79,8 @@ def read_generation(root: Section, kind: ModelKind, model: Path) -> Generation |
         )
     if context is not None and not 2 <= context <= decoder.context:
         longer = (
-            "longer than the window of the model's attention, which its graph does not keep"
-            if decoder.window == decoder.context
+            "longer than the text up to which the graph says what the model says"
+            if decoder.reach == decoder.context
             else "longer than the model can read"
         )
         section.note(

@@ -46,12 +46,13 @@ def export(console: Console, model: Path, output: Path, python: str | None, prec
     decoder = made.decoder
     lines = [
         f"{made.folder}  {made.architecture}, {decoder.layers} layers, "
-        f"{decoder.weights / 1e6:,.0f} MB"
+        f"{decoder.weights / 1e6:,.0f} MB",
+        f"next tokens as the source's: {made.likeness['same']:.1%}",
     ]
-    if decoder.window:
+    if decoder.reach:
         lines.append(
-            f"reads at most {decoder.context} tokens: its graph does not keep the window of the "
-            "model's attention, and would say something else beyond"
+            f"reads at most {decoder.context} tokens: beyond, its graph would say something else "
+            "than the model"
         )
     if decoder.unknown:
         lines.append(f"no engine takes it on a CPU: {'; '.join(decoder.unknown)}")

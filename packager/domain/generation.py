@@ -55,8 +55,8 @@ class Decoder:
 
     `graph` is relative to the folder; `context` the most tokens that the model was made for.
     `objections` say why packager's own engine does not take the graph, `unknown` why no plain run
-    of it is known; `cache` are the inputs and outputs of its cache, two of a layer. `window` is
-    set where the model attends to so many tokens and the graph to all: `context` is no longer then.
+    of it is known; `cache` are the inputs and outputs of its cache, two of a layer. `reach` is
+    the longest text to which the graph says what the model says: `context` is no longer then.
     """
 
     folder: Path
@@ -72,7 +72,7 @@ class Decoder:
     objections: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     cache: tuple[tuple[str, str], ...] = ()
-    window: int | None = None
+    reach: int | None = None
 
     def cache_bytes(self, tokens: int, element: int = CACHE_ELEMENT_BYTES) -> int:
         """What the keys and values of so many tokens take: two of each layer and head."""

@@ -4,9 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 from text_folder import configuration, save_text_folder, write_configuration
 
 from packager.decoder_folder import read_decoder
@@ -192,11 +193,32 @@ def test_a_graph_that_lost_its_window_reads_no_further_than_it(
     generation = read(lost).serving.generation
     assert generation
     assert generation.context == 48
-    assert "window of the model's attention, which its graph does not keep 2 to 48" in findings(
+    assert "text up to which the graph says what the model says 2 to 48" in findings(
         lost, "generation: {context: 49}"
     )
     kept = attending(folder / "model", tmp_path / "kept", 48, local_window_size=48)
     assert read_decoder(kept / "model").context == 512
+
+
+@pytest.mark.parametrize(("longer", "reach"), [("Greater", 48), ("Less", None)])
+def test_a_graph_whose_positions_change_with_the_length_reads_no_further(
+    folder: Path, tmp_path: Path, longer: str, reach: int | None
+) -> None:
+    """As the builder exports a Phi 3 with LongRoPE: one row of a step changes all of them."""
+    attending(folder / "model", tmp_path, 512, local_window_size=512)
+    graph = onnx.load(tmp_path / "model/model.onnx")
+    tables = next(n.input[7:9] for n in graph.graph.node if n.op_type == "GroupQueryAttention")
+    limit = numpy_helper.from_array(np.array(48, np.int64))
+    graph.graph.node.extend([
+        helper.make_node("Constant", [], ["limit"], value=limit),
+        helper.make_node(longer, ["width", "limit"], ["is_longer"]),
+        helper.make_node("If", ["is_longer"], [*tables]),
+    ])  # fmt: skip
+    onnx.save(graph, tmp_path / "model/model.onnx")
+    decoder = read_decoder(tmp_path / "model")
+    assert decoder.context == (reach or 512)
+    assert decoder.reach == reach
+    assert any("positions" in why for why in decoder.objections) == (reach is None)
 
 
 def test_a_cache_that_slides_is_taken_by_no_engine(folder: Path, tmp_path: Path) -> None:
