@@ -101,7 +101,7 @@ class Answering(asyncio.Protocol):
     def _send(self, exchange: Exchange, response: Response) -> None:
         """Write an answer. Only the first exchange in line is ever answered; where that goes wrong,
         the connection ends, so that nobody waits for what will not come."""
-        if self._ended or exchange.finished:
+        if self._ended or exchange.finished or self._transport.is_closing():
             return
         try:
             self._write(exchange, response)

@@ -39,6 +39,10 @@ class RequestHead:
         if name in self.fields and name in ONCE:
             self.twice = name
         self.fields[name] = value
+        self.count_field()
+
+    def count_field(self) -> None:
+        """Raises RequestError (431)."""
         self.count += 1
         if self.count > _MOST_FIELDS:
             raise RequestError(431, f"the request has more than {_MOST_FIELDS} header fields")
@@ -47,6 +51,11 @@ class RequestHead:
         """Raises RequestError (400) for a field that stands twice where that is dangerous."""
         if self.twice:
             raise RequestError(400, f"the header {self.twice.decode('latin-1')} is given twice")
+
+    def has_body(self) -> bool:
+        return (
+            self.fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in self.fields
+        )
 
     def expects_continue(self) -> bool:
         return self.fields.get(b"expect", b"").lower() == b"100-continue"

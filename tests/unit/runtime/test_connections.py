@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import select
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +104,68 @@ def test_pipelined_requests_are_answered_in_their_order(server: RuntimeProcess) 
     answer = talk(server, requests)
     statuses = [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]]
     assert statuses == [b"200", b"404", b"405", b"200"]
+
+
+INFER = b"POST /v2/models/classifier/infer HTTP/1.1\r\nHost: here\r\n"
+# What Java's own client sends with the first request of a connection.
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+
+
+def chunked(body: bytes, trailers: bytes = b"") -> bytes:
+    return b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n%b\r\n" % (
+        len(body),
+        body,
+        trailers,
+    )
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+@pytest.mark.parametrize("in_chunks", [False, True])
+def test_a_body_is_read_though_another_protocol_is_asked_for(
+    server: RuntimeProcess, in_chunks: bool, pause: float
+) -> None:
+    body = json.dumps(REQUEST).encode()
+    whole = INFER + UPGRADE
+    whole += chunked(body) if in_chunks else b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    half = len(whole) - 40
+    answer = talk(server, *((whole[:half], whole[half:]) if pause else (whole,)), pause=pause)
+    assert answer.startswith(b"HTTP/1.1 200 "), answer
+    assert answer.count(b"HTTP/1.1") == 1
+    large = INFER + UPGRADE + b"Content-Length: 9999999\r\n\r\n" + bytes(2 << 20)
+    assert talk(server, large).startswith(b"HTTP/1.1 413 ")
+
+
+def test_what_follows_a_body_says_nothing_of_it(server: RuntimeProcess) -> None:
+    """A trailer must not change what a request means, nor grow for ever."""
+    body = json.dumps(REQUEST).encode()
+    for field in (b"Inference-Header-Content-Length: 5", b"Content-Encoding: gzip"):
+        request = INFER + b"Connection: close\r\n" + chunked(body, field + b"\r\n")
+        assert talk(server, request).startswith(b"HTTP/1.1 200 ")
+    endless = INFER + chunked(body, b"X: " + bytes(1 << 20).replace(b"\0", b"a"))[:-2]
+    assert talk(server, endless).startswith(b"HTTP/1.1 431 ")
+    assert talk(server, INFER + chunked(body, b"X: y\r\n" * 200)).startswith(b"HTTP/1.1 431 ")
+
+
+def test_small_chunks_are_read(server: RuntimeProcess) -> None:
+    body = json.dumps(REQUEST).encode() + b" " * 5000
+    head = INFER + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+    assert talk(server, head + pieces).startswith(b"HTTP/1.1 200 ")
+
+
+def test_resets_amid_answers_leave_no_word(server: RuntimeProcess) -> None:
+    """asyncio writes a warning to stderr for each write to a peer that is gone."""
+    body = json.dumps(REQUEST).encode()
+    one = INFER + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    for _ in range(30):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            reset = struct.pack("ii", 1, 0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+            connection.sendall(one * 20)
+    assert talk(server, one.replace(b"Host", b"Connection: close\r\nHost")).count(b"200 OK") == 1
+    assert server.process.stderr
+    said, _, _ = select.select([server.process.stderr], [], [], 0)
+    assert not said
 
 
 def test_expect_continue_is_answered_or_refused_before_the_body(server: RuntimeProcess) -> None:

@@ -13,6 +13,7 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 from runtime_process import REPOSITORY, Client, clean_environment
 from tiny_models import RuntimeFolder
 
@@ -73,8 +74,9 @@ def test_lines_come_in_their_order_and_all_of_them(tmp_path: Path) -> None:
     assert len(told) == 303
 
 
-def test_what_is_not_taken_is_counted() -> None:
+def test_what_is_not_taken_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """And what a pipe that never blocks takes piece by piece is whole."""
+    monkeypatch.setattr(journal, "_MOST_WAITING", 1000)
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
     os.set_blocking(writing, False)
@@ -84,7 +86,7 @@ def test_what_is_not_taken_is_counted() -> None:
         with os.fdopen(reading, "rb") as stream:
             found.append(stream.read())
 
-    total = 2 * journal._MOST_WAITING + 2000
+    total = 5000
     with os.fdopen(writing, "w") as stream:
         log = Journal(stream)
         for number in range(total):
