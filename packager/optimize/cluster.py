@@ -9,7 +9,9 @@ matter, by Dask's configuration).
 
 from __future__ import annotations
 
+import re
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -29,7 +31,10 @@ from packager.optimize.reading import load_graph
 GRAPHS, WRITTEN = ("source", "candidate", "rival", "model"), "target"
 FILES = ("samples", "labels", "plugin")
 SHARED = ("source", *FILES)
-CONNECT_SECONDS, GRACE_SECONDS = 20, 60
+CONNECT_SECONDS, GRACE_SECONDS, COMING_BACK_SECONDS = 20, 60, 10
+TRIES = 3
+"""Files lie on one worker each, and are lost with it: others are sent them again."""
+_ADDRESS = re.compile(r"(?:tcp|tls|ucx)://(?:\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):([0-9]{1,5})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +61,52 @@ class ClusterWorkers(Workers):
         folder: Path,  # noqa: ARG002 - scratch space of this machine, which has no part in it
     ) -> dict[str, Any] | Failure:
         """Run one task on the cluster; the files that it writes come back to where they belong."""
-        if self.stopped.is_set():
-            return Failure("was stopped")
-        try:
-            sent, files = _packed(task)
-            held = {place: self._sent(place, file) for place, file in files.items()}
-            future = self.client.submit(
-                run_there, name, sent, held, self.limits, __version__, pure=False, retries=1
-            )
-            result, written = future.result(timeout=self.limits.seconds + GRACE_SECONDS)
-        except Exception as error:  # whatever the network or the cluster raises
-            self.accident.set()
-            return Failure(f"the cluster gave no result: {first_line(f'{error!r}')}")
-        if isinstance(result, Failure):
-            self.accident.set()
-            return result
-        _unpacked(task, written)
-        return dict(result)
+        for left in reversed(range(TRIES)):
+            if self.stopped.is_set():
+                return Failure("was stopped")
+            try:
+                result, written = self._asked(name, task)
+            except Exception as error:  # whatever the network or the cluster raises
+                self.accident.set()
+                told = first_line(f"{error!r}")
+                if not self._lives():
+                    raise _lost(str(self.client.scheduler.address), told) from error
+                if isinstance(error, TimeoutError) or not left:
+                    return Failure(f"the cluster gave no result: {told}")
+                with self.holding:  # who held it may be gone
+                    self.held.clear()
+                continue
+            if isinstance(result, Failure):
+                self.accident.set()
+                return result
+            _unpacked(task, written)
+            return dict(result)
+        raise AssertionError("unreachable: the last try returns")
+
+    def _asked(
+        self, name: str, task: Mapping[str, Any]
+    ) -> tuple[dict[str, Any] | Failure, dict[str, bytes]]:
+        sent, files = _packed(task)
+        held = {place: self._sent(place, file) for place, file in files.items()}
+        future = self.client.submit(
+            run_there, name, sent, held, self.limits, __version__, pure=False, retries=1
+        )
+        answer: tuple[dict[str, Any] | Failure, dict[str, bytes]] = future.result(
+            timeout=self.limits.seconds + GRACE_SECONDS
+        )
+        return answer
+
+    def _lives(self) -> bool:
+        """Whether anybody is left to ask; a worker that is being started again gets the time."""
+        until = time.monotonic() + COMING_BACK_SECONDS
+        while self.client.status == "running":
+            with suppress(Exception):  # the scheduler may go while it is asked
+                if self.client.nthreads():
+                    return True
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.2)
+        return False
 
     def _sent(self, place: str, file: Path) -> Any:
         """A future that stands for the file's bytes on the cluster."""
@@ -92,6 +126,15 @@ def connected(scheduler: str, jobs: int) -> Iterator[ClusterWorkers]:
 
     Raises UnavailableError when it does not answer, has no worker, or another packager.
     """
+    found = _ADDRESS.fullmatch(scheduler)
+    if not found or not 0 < int(found[1]) < 1 << 16:
+        raise InputError(
+            "this is no address of a scheduler",
+            where="--scheduler",
+            expected="tcp://HOST:PORT or tls://HOST:PORT",
+            got=scheduler,
+            next_step="dask scheduler tells its address when it starts",
+        )
     distributed = _distributed()
     try:
         client = distributed.Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
@@ -191,6 +234,16 @@ def _distributed() -> Any:
             got="none",
             next_step="pip install '.[cluster]' in packager's source",
         ) from error
+
+
+def _lost(scheduler: str, got: str) -> UnavailableError:
+    return UnavailableError(
+        "the Dask cluster was lost in the middle of the work",
+        where=scheduler,
+        expected="a scheduler with at least one worker until the end",
+        got=got,
+        next_step="start its workers again and repeat; or go on here, without --scheduler",
+    )
 
 
 def _unavailable(scheduler: str, got: str, next_step: str) -> UnavailableError:

@@ -22,8 +22,9 @@ from packager.optimize.magic import HEAD, begins_like_onnx, recognize
 from packager.optimize.shapes import without_weights
 from packager.optimize.signature import inferred_outputs, signature
 
-# ONNX Runtime registers these in the domain of ONNX itself; exporters of decoders write them there.
-_RUNTIMES_OWN = frozenset(("SimplifiedLayerNormalization",))
+# ONNX Runtime registers these in the domain of ONNX itself, for any opset; exporters of decoders
+# write them there, and so do its own fusions. Operator → the opset from which on ONNX has it too.
+_RUNTIMES_OWN = {"SimplifiedLayerNormalization": 1 << 16, "LayerNormalization": 17}
 
 PROTOBUF_LIMIT = 2**31 - 1
 """Bytes that one protobuf message may have; larger models keep their weights beside the graph."""
@@ -143,7 +144,8 @@ def _check(proto: onnx.ModelProto, file: Path) -> None:
 
 
 def _check_whole(proto: onnx.ModelProto, file: Path, *, bare: bool) -> None:
-    own = sorted({node.op_type for node in proto.graph.node if _is_runtimes_own(node)})
+    opset = _opset(proto)
+    own = sorted({node.op_type for node in proto.graph.node if _is_runtimes_own(node, opset)})
     whole: onnx.ModelProto | str = str(file)  # there the checker finds the weights beside the graph
     if bare or own or _undeclared(proto):
         whole = without_weights(proto) if bare else proto
@@ -159,8 +161,8 @@ def _undeclared(proto: onnx.ModelProto) -> bool:
     return not all(one.type.tensor_type.HasField("shape") for one in proto.graph.output)
 
 
-def _is_runtimes_own(node: onnx.NodeProto) -> bool:
-    return node.domain in ("", "ai.onnx") and node.op_type in _RUNTIMES_OWN
+def _is_runtimes_own(node: onnx.NodeProto, opset: int) -> bool:
+    return node.domain in ("", "ai.onnx") and opset < _RUNTIMES_OWN.get(node.op_type, 0)
 
 
 def _without(own: list[str], proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -229,8 +229,9 @@ class Search:
 
     def _found(self, race: list[str], near: list[str], choice: Choice, asked: set[str]) -> Found:
         trials = {name: self._now(name, asked) for name in self.trials}
+        gains = self._gains(race, asked)
         outpaced = {
-            name: self._why_not(name, name in race, name in near, choice)
+            name: self._why_not(name, name in race, name in near, choice, gains.get(name))
             for name, trial in trials.items()
             if (trial.open or trial.is_deferred) and name not in self.watch.failures
         }
@@ -244,11 +245,16 @@ class Search:
             {name: one for name, one in self.watch.failures.items() if name not in unmade},
         )
 
-    def _why_not(self, name: str, raced: bool, near: bool, choice: Choice) -> str:
+    def _why_not(
+        self, name: str, raced: bool, near: bool, choice: Choice, gain: Gain | None
+    ) -> str:
         """What a candidate is told that was not made, or not asked all samples."""
         told, best = self.trials[name].judgement.reason, choice.name
         if near:
             return f"{choice.others[name]}; {told}"
+        if best == SOURCE and gain and self.objective is not Objective.SIZE:
+            held = "no better than the source beyond noise" if gain.times >= 0.95 else "slower"
+            return f"{held}: {gain.times:.2f}× the source's speed, each at its best; {told}"
         if self.objective is Objective.SIZE:
             return f"{best} keeps to the budget and is smaller; {told}"
         speeds = self.watch.speeds()
@@ -259,8 +265,6 @@ class Search:
                 for one in (name, best)
                 if one in rows
             }
-        if best == SOURCE and raced:
-            return f"no better than the source beyond noise: {speeds.get(name) or 0:.2f}×; {told}"
         own = f" against {speed:.2f}×" if (speed := speeds.get(name)) else ""
         ahead = f"{speeds.get(best) or 0:.2f}× the source's speed{own}"
         where = "ahead at the second look" if raced else "far ahead at the first look"

@@ -9,11 +9,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 
+from packager.errors import InputError, UnavailableError
+from packager.optimize import cluster as cluster_module
+from packager.optimize.cluster import ClusterWorkers, connected
 from packager.optimize.effort import Effort, workers_for
 
 Saver = Callable[..., Path]
@@ -144,6 +148,76 @@ def test_no_cluster_is_said(tmp_path: Path) -> None:
         check=False,
     )
     assert done.stdout.strip() == "tcp://127.0.0.1:9", done.stderr
+
+
+@pytest.mark.parametrize("address", ["http://x", "x", "tcp://x", "tcp://x:0", "tcp://x:99999", ""])
+def test_what_is_no_address_is_told_at_once(address: str) -> None:
+    with pytest.raises(InputError) as caught, connected(address, 0):
+        pass
+    assert caught.value.findings[0].where == "--scheduler"
+
+
+class _Cluster:
+    """A client of a cluster: what happens to each task in turn, and whether anybody is left."""
+
+    def __init__(self, *fates: object, alive: bool = True, status: str = "running") -> None:
+        self.fates, self.alive, self.status = list(fates), alive, status
+        self.scheduler = SimpleNamespace(address="tcp://here:1")
+        self.sent = 0
+
+    def scatter(self, data: bytes, hash: bool) -> bytes:  # noqa: A002 - the client's own word
+        self.sent += 1
+        return data
+
+    def submit(self, *_: object, **__: object) -> _Cluster:
+        return self
+
+    def result(self, timeout: float) -> object:
+        fate = self.fates.pop(0)
+        if isinstance(fate, Exception):
+            raise fate
+        return fate
+
+    def nthreads(self) -> dict[str, int]:
+        return {"a": 1} if self.alive else {}
+
+
+def _asked(cluster: _Cluster, saved: Saver, mlp: onnx.ModelProto, tmp_path: Path) -> object:
+    workers = ClusterWorkers(client=cluster)
+    return workers.do("run", {"task": "run", "source": str(saved(mlp))}, tmp_path)
+
+
+def test_a_worker_that_goes_takes_nothing_with_it(
+    mlp: onnx.ModelProto, saved: Saver, tmp_path: Path
+) -> None:
+    """Files that lay on it are sent again."""
+    cluster = _Cluster(RuntimeError("lost"), RuntimeError("lost"), ({"ok": True}, {}))
+    assert _asked(cluster, saved, mlp, tmp_path) == {"ok": True}
+    assert cluster.sent == 3
+
+
+def test_a_task_that_never_comes_through_is_its_own_failure(
+    mlp: onnx.ModelProto, saved: Saver, tmp_path: Path
+) -> None:
+    cluster = _Cluster(*[RuntimeError("lost")] * 3)
+    assert "gave no result" in str(_asked(cluster, saved, mlp, tmp_path))
+    late = _Cluster(TimeoutError("late"))
+    assert "late" in str(_asked(late, saved, mlp, tmp_path))
+
+
+@pytest.mark.parametrize("gone", [{"alive": False}, {"status": "connecting"}])
+def test_a_cluster_that_is_gone_is_no_fault_of_the_model(
+    gone: dict,
+    mlp: onnx.ModelProto,
+    saved: Saver,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cluster_module, "COMING_BACK_SECONDS", 0.1)
+    cluster = _Cluster(RuntimeError("lost"), **gone)
+    with pytest.raises(UnavailableError) as caught:
+        _asked(cluster, saved, mlp, tmp_path)
+    assert "was lost in the middle" in caught.value.findings[0].what
 
 
 def test_jobs_are_processes_at_the_same_time() -> None:

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -197,3 +198,18 @@ def test_free_dimensions_and_initializers_listed_as_inputs(
     path = tmp_path / "model.onnx"
     path.write_bytes(proto.SerializeToString())
     assert [spec.name for spec in read_model(path).inputs] == ["x"]
+
+
+def test_an_operator_of_the_engine_that_onnx_got_later_is_read(tmp_path: Path) -> None:
+    """ONNX Runtime's own fusions write LayerNormalization into models of any opset; ONNX has it
+    from opset 17 on. Without this no model of an older one had a fused candidate."""
+    nodes = [onnx.helper.make_node("LayerNormalization", ["x", "s"], ["y"])]
+    values = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 8]) for name in "xy"
+    ]
+    scale = onnx.numpy_helper.from_array(np.ones(8, np.float32), "s")
+    graph = onnx.helper.make_graph(nodes, "g", values[:1], values[1:], [scale])
+    opsets = [onnx.helper.make_opsetid("", 12)]
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx.helper.make_model(graph, opset_imports=opsets).SerializeToString())
+    assert read_model(path).opset == 12
