@@ -18,7 +18,7 @@ class ExitCode(IntEnum):
     OK = 0
     INTERRUPTED = 1  # told to stop, but accepted requests did not finish in `drain_seconds`
     DATA = 65  # a file, a signature or an answer is not what was declared
-    UNAVAILABLE = 69  # the execution provider or the address cannot be had here
+    UNAVAILABLE = 69  # execution provider, address or the disk for records cannot be had here
     SOFTWARE = 70  # a fault of the runtime itself
     CONFIGURATION = 78  # server.json or the site's declaration is wrong
 

@@ -8,6 +8,7 @@ names a shortest time only, nothing is deleted here.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -47,10 +48,6 @@ class Records:
     def event(self, event: str, **fields: object) -> None:
         """Append one event; it is on the disk after `flush`."""
         now = datetime.now(UTC)
-        day = now.date().isoformat()
-        if day != self._day or self._size > _MOST_BYTES:
-            self.flush()
-            self._open(now)
         line = json.dumps(
             {
                 "time": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -66,12 +63,23 @@ class Records:
         self._size += len(line) + 1
 
     def flush(self) -> None:
-        """Write what is waiting, and make sure that it stays. Raises OSError when it cannot."""
+        """Write what is waiting, and make sure that it stays; a new day and a full file begin the
+        next one. Raises OSError when it cannot, and then nothing of what waits is lost."""
         if self._buffer:
             data, self._buffer = b"".join(self._buffer), []
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+            try:
+                while data:
+                    data = data[os.write(self._descriptor, data) :]
+            except OSError:
+                self._buffer.insert(0, data)
+                raise
             os.fdatasync(self._descriptor)
+        if os.fstat(self._descriptor).st_nlink == 0:
+            # What is written to it is read by nobody.
+            raise FileNotFoundError(errno.ENOENT, "the file of records was removed")
+        now = datetime.now(UTC)
+        if now.date().isoformat() != self._day or self._size > _MOST_BYTES:
+            self._open(now)
 
     def close(self) -> None:
         self.flush()

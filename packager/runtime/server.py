@@ -295,12 +295,16 @@ class _Service:
         while len(self._connections) and time.monotonic() < deadline:
             self._connections.close_idle()
             await asyncio.sleep(0.01)
-        cut = self._lifecycle.cut
+        cut, code = self._lifecycle.cut, ExitCode.OK
         if self._traces is not None:
             self._traces.close()
         if self._records is not None:
             self._records.event("stopped", cut=cut)
-            self._records.close()
+            try:
+                self._records.close()
+            except OSError as error:
+                self._journal.event("records_failed", why=error.strerror)
+                code = ExitCode.UNAVAILABLE
         self._journal.event("stopped", cut=cut)
         if cut:
             # Their threads may be busy for long; joining them would break the promised time.
@@ -311,4 +315,4 @@ class _Service:
             await self._generation.stop()
         self._server_routes.models.stop()
         self._helpers.shutdown()
-        return ExitCode.OK
+        return code
