@@ -13,7 +13,6 @@ from typing import Any
 import orjson
 
 from ..errors import RequestError, quoted
-from .grammar_bounds import require_bearable
 
 MOST_STOPS, MOST_CHOICES, MOST_LOGPROBS, MOST_BIASES = 16, 16, 20, 1024
 LEAST_TEMPERATURE = 1e-5
@@ -266,14 +265,14 @@ def _grammar(fields: _Fields) -> dict[str, Any] | None:
     if regex is not None and wanted is not None:
         raise wrong("either this or response_format", "guided_regex")
     if regex is not None:
-        return require_bearable({"regex": fields.text("guided_regex")}, "guided_regex")
+        return {"regex": fields.text("guided_regex")}
     match wanted:
         case None | {"type": "text"}:
             return None
         case {"type": "json_object"}:
             return {"json_object": True}
         case {"type": "json_schema", "json_schema": {"schema": dict() as schema}}:
-            return require_bearable({"json_schema": schema}, "response_format")
+            return {"json_schema": schema}
         case _:
             raise wrong(
                 "must be text, json_object, or json_schema with a schema", "response_format"

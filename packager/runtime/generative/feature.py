@@ -51,7 +51,7 @@ class Generation:
             for settings in declared
         }
         self._declared = {settings.name: settings for settings in declared}
-        self._folder = configuration.parent
+        self._configuration = configuration
 
     def register(self, routes: Routes) -> None:
         """Enter the routes of OpenAI and of the protocol's generate extension."""
@@ -71,7 +71,7 @@ class Generation:
         """Load and test every model; raises Refusal."""
         await asyncio.gather(*(worker.start() for worker in self._workers.values()))
         self._models = {
-            name: TextModel(self._folder, self._declared[name], worker, self._helpers)
+            name: TextModel(self._configuration, self._declared[name], worker, self._helpers)
             for name, worker in self._workers.items()
         }
 
@@ -93,7 +93,9 @@ class Generation:
             yield "counter", "packager_worker_restarts", restarts, labels, worker.stats.restarts
 
     async def stop(self) -> None:
-        await asyncio.gather(*(worker.stop() for worker in self._workers.values()))
+        ends = [worker.stop() for worker in self._workers.values()]
+        ends += [model.trials.stop() for model in self._models.values()]
+        await asyncio.gather(*ends)
 
     def _died(self, name: str, why: str) -> None:
         """A worker is gone: told in the log; when it died too often, liveness says so."""

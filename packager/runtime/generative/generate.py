@@ -49,6 +49,7 @@ class Generate:
             raise RequestError(404, f"there is no model {quoted(exchange.arguments['model'])}")
         asked = read_completion(_as_completion(exchange.body, model.settings.name))
         (prompt,) = await model.prompts.read(asked)
+        await model.trials.require_bearable(asked.grammar)
         left = model.settings.slot_tokens - len(prompt)
         longest = asked.max_tokens or 16
         if longest > left:

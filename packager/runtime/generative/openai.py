@@ -26,6 +26,7 @@ from .prompts import Prompts
 from .settings import GenerativeSettings
 from .speech import Piece, Speech, Usage
 from .token_bytes import TokenBytes
+from .trials import Trials
 
 _EVENTS = b"text/event-stream; charset=utf-8"
 _DONE = b"data: [DONE]\n\n"
@@ -36,11 +37,12 @@ class TextModel:
     """A generative model in service: its worker, and how it is asked."""
 
     def __init__(
-        self, folder: Path, settings: GenerativeSettings, worker: Worker, helpers: Executor
+        self, configuration: Path, settings: GenerativeSettings, worker: Worker, helpers: Executor
     ) -> None:
         self.settings = settings
         self.worker = worker
-        self.prompts = Prompts(folder, settings, helpers)
+        self.prompts = Prompts(configuration.parent, settings, helpers)
+        self.trials = Trials(configuration, settings)
         self.token_bytes = TokenBytes(self.prompts.tokenizer)
 
     def marks(self, name: str) -> dict[str, Any]:
@@ -84,6 +86,7 @@ class OpenAi:
         if model is None:
             raise _unknown(asked.model)
         prompts = await model.prompts.read(asked)
+        await model.trials.require_bearable(asked.grammar)
         speeches = _speeches(model, asked, prompts, exchange.client)
         shape = form(f"{form.prefix}-{self._prefix}{next(self._numbers)}", asked, model)
         # All are handed over before the first word is said: a full queue is a status still.

@@ -202,6 +202,24 @@ def test_an_answer_follows_its_grammar(server: RuntimeProcess) -> None:
     assert answer.choices[0].finish_reason == "stop"
 
 
+@pytest.mark.skipif(not AVAILABLE, reason="llguidance is not installed")
+def test_a_grammar_without_end_is_refused_and_holds_up_nobody(server: RuntimeProcess) -> None:
+    """Twenty patterns that must all hold: three minutes of compiling."""
+    patterns = [{"type": "string", "pattern": f".*{letter}.*"} for letter in "abcdefghijklmnopqrst"]
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"allOf": patterns}}}
+    body = {"model": "chat", "messages": MESSAGES, "response_format": wanted}
+    with concurrent.futures.ThreadPoolExecutor(1) as other:
+        asked = other.submit(ask, server, "/v1/chat/completions", body)
+        while not asked.done():
+            began = time.monotonic()
+            api = client(server)
+            api.completions.create(model="chat", prompt="x", max_tokens=3)
+            assert time.monotonic() - began < 5
+        status, told, _ = asked.result()
+    assert (status, told["error"]["type"]) == (400, "invalid_request_error")
+    assert "takes too long to compile" in told["error"]["message"]
+
+
 def test_no_word_of_a_conversation_is_in_the_log(tmp_path: Path) -> None:
     chat = TinyChat.make(tmp_path)
     with RuntimeProcess(chat.folder / "server.json") as process:
