@@ -166,7 +166,7 @@ def _choose(
             "no candidate of the pinned precision is fit to be shipped",
             where="precision",
             expected="at least one candidate within the quality budget",
-            next_step="see the reasons with: packager optimize; or remove `precision:`",
+            next_step="pin another precision, or remove `precision:`",
         )
     if source_allowed and best <= 1 + NOISE:
         others = {rival.name: _loss(source, rival, objective) for rival in rivals}
@@ -175,10 +175,11 @@ def _choose(
     names = as_good_as_the_best({rival.name: gains[rival.name] for rival in raced}, objective)
     near = [rival for rival in raced if rival.name in names]
     winner = min(near, key=lambda rival: (not rival.lossless, rival.size, rival.name))
+    unknown = not gain(source, winner, objective).times
     others = {
         rival.name: (
             f"as good as {winner.name}, which changes less or is smaller"
-            if rival in near
+            if rival in near and not unknown
             else _loss(source, rival, objective, winner)
         )
         for rival in rivals
@@ -191,7 +192,11 @@ def _choose(
         if pinned_away
         else ""
     )
-    reason = f"best for {objective.value}: {_figure(source, winner, objective)}"
+    reason = (
+        "nothing was measured, so the one that is smallest of those that may be shipped"
+        if unknown
+        else f"best for {objective.value}: {_figure(source, winner, objective)}"
+    )
     return Choice(winner.name, reason, others)
 
 

@@ -26,6 +26,7 @@ from packager.domain.model import (
     OptimizedModel,
     QualityBudget,
 )
+from packager.errors import OptimizationError
 from packager.optimize.anatomy import anatomy_of
 from packager.optimize.candidates import candidates
 from packager.optimize.evidence import quality_record
@@ -35,7 +36,7 @@ from packager.optimize.measuring import where
 from packager.optimize.operations import work_of
 from packager.optimize.processes import Failure, Workers, warmed
 from packager.optimize.reading import load_graph
-from packager.optimize.recipes import Recipe
+from packager.optimize.recipes import SOURCE, Illegal, Recipe
 from packager.optimize.record import MeasurementRecord
 from packager.optimize.samples import Samples
 from packager.optimize.searching import Search
@@ -100,7 +101,8 @@ def optimize(
             recipes, bench, hardware, objective, record, progress, precision, constraints
         )
         while True:
-            found = search.settle()
+            with _telling_why(precision, rows, search):
+                found = search.settle()
             findings = Findings(
                 rows=rows,
                 source=model,
@@ -146,6 +148,26 @@ def optimize(
         ),
         record.having(found.measured.values()),
     )
+
+
+@contextmanager
+def _telling_why(
+    precision: Precision | None, rows: tuple[Recipe | Illegal, ...], search: Search
+) -> Iterator[None]:
+    """What became of the candidates of a pinned precision, where none of them can be shipped."""
+    try:
+        yield
+    except OptimizationError as error:
+        finding = error.findings[0]
+        if finding.where != "precision" or precision is None:
+            raise
+        told = [
+            f"{row.name}: {row.reason if isinstance(row, Illegal) else search.why(row.name)}"
+            for row in rows
+            if row.precision is precision and row.name != SOURCE
+        ]
+        got = "; ".join(told) or f"no rule makes {precision.value} of this model here"
+        raise OptimizationError.of([replace(finding, got=got)]) from error
 
 
 def _layers(bench: Bench, trial: Trial | None) -> tuple[tuple[str, float], ...]:

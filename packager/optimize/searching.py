@@ -24,7 +24,7 @@ from packager.optimize.making import Made
 from packager.optimize.processes import Failure
 from packager.optimize.racing import in_the_race
 from packager.optimize.recipes import SOURCE, Recipe
-from packager.optimize.record import MeasurementRecord, Row, measurement
+from packager.optimize.record import MeasurementRecord, Row
 from packager.optimize.stopwatch import Stopwatch
 from packager.optimize.trying import Bench, Trial, prove, try_all
 from packager.progress import Progress
@@ -105,6 +105,12 @@ class Search:
             if not self.watch.complete(choice.name, self.objective, whole=whole):
                 self.watch.ask_callers(choice.name, self.objective)
                 return self._found(race, near, choice, asked)
+
+    def why(self, name: str) -> str:
+        """What is known against a candidate."""
+        failure = self.watch.failures.get(name)
+        known = self.known.get(name) or self.trials[name]
+        return failure.reason if failure else known.judgement.reason
 
     def need(self, names: Iterable[str]) -> bool:
         """Have these prove themselves too: they would push another off the front, and nobody falls
@@ -231,7 +237,7 @@ class Search:
         trials = {name: self._now(name, asked) for name in self.trials}
         gains = self._gains(race, asked)
         outpaced = {
-            name: self._why_not(name, name in race, name in near, choice, gains.get(name))
+            name: self._why_not(name, name in race, name in near, choice, gains)
             for name, trial in trials.items()
             if (trial.open or trial.is_deferred) and name not in self.watch.failures
         }
@@ -246,26 +252,24 @@ class Search:
         )
 
     def _why_not(
-        self, name: str, raced: bool, near: bool, choice: Choice, gain: Gain | None
+        self, name: str, raced: bool, near: bool, choice: Choice, gains: Mapping[str, Gain]
     ) -> str:
-        """What a candidate is told that was not made, or not asked all samples."""
+        """What a candidate is told that was not made, or not asked all samples. Who raced is
+        compared by `gains`, each at its best; a ratio of its own threads says nothing there."""
         told, best = self.trials[name].judgement.reason, choice.name
         if near:
             return f"{choice.others[name]}; {told}"
-        if best == SOURCE and gain and self.objective is not Objective.SIZE:
-            held = "no better than the source beyond noise" if gain.times >= 0.95 else "slower"
-            return f"{held}: {gain.times:.2f}× the source's speed, each at its best; {told}"
         if self.objective is Objective.SIZE:
             return f"{best} keeps to the budget and is smaller; {told}"
+        own = gains.get(name)
+        if best == SOURCE and own:
+            held = "no better than the source beyond noise" if own.times >= 0.95 else "slower"
+            return f"{held}: {own.times:.2f}× the source's speed, each at its best; {told}"
+        if raced and own and best in gains:
+            ahead = f"{gains[best].times:.2f}× the source's speed against {own.times:.2f}×"
+            return f"{best} is ahead at the second look, {ahead}, each at its best; {told}"
         speeds = self.watch.speeds()
-        if raced:
-            rows = self.watch.rows()
-            speeds = {
-                one: measurement(rows[one], self.objective).speedup
-                for one in (name, best)
-                if one in rows
-            }
-        own = f" against {speed:.2f}×" if (speed := speeds.get(name)) else ""
-        ahead = f"{speeds.get(best) or 0:.2f}× the source's speed{own}"
+        against = f" against {speed:.2f}×" if (speed := speeds.get(name)) else ""
+        ahead = f"{speeds.get(best) or 0:.2f}× the source's speed{against}"
         where = "ahead at the second look" if raced else "far ahead at the first look"
         return f"{best} is {where}, {ahead}; {told}"

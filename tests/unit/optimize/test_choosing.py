@@ -56,6 +56,15 @@ def test_what_was_not_measured_is_not_chosen() -> None:
     assert choice.others["unknown"] == "not measured, so not chosen"
 
 
+def test_where_nothing_was_measured_no_ratio_is_told() -> None:
+    pinned = [Contender("fp16", False, 500, None), Contender("fused-fp16", False, 510, None)]
+    choice = choose(SOURCE, pinned, Objective.LATENCY, source_allowed=False)
+    assert choice.name == "fp16"
+    assert "nothing was measured" in choice.reason
+    assert choice.others["fused-fp16"] == "not measured, so not chosen"
+    assert "0.00" not in " ".join([choice.reason, *choice.others.values()])
+
+
 def test_a_pinned_precision_excludes_the_source() -> None:
     slower = Contender("int8", False, 300, 0.9)
     choice = choose(SOURCE, [slower], Objective.LATENCY, source_allowed=False)

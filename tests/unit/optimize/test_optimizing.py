@@ -195,6 +195,19 @@ def test_another_architecture_is_an_estimate_and_a_gpu_is_not_measured(
     assert _rows(optimized)["int8-dynamic"].verdict is Verdict.ILLEGAL
 
 
+def test_a_pinned_precision_that_nothing_keeps_to_says_what_became_of_its_candidates(
+    mlp: onnx.ModelProto, saved: Saver, cpu: HardwareProfile, tmp_path: Path
+) -> None:
+    for precision, told in (
+        (Precision.BF16, "bf16: the CPU provider has no BF16 arithmetic"),
+        (Precision.INT8, "int8-dynamic: its quality cannot be proved without samples"),
+    ):
+        with pytest.raises(OptimizationError) as caught:
+            into = tmp_path / precision.value
+            _optimize(saved(mlp), cpu, into, None, precision=precision)
+        assert told in str(caught.value.findings[0].got)
+
+
 def test_a_pinned_precision(
     mlp: onnx.ModelProto, saved: Saver, cpu: HardwareProfile, tmp_path: Path
 ) -> None:
