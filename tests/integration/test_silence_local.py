@@ -20,7 +20,7 @@ from pathlib import Path
 import egress
 import pytest
 from everything import add_everything, ask_everything
-from runtime_process import REPOSITORY, RuntimeProcess
+from runtime_process import REPOSITORY, RuntimeProcess, clean_environment
 from tiny_models import RuntimeFolder
 
 TELEMETRY_CAPABLE = "1.32.0"
@@ -138,6 +138,41 @@ def test_without_the_switch_the_same_test_fails(observations: dict[str, Observat
     assert egress.listened(seen.trace)
     assert any("AF_INET" in line for line in seen.attempts), seen.attempts
     assert ".cache/Microsoft" in seen.home
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(("what", "code"), [("measured", 0), ("refused", 65)])
+def test_what_never_serves_reaches_out_to_nobody(tmp_path: Path, what: str, code: int) -> None:
+    """Timing the models without a port, and a start that ends at a changed model."""
+    if why := egress.why_not_traceable():
+        _unavailable(why)
+    folder = RuntimeFolder(tmp_path / "image")
+    folder.path.mkdir()
+    digest = "sha256:" + "0" * 64
+    folder.add_classifier()["origin"] = {"source": digest, "model": digest}
+    config = folder.write()
+    if what == "refused":
+        (model,) = folder.path.rglob("*.onnx")
+        model.write_bytes(model.read_bytes() + b" ")
+    home = tmp_path / "home"
+    home.mkdir()
+    said = tmp_path / "said"
+    with said.open("wb") as stream:
+        process = subprocess.Popen(
+            [
+                *egress.strace(tmp_path / "trace"),
+                *(sys.executable, "-m", "packager_runtime", "--config", str(config)),
+                *(["--measure"] if what == "measured" else ["--host", "127.0.0.1", "--port", "0"]),
+            ],
+            env=clean_environment(_runtime(tmp_path / "alone"), home),
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+        assert process.wait(120) == code
+    assert ("MeasurementRecord" if what == "measured" else "was declared") in said.read_text()
+    trace = egress.finished(tmp_path / "trace", process.pid)
+    assert [attempt.line for attempt in egress.attempts(trace)] == []
+    assert [*home.rglob("*")] == []
 
 
 def _runtime(parent: Path, *, without_switch: bool = False) -> Path:
