@@ -31,6 +31,15 @@ class HardwareFilter:
         )
 
 
+def known_words(profiles: Iterable[HardwareProfile]) -> str:
+    """The vendors and providers that there are, in the words in which they are asked for."""
+    profiles = list(profiles)
+    vendors = {one.accelerator.vendor.lower() for one in profiles if one.accelerator}
+    providers = {_short(one.execution_provider) for one in profiles}
+    told = (", ".join(sorted(words - {""})) for words in (vendors, providers))
+    return "--vendor {}; --provider {}".format(*told)
+
+
 def _short(provider: str) -> str:
     """`cuda` for `CUDAExecutionProvider`."""
     return provider.lower().removesuffix("executionprovider")

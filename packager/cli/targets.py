@@ -42,7 +42,7 @@ def list_(
       packager targets list --vendor nvidia --arch amd64
     """
     from packager.catalogue import load_catalogue
-    from packager.catalogue.selecting import HardwareFilter
+    from packager.catalogue.selecting import HardwareFilter, known_words
 
     catalogue = load_catalogue(targets_folder)
     wanted = HardwareFilter(vendor, arch, provider)
@@ -66,7 +66,10 @@ def list_(
         parts.append(table(head, rows))
         document["jurisdictions"] = [dict(zip(head, row, strict=True)) for row in rows]
     if kind != "jurisdictions":
-        hardware = wanted.of(catalogue.hardware(name) for name in catalogue.hardware_ids())
+        everything = [catalogue.hardware(name) for name in catalogue.hardware_ids()]
+        hardware = wanted.of(everything)
+        if not hardware:
+            console.note(f"no hardware profile matches; {known_words(everything)}")
         rows = [
             [
                 profile.id,

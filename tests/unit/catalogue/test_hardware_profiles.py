@@ -8,7 +8,7 @@ import pytest
 
 from packager.assemble.recipe import requirements
 from packager.catalogue import Catalogue, load_catalogue
-from packager.catalogue.selecting import HardwareFilter
+from packager.catalogue.selecting import HardwareFilter, known_words
 from packager.domain.hardware import HardwareProfile, Proof
 from packager.domain.provider_wheel import driver_needed, objections, phones_home
 from packager.errors import InputError
@@ -101,3 +101,14 @@ def test_filters(wanted: HardwareFilter, some: str, never: str) -> None:
 
 def test_no_filter_takes_all() -> None:
     assert HardwareFilter().of(ALL) == ALL
+
+
+def test_a_filter_that_nothing_matches_is_answered_with_the_words_that_there_are() -> None:
+    told = known_words(ALL)
+    for word in ("nvidia", "hailo", "cuda", "qnn"):
+        assert word in told
+    for part in told.split("; "):
+        option, _, words = part.partition(" ")
+        one = words.split(", ")[0]
+        key = "vendor" if option == "--vendor" else "provider"
+        assert HardwareFilter(**{key: one}).of(ALL)
