@@ -4,8 +4,8 @@ What is compared with the budget is never the value on the samples but its 95 % 
 the unfavourable side, so few samples prove little:
 
 - top1_agreement: the share of samples on which the largest value of each output is at the same
-  place as the source's; whole numbers and texts must be equal. Bound: the exact one-sided lower
-  limit for a share (Clopper & Pearson, 1934).
+  place as the source's; whole numbers (floats that hold nothing else, too) and texts must be equal.
+  Bound: the exact one-sided lower limit for a share (Clopper & Pearson, 1934).
 - cosine, sqnr (decibels), max_abs: each sample has its own value. Bound: the value that, with 95 %
   confidence, at least 99 % of all inputs keep to (Wilks' distribution-free tolerance limit, 1941).
 - task: the user's metric scored every sample from 0 to 1. What counts is by how much the score of
@@ -237,7 +237,8 @@ def _values(reference: Outputs, candidate: Outputs, metric: Metric) -> NDArray[n
             continue
         a, b = ours.astype(np.float64), candidate[name].astype(np.float64)
         if metric is Metric.TOP1_AGREEMENT:
-            same = (a.argmax(-1) == b.argmax(-1)).reshape(count, -1).all(axis=1)
+            alike = a == b if _are_numbers(a) else a.argmax(-1) == b.argmax(-1)
+            same = alike.reshape(count, -1).all(axis=1)
             worst = np.minimum(worst, same.astype(np.float64))
         elif metric is Metric.COSINE:
             worst = np.minimum(worst, _cosine(a.reshape(count, -1), b.reshape(count, -1)))
@@ -276,6 +277,12 @@ def _close(a: Array, b: Array) -> bool:
             atol=LOSSLESS_ABSOLUTE,
         )
     )
+
+
+def _are_numbers(values: NDArray[np.float64]) -> bool:
+    """Whether floats hold whole numbers, such as the characters that a recognizer read: which of
+    them is the largest says nothing. Scores that are exactly 0 or 1 are scores all the same."""
+    return bool(values.size and np.abs(values).max() > 1 and (values == np.rint(values)).all())
 
 
 def _is_float(array: Array) -> bool:

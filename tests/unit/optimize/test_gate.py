@@ -113,6 +113,16 @@ def test_labels_must_be_equal_sample_by_sample() -> None:
     assert not judge(labels, labels, QualityBudget(Metric.COSINE, 0.1)).passed
 
 
+def test_numbers_that_come_as_floats_must_be_equal() -> None:
+    """A recognizer gives the characters that it read; where the largest stands says nothing."""
+    read = {"y": np.tile(np.array([[9.0, 3.0, 7.0]], np.float32), (400, 1))}
+    other = {"y": read["y"] - np.array([0, 1, 1], np.float32)}
+    assert judge(read, read, TOP1).passed
+    assert not judge(read, other, TOP1).passed
+    sure = {"y": np.tile(np.array([[1.0, 0.0, 0.0]], np.float32), (400, 1))}
+    assert judge(sure, {"y": sure["y"] * np.float32(0.9)}, TOP1).passed
+
+
 def test_cosine_and_max_abs_use_the_tolerance_limit() -> None:
     scores = _scores(473)
     noisy = {"y": scores["y"] + np.float32(0.001)}
