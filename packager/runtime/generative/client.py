@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -24,6 +21,7 @@ import orjson
 from ..errors import ExitCode, Refusal, RequestError
 from ..lifecycle import unavailable
 from .channel import MOST_LINE, packed
+from .child import spawn
 from .settings import GenerativeSettings
 
 _RESTARTS = 3
@@ -111,20 +109,8 @@ class Worker:
         self._reading = asyncio.create_task(self._read(reader))
 
     async def _spawn(self) -> asyncio.StreamReader:
-        ours, theirs = socket.socketpair()
-        package = __package__ or "packager_runtime.generative"
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", f"{package}.worker"),
-                *(str(theirs.fileno()), str(self._configuration), self._settings.name),
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                env=_environment(),
-                start_new_session=True,
-            )
-        finally:
-            theirs.close()
+        arguments = (str(self._configuration), self._settings.name)
+        self._process, ours = await spawn("worker", *arguments)
         reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=MOST_LINE)
         return reader
 
@@ -230,8 +216,3 @@ class Worker:
         await self._ended()
         if self._reading is not None:
             self._reading.cancel()
-
-
-def _environment() -> dict[str, str]:
-    """As ours, with telemetry off before anything is imported."""
-    return {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}

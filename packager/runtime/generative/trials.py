@@ -8,9 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
-import socket
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ import orjson
 from ..lifecycle import unavailable
 from .asked import wrong
 from .channel import packed
+from .child import spawn
 from .constraints import AVAILABLE
 from .settings import GenerativeSettings
 
@@ -82,20 +80,7 @@ class Trials:
             raise
 
     async def _spawn(self) -> None:
-        ours, theirs = socket.socketpair()
-        package = __package__ or "packager_runtime.generative"
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", f"{package}.trial"),
-                *(str(theirs.fileno()), *self._arguments),
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
-                start_new_session=True,
-            )
-        finally:
-            theirs.close()
+        self._process, ours = await spawn("trial", *self._arguments)
         self._reader, self._writer = await asyncio.open_unix_connection(sock=ours)
 
     async def stop(self) -> None:
