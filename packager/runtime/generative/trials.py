@@ -43,7 +43,8 @@ class Trials:
         if grammar is None:
             return
         if not AVAILABLE:  # the library's own engine could follow it, and nobody try it
-            raise wrong("this server was packaged without grammars", _parameter(grammar))
+            why = "this server was packaged without the library for grammars"
+            raise wrong(why, _parameter(grammar))
         try:
             text = orjson.dumps(grammar)
         except orjson.JSONEncodeError as error:  # it reads deeper than it writes
