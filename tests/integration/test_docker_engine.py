@@ -94,6 +94,27 @@ def test_the_loaded_image_is_the_signed_one(engine, images):
     assert engine.load(folder, image.manifest.digest) == str(image.config.digest)
 
 
+def test_a_tag_that_somebody_else_takes_meanwhile_is_no_other_image(engine, images, monkeypatch):
+    """The engine answers with a tag, which is asked for again to learn the image behind it."""
+    image, folder = images
+    other = images[1].parent / "other"
+    store = LayerStore(other / "store", SourceDateEpoch())
+    theirs = tiny_image(store, REFERENCE, program=b"another one")
+    load = engine._client.images.load
+
+    def load_and_lose_the_tag(chunks):
+        load(chunks)
+        monkeypatch.undo()
+        lost = engine.load(layout(other / "images", store, theirs), theirs.manifest.digest)
+        return [engine._client.images.get(lost)]
+
+    subprocess.run(["docker", "image", "rm", "-f", REFERENCE], capture_output=True, check=False)
+    monkeypatch.setattr(
+        type(engine._client.images), "load", lambda _, it: load_and_lose_the_tag(it)
+    )
+    assert engine.load(folder, image.manifest.digest) == str(image.config.digest)
+
+
 def test_stock_docker_load_takes_the_folder_with_all_its_images(engine, images):
     image, folder = images
     tar = subprocess.Popen(["tar", "-C", folder, "-cf", "-", "."], stdout=subprocess.PIPE)
