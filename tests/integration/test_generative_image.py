@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -67,8 +68,9 @@ def test_curl_and_openais_client_hear_the_same(served: Server) -> None:
 
 
 def test_too_much_is_429_and_draining_finishes_what_was_accepted(served: Server) -> None:
-    def one(_: int) -> tuple[int, str | None]:
+    def one(together: threading.Barrier) -> tuple[int, str | None]:
         with client(served) as api:
+            together.wait(60)  # to make a client takes longer than an answer
             try:
                 answer = api.completions.create(
                     model="chat", prompt="a", max_tokens=240, temperature=1,
@@ -79,12 +81,14 @@ def test_too_much_is_429_and_draining_finishes_what_was_accepted(served: Server)
             return 200, answer.choices[0].finish_reason
 
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(one, range(16)))
+        answers = list(pool.map(one, [threading.Barrier(16)] * 16))
         statuses = [status for status, _ in answers]
         assert set(statuses) == {200, 429}
         assert all(more for status, more in answers if status == 429), "Retry-After is told"
-        last = [pool.submit(one, number) for number in range(2)]
-        time.sleep(0.1)
+        begun = threading.Barrier(3)
+        last = [pool.submit(one, begun) for _ in range(2)]
+        begun.wait(60)
+        time.sleep(0.05)
         subprocess.run(["docker", "stop", container(served)], check=True, capture_output=True)
         assert [future.result() for future in last] == [(200, "length")] * 2
 
